@@ -1,0 +1,34 @@
+"""A progress bar for what takes a while, if tqdm is installed and somebody is looking."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[[int], object]]:
+    """
+    Give a function that is told how many more are done.
+
+    Args:
+        total: How many there are.
+        what: What is being done, in a word or two.
+        show: True: show a bar. None: only on a terminal. False: never.
+
+    Raises:
+        ImportError: a bar was asked for and tqdm is missing; the message says what to install.
+    """
+    if show is False or (show is None and not sys.stderr.isatty()):
+        yield lambda done: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        if show:
+            raise ImportError("a progress bar needs tqdm: pip install 'docindex-hnsw[progress]'") from error
+        yield lambda done: None
+        return
+    with tqdm(total=total, desc=what, unit='doc', delay=0 if show else 2) as bar:
+        yield bar.update

@@ -1,0 +1,165 @@
+"""
+`BaseDoc`, which document classes inherit from, and the string types a schema can use.
+
+Tensor types stand in `docindex.tensors`; any other type that pydantic knows can be a field too.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+import numpy as np
+import pydantic
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from .fields import Field
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from pydantic._internal._model_construction import ModelMetaclass
+
+    ID = str
+else:
+    ModelMetaclass = type(BaseModel)
+
+    class ID:
+        """The type of a document's id: a string that is not empty."""
+
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+            return core_schema.str_schema(strict=True, min_length=1)
+
+
+def fresh_id() -> str:
+    """Return 32 random hexadecimal digits, as DocArray does."""
+    return os.urandom(16).hex()
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field, pydantic.Field, pydantic.PrivateAttr))
+class _DocumentType(ModelMetaclass):
+    """Tells type checkers that `docindex.Field` describes a field, as `pydantic.Field` does."""
+
+
+class BaseDoc(BaseModel, metaclass=_DocumentType):
+    """
+    A document: a pydantic model with an `id`, by default a fresh unique one.
+
+    Two documents are equal if all of their fields are, tensors element by element, NaN equal to NaN.
+    Assigning to a field validates the value. A plain `pydantic.BaseModel` with an `id: str` can be
+    indexed just as well.
+    """
+
+    model_config = ConfigDict(validate_assignment=True)
+
+    id: ID = Field(default_factory=fresh_id)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or not isinstance(other, BaseDoc):
+            return NotImplemented
+        return equal_values(self.__dict__, other.__dict__) and equal_values(
+            self.__pydantic_extra__, other.__pydantic_extra__
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equality looks at fields, and fields can change
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, _ShortArray(value) if isinstance(value, np.ndarray) and value.size > 6 else value
+
+
+class _ShortArray:
+    """An array's type instead of its hundreds of numbers."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    def __repr__(self) -> str:
+        shape = ' x '.join(map(str, self._array.shape))
+        return f'<{shape} {self._array.dtype}>'
+
+
+def equal_values(left: object, right: object) -> bool:
+    """Return whether two values are the same, looking into containers and comparing arrays as a whole."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):
+            return False
+        may_be_nan = left.dtype.kind == 'f' and right.dtype.kind == 'f'
+        return np.array_equal(left, right, equal_nan=may_be_nan)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal_values(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        same_length = isinstance(left, tuple) == isinstance(right, tuple) and len(left) == len(right)
+        return same_length and all(map(equal_values, left, right))
+    return bool(left == right)
+
+
+_SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
+
+
+class AnyUrl(str):
+    """
+    A url, or the path of a local file: a non-empty string without blanks at its ends or control characters.
+
+    The subclasses also refuse a file extension that belongs to another kind of media.
+    """
+
+    media: ClassVar[str | None] = None
+
+    if not TYPE_CHECKING:
+        # A type checker takes the plain string that a user writes, as pydantic does when it runs.
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+            return core_schema.no_info_after_validator_function(
+                cls._validate,
+                core_schema.str_schema(strict=True, min_length=1),
+                serialization=core_schema.to_string_ser_schema(),
+            )
+
+    @classmethod
+    def _validate(cls, text: str) -> Self:
+        if text != text.strip() or any(ord(character) < 32 or ord(character) == 127 for character in text):
+            raise PydanticCustomError('url', 'a url has no blanks at its ends and no control characters')
+        scheme = _SCHEME.match(text)
+        if '://' in text and not scheme:
+            raise PydanticCustomError('url', "expected a url such as 'https://host/path' or a local path")
+        if (
+            scheme
+            and scheme.group().lower() in ('http://', 'https://', 'ftp://')
+            and not text[scheme.end() :].strip('/')
+        ):
+            raise PydanticCustomError('url', 'a url needs a host')
+        found = mimetypes.guess_type(re.split('[?#]', text)[0])[0] if cls.media else None
+        if found and found.partition('/')[0] not in (cls.media, 'application'):
+            raise PydanticCustomError(
+                'url_media', 'expected the url of {expected}, got {found}', {'expected': cls.media, 'found': found}
+            )
+        return cls(text)
+
+
+class ImageUrl(AnyUrl):
+    """The url or path of an image."""
+
+    media = 'image'
+
+
+class VideoUrl(AnyUrl):
+    """The url or path of a video."""
+
+    media = 'video'
+
+
+class AudioUrl(AnyUrl):
+    """The url or path of a sound file."""
+
+    media = 'audio'
+
+
+class TextUrl(AnyUrl):
+    """The url or path of a text."""
+
+    media = 'text'

@@ -1,0 +1,119 @@
+"""
+Every error that docindex raises on purpose.
+
+    DocIndexError
+      SchemaError (TypeError)              the document class cannot be indexed
+      SettingsError (ValueError)           a setting is unknown, out of range, or fixed by now
+      DocumentError (ValueError)           a document cannot be stored
+      QueryError (ValueError)              this call makes no sense
+      VectorError (ValueError)             a vector, stored or asked for, is not usable
+        DimensionError                     ... because of its length
+      IdTypeError (TypeError)              an id is not a string
+      DocumentNotFoundError (KeyError)     no document has this id
+      WorkDirError (OSError)               the work directory cannot be used
+        WorkDirLockedError (TimeoutError)  ... another process is writing to it
+        SchemaMismatchError                ... it holds documents of another schema
+        FormatVersionError                 ... a newer docindex wrote it
+        CorruptIndexError                  ... a file in it is damaged
+      ClosedIndexError (RuntimeError)      the index was closed
+
+One `except DocIndexError` catches all of them; each is also the builtin that a Python user would
+guess. What an error is about stands in its attributes, so that a program need not parse the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+
+
+class DocIndexError(Exception):
+    """The base of every error in this library."""
+
+
+class SchemaError(DocIndexError, TypeError):
+    """The document class cannot be indexed; the message names the field."""
+
+
+class SettingsError(DocIndexError, ValueError):
+    """A setting is unknown, out of range, or cannot be changed any more."""
+
+
+class DocumentError(DocIndexError, ValueError):
+    """A document cannot be stored. Nothing of its batch was."""
+
+
+class QueryError(DocIndexError, ValueError):
+    """The call makes no sense: an unknown field, a negative limit, no query at all."""
+
+
+class VectorError(DocIndexError, ValueError):
+    """A vector is not usable: not numeric, not finite, or too large for its space."""
+
+
+class DimensionError(VectorError):
+    """A vector has another length than its field; see `field`, `expected`, `got`."""
+
+    def __init__(self, message: str, field: str, expected: int, got: object) -> None:
+        super().__init__(message, field, expected, got)
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class IdTypeError(DocIndexError, TypeError):
+    """An id is not a string."""
+
+
+class DocumentNotFoundError(DocIndexError, KeyError):
+    """No document has one of these ids; `ids` lists all that are missing."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(ids)
+        self.ids = list(ids)
+
+    def __str__(self) -> str:
+        shown = ', '.join(repr(id_ if len(id_) <= 80 else f'{id_[:77]}...') for id_ in self.ids[:10])
+        more = f' and {len(self.ids) - 10} more' if len(self.ids) > 10 else ''
+        return f'no document with id {shown}{more}'
+
+
+class WorkDirError(DocIndexError, OSError):
+    """A work directory cannot be used: `path` is the file or directory, `hint` what to do about it."""
+
+    def __init__(self, message: str, path: str | PathLike[str], hint: str = '') -> None:
+        super().__init__(message, path, hint)
+        self.path = fspath(path)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = f'{self.args[0]} ({self.path})'
+        return f'{message}; {self.hint}' if self.hint else message
+
+
+class WorkDirLockedError(WorkDirError, TimeoutError):
+    """Another process is writing to this directory; `pid` is its process id, if it could be read."""
+
+    def __init__(self, message: str, path: str | PathLike[str], hint: str = '', pid: int | None = None) -> None:
+        super().__init__(message, path, hint)
+        self.args = (message, path, hint, pid)
+        self.pid = pid
+
+
+class SchemaMismatchError(WorkDirError):
+    """The directory was made with another schema; the message names the fields that differ."""
+
+
+class FormatVersionError(WorkDirError):
+    """A newer docindex wrote this directory."""
+
+
+class CorruptIndexError(WorkDirError):
+    """A file in the directory is damaged, missing or foreign."""
+
+
+class ClosedIndexError(DocIndexError, RuntimeError):
+    """The index was closed, or belongs to the process that this one was forked from."""

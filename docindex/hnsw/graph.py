@@ -1,0 +1,176 @@
+"""
+One vector field's graph: the only module that imports hnswlib, which must not be trusted with much.
+
+hnswlib takes a query of any length and reads past its end; stores NaN; fails when it finds fewer
+than asked; keeps neither `ef` nor the space in its files and loads damaged ones; saves to a full disk
+without a word; normalises with underflow. So everything is checked before it gets here or here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hnswlib
+import numpy as np
+
+from ..distances import Labels, unit
+from ..fields import VectorSettings
+from ..tensors import Float32Array
+
+
+class ShortAnswerError(Exception):
+    """The graph found fewer neighbours than it was asked for; an exact scan finds them."""
+
+
+class Graph:
+    """
+    A graph over the vectors of one field.
+
+    Attributes:
+        covered: Every label below this one has been added, if it was alive then.
+        buried: How many tombstones, in the order of their commits, have been marked in it.
+        live: How many vectors it can return.
+
+    Args:
+        settings: The field's settings; `ef` and `num_threads` may be changed later, see `settings`.
+        capacity: For how many vectors to make room at least.
+    """
+
+    def __init__(self, settings: VectorSettings, capacity: int = 0) -> None:
+        self.settings = settings
+        self.covered = 0
+        self.buried = 0
+        self.live = 0
+        self._ef = _EfGate()
+        self._index = _new_index(settings)
+        self._index.init_index(
+            max_elements=_room_for(capacity, settings.max_elements),
+            M=settings.M,
+            ef_construction=settings.ef_construction,
+            random_seed=settings.random_seed,
+            allow_replace_deleted=settings.allow_replace_deleted,
+        )
+
+    @classmethod
+    def load(cls, path: Path, settings: VectorSettings, covered: int, buried: int, live: int) -> Graph:
+        """
+        Read a snapshot whose checksum was verified by the caller.
+
+        Raises:
+            RuntimeError: hnswlib does not take it.
+        """
+        graph = cls.__new__(cls)
+        graph.settings, graph.covered, graph.buried, graph.live = settings, covered, buried, live
+        graph._ef = _EfGate()
+        # Always into a new object: hnswlib frees the old graph first and keeps a dangling pointer when the load fails.
+        graph._index = _new_index(settings)
+        graph._index.load_index(str(path), max_elements=0, allow_replace_deleted=settings.allow_replace_deleted)
+        return graph
+
+    def save(self, path: Path) -> None:
+        """
+        Write a snapshot to `path`, not synced.
+
+        Raises:
+            OSError: not all of it could be written (hnswlib itself would not say).
+        """
+        self._index.save_index(str(path))
+        written, expected = path.stat().st_size, self._index.index_file_size()
+        if written != expected:
+            raise OSError(f'only {written:,} of {expected:,} bytes could be written; is the disk full?')
+
+    @property
+    def capacity(self) -> int:
+        """For how many vectors there is room."""
+        return int(self._index.max_elements)
+
+    def reserve(self, total: int) -> None:
+        """Make room for `total` vectors, by doubling."""
+        if total > self.capacity:
+            self._index.resize_index(_room_for(total, max(self.capacity, self.settings.max_elements)))
+
+    def add(self, labels: Labels, vectors: Float32Array) -> None:
+        """Add vectors (n, dim) under new labels (n,)."""
+        if not len(labels):
+            return
+        self.reserve(int(self._index.element_count) + len(labels))
+        ready = unit(vectors) if self.settings.space == 'cosine' else vectors
+        self._index.add_items(ready, labels, num_threads=_threads(self.settings))
+        self.live += len(labels)
+
+    def bury(self, label: int) -> None:
+        """Stop returning a label. Its links stay, for searches to pass along."""
+        self._index.mark_deleted(label)
+        self.live -= 1
+
+    def search(self, queries: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
+        """
+        Return the labels and distances, both (q, k), of about the `k` nearest vectors to each query (q, dim).
+
+        `k` is at most `live`; the larger of `ef` and `k` is the number of candidates that are examined.
+
+        Raises:
+            ShortAnswerError: some query found fewer than `k`.
+        """
+        ready = unit(queries) if self.settings.space == 'cosine' else queries
+        with self._ef.set(self._index, ef):
+            try:
+                labels, distances = self._index.knn_query(ready, k=k, num_threads=_threads(self.settings))
+            except RuntimeError as error:
+                # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
+                raise ShortAnswerError from error
+        if self.settings.space == 'cosine':
+            np.maximum(distances, 0, out=distances)  # rounding leaves -1e-7 between equal vectors
+        return labels.astype(np.int64), distances
+
+
+class _EfGate:
+    """
+    Lets searches with one `ef` run side by side, and those with another wait for them.
+
+    hnswlib has no `ef` for a query, only for the graph; two threads would take each other's.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+        self._users = 0
+        self._ef = 0
+
+    @contextmanager
+    def set(self, index: hnswlib.Index, ef: int) -> Iterator[None]:
+        with self._condition:
+            if self._ef != ef:
+                self._condition.wait_for(lambda: self._ef == ef or not self._users)
+                if self._ef != ef:
+                    index.set_ef(ef)
+                    self._ef = ef
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._users -= 1
+                if not self._users:
+                    self._condition.notify_all()
+
+
+def _new_index(settings: VectorSettings) -> hnswlib.Index:
+    # 'cosine' is 'ip' on vectors of length 1, and those are made here.
+    return hnswlib.Index(space='l2' if settings.space == 'l2' else 'ip', dim=settings.dim)
+
+
+def _room_for(total: int, capacity: int) -> int:
+    while capacity < total:
+        capacity *= 2
+    return capacity
+
+
+def _threads(settings: VectorSettings) -> int:
+    if settings.num_threads > 0:
+        return settings.num_threads
+    # Not os.cpu_count(), which counts processors that a container may not use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

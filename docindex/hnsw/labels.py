@@ -1,0 +1,92 @@
+"""Which labels exist, which are dead, and which have no vector in a field: SQLite's knowledge, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..distances import Labels
+
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class LabelTable:
+    """
+    The labels of a directory.
+
+    A label below `next` belongs to a document, or it is dead; labels are never used again.
+
+    Args:
+        next_label: The first free one.
+        dead: Those that ended, in order.
+        absences: Pairs of a field and a label that has no vector there.
+    """
+
+    def __init__(self, next_label: int, dead: Sequence[int], absences: Iterable[tuple[str, int]]) -> None:
+        self.next = 0
+        self.dead: list[int] = []
+        self._is_dead = _FlagColumn()
+        self._absent: dict[str, _FlagColumn] = {}
+        self._living_absent: dict[str, int] = {}
+        by_field: dict[str, list[int]] = {}
+        for field, label in absences:
+            by_field.setdefault(field, []).append(label)
+        self.publish(next_label, dead, by_field)
+
+    def publish(self, next_label: int, buried: Sequence[int], absences: Mapping[str, Sequence[int]]) -> None:
+        """Take over what a transaction has committed."""
+        self.next = next_label
+        for field, labels in absences.items():
+            self._absent.setdefault(field, _FlagColumn()).mark(labels)
+            self._living_absent[field] = self._living_absent.get(field, 0) + len(labels)
+        self.dead += buried
+        self._is_dead.mark(buried)
+        for field, absent in self._absent.items():
+            self._living_absent[field] -= sum(absent.is_marked(label) for label in buried)
+
+    @property
+    def documents(self) -> int:
+        """How many documents there are."""
+        return self.next - len(self.dead)
+
+    def vectors(self, field: str) -> int:
+        """Return how many documents have a vector in a field."""
+        return self.documents - self._living_absent.get(field, 0)
+
+    def has_vector(self, field: str, label: int) -> bool:
+        """Return whether a label, dead or alive, came with a vector in a field."""
+        return field not in self._absent or not self._absent[field].is_marked(label)
+
+    def living(self, field: str, start: int, stop: int) -> Labels:
+        """Return the living labels from `start` to before `stop` that have a vector in a field."""
+        is_out = self._is_dead.between(start, stop)
+        if field in self._absent:
+            is_out = is_out | self._absent[field].between(start, stop)
+        return np.flatnonzero(~is_out) + start
+
+
+class _FlagColumn:
+    """One flag for each label, unset for all until marked."""
+
+    def __init__(self) -> None:
+        self._flags: Flags = np.zeros(1024, bool)
+
+    def mark(self, labels: Sequence[int]) -> None:
+        if labels:
+            self._grow(max(labels) + 1)
+            self._flags[labels] = True
+
+    def is_marked(self, label: int) -> bool:
+        return label < len(self._flags) and bool(self._flags[label])
+
+    def between(self, start: int, stop: int) -> Flags:
+        self._grow(stop)
+        return self._flags[start:stop]
+
+    def _grow(self, length: int) -> None:
+        if length > len(self._flags):
+            grown = np.zeros(max(length, 2 * len(self._flags)), bool)
+            grown[: len(self._flags)] = self._flags
+            self._flags = grown

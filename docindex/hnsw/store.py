@@ -1,0 +1,428 @@
+"""
+One open work directory: joins the rows, the vectors and the graphs, and decides in which order they are written.
+
+I1  A document exists from the moment SQLite has committed it, and not before. Nothing else decides.
+I2  Vectors are on the disk, synced, before the commit that mentions their labels.
+I3  A row of a vector file below the committed `next_label` is never written again.
+I4  A label is never given to a second version; what had a dead label stays dead.
+I5  A graph, in memory or in a file, is a cache. It says up to which label and which tombstone it follows the truth;
+    what came later is added from the truth, and searches scan it until it is.
+I6  A graph file is complete, synced and under its final name before SQLite records it, with its checksum. One that is
+    not recorded, or does not match, is not read.
+I7  What a call has refused, or failed to commit, has changed nothing in memory either.
+I8  Searches hold the lock shared, from the graph to the last row; a commit and each step in a graph hold it alone. So
+    a search never sees a label without its row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..distances import Labels, exact_search, nearest
+from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError
+from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
+from ..tensors import Float32Array
+from .graph import Graph, ShortAnswerError
+from .graphs import GraphCache
+from .labels import Flags, LabelTable
+from .locks import SharedLock
+from .sidecar import Change, Row, Sidecar
+from .vectors import VectorFile
+from .workdir import WorkDir
+
+logger = logging.getLogger('docindex')
+
+_SCAN_ROWS = 4096
+_Declared = Mapping[str, Mapping[str, Any]]
+_Found = tuple[Labels, Float32Array]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """
+    The vectors of a batch in one field.
+
+    Attributes:
+        matrix: Shape (documents, dim), float32; zeros where there is none.
+        is_present: Shape (documents,): which documents have one.
+    """
+
+    matrix: Float32Array
+    is_present: Flags
+
+
+class Store:
+    """
+    What is in a work directory. All handles of a process on one directory share one store; see `shared`.
+
+    Attributes:
+        path: The directory.
+        labels: Which labels live. Read it under `reading()`.
+        settings: The settings in force, by vector field.
+    """
+
+    _open: ClassVar[dict[Path, Store]] = {}
+    _opening: ClassVar[threading.RLock] = threading.RLock()
+
+    # -- opening and closing ---------------------------------------------------------------------
+
+    @classmethod
+    def shared(cls, path: Path, description: Mapping[str, Any], declared: _Declared, lock_timeout: float) -> Store:
+        """
+        Return the store of a directory, opening it if this process has not; give it up with `release`.
+
+        Args:
+            path: The directory.
+            description: `columns`, the type of each column, and `json_schema`.
+            declared: For each vector field, the settings that the caller gives.
+            lock_timeout: Seconds to wait for another process.
+
+        Raises:
+            WorkDirError: the directory cannot be used; see its subclasses.
+            SettingsError: a setting cannot be changed while others use the store.
+        """
+        path = path.resolve()
+        with cls._opening:
+            store = cls._open.get(path)
+            if store is None or store._pid != os.getpid():
+                store = cls(path, description, declared, lock_timeout)
+                cls._open[path] = store
+            else:
+                store._check_columns(description['columns'])
+                store.declare(declared)
+            store._handles += 1
+            return store
+
+    def release(self) -> None:
+        """Give up one handle; the last one saves the graphs and closes the files."""
+        with self._opening:
+            self._handles -= 1
+            if self._handles == 0 and self._pid == os.getpid():
+                del self._open[self.path]
+                self._close()
+
+    def __init__(self, path: Path, description: Mapping[str, Any], declared: _Declared, lock_timeout: float) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        self._handles = 0
+        self._writing = threading.RLock()
+        self._lock = SharedLock()
+        self._files: dict[str, VectorFile] = {}
+        self._sidecar: Sidecar | None = None
+        self._work_dir = WorkDir(path, lock_timeout)
+        try:
+            self._open_truth(description, declared)
+            self._graphs = GraphCache(self._work_dir, self._rows, self._files, self.labels, self._lock)
+            self._graphs.load(self.settings)
+            self._graphs.catch_up(show_progress=None)
+        except BaseException:
+            self._close_files()
+            raise
+
+    @property
+    def _rows(self) -> Sidecar:
+        assert self._sidecar is not None  # it is, but while __init__ fails
+        return self._sidecar
+
+    def _open_truth(self, description: Mapping[str, Any], declared: _Declared) -> None:
+        self._sidecar = Sidecar(self._work_dir.database)
+        if self._rows.is_new():
+            self._create(description, declared)
+        meta = self._rows.meta()
+        self._columns: dict[str, str] = meta['columns']
+        self._check_columns(description['columns'])
+        self._remembered: dict[str, dict[str, dict[str, Any]]] = meta['settings']
+        self.settings = {field: VectorSettings(**both['effective']) for field, both in self._remembered.items()}
+        self.labels = LabelTable(meta['next_label'], self._rows.tombstones(), self._rows.absences())
+        if self.labels.documents != self._rows.count():
+            raise CorruptIndexError(
+                f'this file holds {self._rows.count()} documents where there should be {self.labels.documents}',
+                self._work_dir.database,
+                'restore it from a backup',
+            )
+        for field, settings in self.settings.items():
+            self._files[field] = VectorFile(self._work_dir.vector_file(field), settings.dim, self.labels.next)
+        for field, news in self._news(declared).items():
+            self.settings[field] = self.settings[field].changed(news, field)
+        self._remember(self.settings, declared)
+
+    def _create(self, description: Mapping[str, Any], declared: _Declared) -> None:
+        """Make the files of a new directory; the SQLite tables last, for they are what makes it an index."""
+        for path in (self.path / 'vectors').glob('*.f32'):
+            if not VectorFile.is_empty(path):
+                raise CorruptIndexError(
+                    'this SQLite file is missing or empty, but there are vectors beside it',
+                    self._work_dir.database,
+                    'restore it from a backup',
+                )
+        settings = {field: VectorSettings().changed(given, field) for field, given in declared.items()}
+        for field in settings:
+            VectorFile.create(self._work_dir.vector_file(field), settings[field].dim)
+        remembered = {
+            field: {'declared': dict(declared[field]), 'effective': settings[field].to_dict()} for field in settings
+        }
+        self._rows.create({**description, 'settings': remembered})
+
+    def _check_columns(self, columns: Mapping[str, str]) -> None:
+        if columns == self._columns:
+            return
+        differences = [
+            f'{name} is {self._columns.get(name, "missing")} there and {columns.get(name, "missing")} here'
+            for name in {**self._columns, **columns}
+            if self._columns.get(name) != columns.get(name)
+        ]
+        raise SchemaMismatchError(
+            f'this directory was made with another schema: {"; ".join(differences)}',
+            self.path,
+            'open it with the schema it was made with, or choose another work_dir',
+        )
+
+    def _close(self) -> None:
+        with self._writing:
+            try:
+                self._graphs.catch_up(show_progress=False)
+                self._graphs.save()
+            except Exception:  # a full disk, say: the graphs are caches, and the next opening catches up
+                logger.exception('the graphs in %s could not be saved; the next opening takes longer', self.path)
+            with self._lock.exclusive():
+                self._close_files()
+
+    def _close_files(self) -> None:
+        for file in self._files.values():
+            file.close()
+        if self._sidecar is not None:
+            self._sidecar.close()
+        self._work_dir.release()
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def declare(self, declared: _Declared) -> None:
+        """
+        Take over what a schema says anew about the settings; what it does not say, or said before, stays as it is.
+
+        So a value that was set by `configure` survives reopening with the same schema.
+        """
+        with self._writing:
+            self._change_settings(self._news(declared), declared)
+
+    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """
+        Change settings of vector fields, durably.
+
+        Raises:
+            SettingsError: a setting is unknown or out of range, or is built into a graph that holds vectors.
+        """
+        with self._writing:
+            self._check_usable()
+            self._change_settings(settings, {})
+
+    def _news(self, declared: _Declared) -> dict[str, dict[str, Any]]:
+        """Return, by field, the settings that are declared now and were not, or otherwise, the last time."""
+        news: dict[str, dict[str, Any]] = {}
+        for field, given in declared.items():
+            before = self._remembered[field]['declared']
+            news[field] = {name: value for name, value in given.items() if name not in before or before[name] != value}
+        return news
+
+    def _change_settings(self, changed: _Declared, declared: _Declared) -> None:
+        settings = {field: self.settings[field].changed(given, field) for field, given in changed.items()}
+        for field, new in settings.items():
+            self._check_changeable(field, new)
+        self._remember({**self.settings, **settings}, declared)
+        with self._lock.exclusive():
+            for field, new in settings.items():
+                self.settings[field] = new
+                self._graphs.put_settings(field, new)
+        self._graphs.catch_up(show_progress=None)
+
+    def _remember(self, settings: Mapping[str, VectorSettings], declared: _Declared) -> None:
+        """Store the settings in force, and what was declared, if they are not stored yet."""
+        remembered = {
+            field: {
+                'declared': {**before['declared'], **declared.get(field, {})},
+                'effective': settings[field].to_dict(),
+            }
+            for field, before in self._remembered.items()
+        }
+        if remembered != self._remembered:
+            self._rows.set_meta(settings=remembered)
+            self._remembered = remembered
+
+    def _check_changeable(self, field: str, new: VectorSettings) -> None:
+        old = self.settings[field]
+        if new.dim != old.dim:
+            raise SettingsError(f'{field}: dim is {old.dim} and cannot become {new.dim}; make a new index')
+        if self._graphs.get(field) is None or not self.labels.next:
+            return
+        fixed = [name for name in GRAPH_SETTINGS if getattr(new, name) != getattr(old, name)]
+        if fixed:
+            raise SettingsError(
+                f'{field}: {", ".join(fixed)} cannot be changed while the graph is in use; change it in the schema and '
+                'open the index anew, which rebuilds the graph. These can be changed at any time: '
+                f'index, max_elements, {", ".join(sorted(SEARCH_SETTINGS))}'
+            )
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Keep other writers out between a look at the documents and the write that rests on it."""
+        with self._writing:
+            self._check_usable()
+            yield
+
+    def put(self, rows: Sequence[Row], vectors: Mapping[str, Vectors], show_progress: bool | None) -> None:
+        """
+        Store documents, each new or in the place of the one with its id; all of them, or none.
+
+        Args:
+            rows: The documents; no id twice.
+            vectors: For each vector field, their vectors in the same order.
+            show_progress: Whether to show a bar while the graphs are built.
+        """
+        with self.updating():
+            change, new = self._plan(rows, vectors)
+            for field, given in vectors.items():
+                self._files[field].write(self.labels.next, given.matrix[new])  # I2
+            self._commit(change)
+            self._graphs.catch_up(show_progress)
+            self._graphs.save_if_worthwhile()
+
+    def remove(self, labels: Sequence[int]) -> None:
+        """Delete the documents with these labels, all or none."""
+        with self.updating():
+            self._commit(Change(self.labels.next, buried=list(labels)))
+            self._graphs.save_if_worthwhile()
+
+    def save_graphs(self) -> None:
+        """Write a file for every graph that has changed since its last one; searches go on meanwhile."""
+        with self.updating():
+            self._graphs.catch_up(show_progress=None)
+            self._graphs.save()
+
+    def _plan(self, rows: Sequence[Row], vectors: Mapping[str, Vectors]) -> tuple[Change, list[int]]:
+        """
+        Decide which documents need a new version, and give those a label.
+
+        Returns the change, and the positions of the rows with a new version, in the order of their labels.
+        """
+        known = self._rows.labels_of([row.id for row in rows]) if self.labels.documents else {}
+        same = self._unchanged_vectors(rows, vectors, known)
+        change = Change(self.labels.next)
+        new: list[int] = []
+        for position, row in enumerate(rows):
+            if position in same:
+                change.rewritten.append((known[row.id], row))
+                continue
+            if row.id in known:
+                change.buried.append(known[row.id])
+            for field, given in vectors.items():
+                if not given.is_present[position]:
+                    change.absences.setdefault(field, []).append(change.next_label)
+            change.inserted.append((change.next_label, row))
+            change.next_label += 1
+            new.append(position)
+        return change, new
+
+    def _unchanged_vectors(
+        self, rows: Sequence[Row], vectors: Mapping[str, Vectors], known: Mapping[str, int]
+    ) -> set[int]:
+        """Return the positions of the documents that exist with just these vectors: they need no work in a graph."""
+        positions = [position for position, row in enumerate(rows) if row.id in known]
+        labels = np.array([known[rows[position].id] for position in positions], np.int64)
+        is_same = np.ones(len(positions), bool)
+        for field, given in vectors.items():
+            had_one = np.array([self.labels.has_vector(field, label) for label in labels.tolist()], bool)
+            # As bits: -0.0 is not 0.0 when a vector is to come back as it was given.
+            stored = self._files[field].rows(labels).view(np.uint32)
+            has_same = (stored == given.matrix[positions].view(np.uint32)).all(axis=1)
+            is_same &= (had_one == given.is_present[positions]) & has_same
+        return {position for position, same in zip(positions, is_same.tolist(), strict=True) if same}
+
+    def _commit(self, change: Change) -> None:
+        with self._lock.exclusive():
+            self._rows.apply(change)  # I1
+            self.labels.publish(change.next_label, change.buried, change.absences)
+            self._graphs.bury()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See one state of the documents and their vectors for as long as this is held."""
+        with self._lock.shared():
+            self._check_usable()
+            yield
+
+    def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> _Found:
+        """
+        Return the labels and distances, both (q, k), of the vectors nearest to each query (q, dim).
+
+        k is `limit`, or the number of vectors if that is less. Call it under `reading()`.
+        """
+        k = min(limit, self.labels.vectors(field))
+        if k == 0:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        graph = self._graphs.get(field)
+        if exact or graph is None or graph.live == 0:
+            return self._scan(field, queries, k, 0, self.labels.next)
+        found = self._search_graph(graph, field, queries, k, ef or self.settings[field].search_ef(limit))
+        if graph.covered == self.labels.next:
+            return found
+        return _merged(found, self._scan(field, queries, k, graph.covered, self.labels.next), k)  # I5
+
+    def _search_graph(self, graph: Graph, field: str, queries: Float32Array, k: int, ef: int) -> _Found:
+        k = min(k, graph.live)
+        try:
+            return graph.search(queries, k, ef)
+        except ShortAnswerError:
+            if len(queries) == 1:
+                return self._scan(field, queries, k, 0, graph.covered)
+            # One of them came back short; only that one needs the scan.
+            each = [self._search_graph(graph, field, query[None], k, ef) for query in queries]
+            return np.concatenate([labels for labels, _ in each]), np.concatenate([found for _, found in each])
+
+    def _scan(self, field: str, queries: Float32Array, k: int, start: int, stop: int) -> _Found:
+        """Compare with every vector from label `start` to before `stop`; fewer than `k` if there are fewer."""
+        return exact_search(queries, k, self.settings[field].space, self._blocks(field, start, stop))
+
+    def _blocks(self, field: str, start: int, stop: int) -> Iterator[tuple[Labels, Float32Array]]:
+        for first in range(start, stop, _SCAN_ROWS):
+            last = min(first + _SCAN_ROWS, stop)
+            labels = self.labels.living(field, first, last)
+            yield labels, self._files[field].block(first, last)[labels - first]
+
+    def rows(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
+        """Return the JSON and tensors of these labels. Call it under `reading()`."""
+        return self._rows.fetch(labels)
+
+    def vectors(self, field: str, labels: Labels) -> Float32Array:
+        """Return the vectors of these labels, checked, shape (n, dim). Call it under `reading()`."""
+        return self._files[field].rows(labels)
+
+    def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the labels of those ids that exist. Call it under `reading()`."""
+        return self._rows.labels_of(ids)
+
+    def ids(self) -> list[str]:
+        """Return all ids, oldest version first. Call it under `reading()`."""
+        return self._rows.ids()
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise ClosedIndexError('this index belongs to the process that this one was forked from; open it anew here')
+
+
+def _merged(some: _Found, others: _Found, k: int) -> _Found:
+    labels, distances = np.hstack([some[0], others[0]]), np.hstack([some[1], others[1]])
+    rows = [nearest(*row, k) for row in zip(labels, distances, strict=True)]
+    return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])

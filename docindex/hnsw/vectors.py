@@ -1,0 +1,145 @@
+"""
+The vectors of one field as an append-only matrix on disk: row number = label.
+
+    OFFSET           SIZE       WHAT
+    0                8          b'docindex'
+    8                4          format version, little-endian, as all numbers here
+    12               4          dim
+    16               48         zeros
+    64 + r * stride  4 * dim    row r: the vector of label r as float32, zeros if there is none
+    ... + 4 * dim    4          CRC-32 of the row's label (8 bytes) and its vector
+
+stride = 4 * dim + 4. Which rows count is not written here: SQLite knows the next label, and rows from
+there on are what a crash left over, to be written over.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from .. import _files
+from ..distances import Labels
+from ..errors import CorruptIndexError, FormatVersionError
+from ..tensors import Float32Array
+
+_HEADER = struct.Struct('<8sII48x')
+_MAGIC = b'docindex'
+_VERSION = 1
+_WRITE_ROWS = 16_384
+
+_CHECK = 'the file is damaged or was cut off; restore it from a backup'
+
+
+class VectorFile:
+    """
+    An open vector file. One thread writes; any number may read rows that were written before.
+
+    Args:
+        path: The file.
+        dim: Length of its vectors.
+        rows: How many rows must be there at least.
+
+    Raises:
+        CorruptIndexError: it is missing, too short or not a vector file of this dimension.
+        FormatVersionError: a newer docindex wrote it.
+    """
+
+    def __init__(self, path: Path, dim: int, rows: int) -> None:
+        self.path = path
+        self.dim = dim
+        self._stride = 4 * dim + 4
+        self._check_header(rows)
+        self._fd = os.open(path, os.O_RDWR | getattr(os, 'O_BINARY', 0))
+        self._table = np.empty((0, dim + 1), np.float32)
+
+    @staticmethod
+    def create(path: Path, dim: int) -> None:
+        """Make an empty file, synced."""
+        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim))
+
+    @staticmethod
+    def is_empty(path: Path) -> bool:
+        """Return whether there is no file, or one without rows: what an unfinished creation leaves."""
+        return not path.exists() or path.stat().st_size <= _HEADER.size
+
+    def _check_header(self, rows: int) -> None:
+        try:
+            with self.path.open('rb') as file:
+                head = file.read(_HEADER.size)
+                size = os.fstat(file.fileno()).st_size
+        except FileNotFoundError as error:
+            raise CorruptIndexError('this vector file is missing', self.path, 'restore it from a backup') from error
+        if len(head) < _HEADER.size:
+            raise CorruptIndexError('this vector file has no complete header', self.path, _CHECK)
+        magic, version, dim = _HEADER.unpack(head)
+        if magic != _MAGIC:
+            raise CorruptIndexError('this is not a vector file', self.path, _CHECK)
+        if version > _VERSION:
+            raise FormatVersionError(
+                f'this file has format {version}, a newer docindex wrote it', self.path, 'upgrade docindex'
+            )
+        if dim != self.dim:
+            raise CorruptIndexError(f'this file holds {dim}-d vectors, not {self.dim}-d', self.path, _CHECK)
+        if size < _HEADER.size + rows * self._stride:
+            held = (size - _HEADER.size) // self._stride
+            raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, _CHECK)
+
+    def write(self, first_label: int, vectors: Float32Array) -> None:
+        """Write vectors (n, dim) as the rows from `first_label` on, and sync them."""
+        for start in range(0, len(vectors), _WRITE_ROWS):
+            part = vectors[start : start + _WRITE_ROWS]
+            table = np.empty((len(part), self.dim + 1), '<f4')
+            table[:, : self.dim] = part
+            checksums = table.view('<u4')[:, self.dim]
+            for at, row in enumerate(table):
+                checksums[at] = self._checksum(first_label + start + at, row)
+            offset = _HEADER.size + (first_label + start) * self._stride
+            _files.write_at(self._fd, table.data.cast('B'), offset)
+        if len(vectors):
+            _files.sync_file(self._fd)
+
+    def rows(self, labels: Labels) -> Float32Array:
+        """
+        Return copies of the rows of `labels` (n,), shape (n, dim), each checked.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum.
+        """
+        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)[labels]
+        checksums = table.view('<u4')[:, self.dim].tolist()
+        for label, row, checksum in zip(labels.tolist(), table, checksums, strict=True):
+            if self._checksum(label, row) != checksum:
+                raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
+        return table[:, : self.dim]
+
+    def block(self, start: int, stop: int) -> Float32Array:
+        """Return a view of the rows from `start` to before `stop`, unchecked: for scans."""
+        return self._read_up_to(stop)[start:stop, : self.dim]
+
+    def close(self) -> None:
+        """Close the file. Views that were handed out stay valid."""
+        self._table = np.empty((0, self.dim + 1), np.float32)
+        os.close(self._fd)
+
+    def _checksum(self, label: int, row: Float32Array) -> int:
+        # With its label in it, a row that was written to another place is noticed too.
+        return zlib.crc32(row[: self.dim].data, zlib.crc32(label.to_bytes(8, 'little')))
+
+    def _read_up_to(self, rows: int) -> Float32Array:
+        """Return a table of at least `rows` rows, vector and checksum, mapped from the file."""
+        table = self._table
+        if len(table) < rows:
+            # Maps all that is there, so a growing file is not mapped anew for each row.
+            held = (os.fstat(self._fd).st_size - _HEADER.size) // self._stride
+            mapped = mmap.mmap(self._fd, _HEADER.size + held * self._stride, access=mmap.ACCESS_READ)
+            table = np.frombuffer(mapped, '<f4', held * (self.dim + 1), _HEADER.size).reshape(held, self.dim + 1)
+            self._table = table
+        if len(table) < rows:
+            raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, _CHECK)
+        return table

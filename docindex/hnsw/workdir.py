@@ -1,0 +1,129 @@
+"""
+The work directory: whose it is, and which files are in it. The only module that imports filelock.
+
+    FILE                          WRITTEN BY   MEANING
+    docindex.lock                 workdir      held by the one writing process; its process id is in it
+    documents.sqlite3             sidecar      which documents exist, and all of them but their vectors: truth
+    documents.sqlite3-wal, -shm   SQLite       commits not yet folded into the file: truth, never delete them
+    vectors/<field>.f32           vectors      every vector, row number = label: truth
+    graphs/<field>.<n>.hnsw       graph        a snapshot that `documents.sqlite3` knows of: a cache, may be deleted
+    **/*.new                      _files       unfinished: never read, removed at the next opening
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import filelock
+
+from .. import _files
+from ..errors import WorkDirError, WorkDirLockedError
+
+_CLOSE_IT = 'close it there, choose another work_dir, or wait with lock_timeout=<seconds>'
+
+
+class WorkDir:
+    """
+    A directory that this process may write to until it releases it.
+
+    Args:
+        path: The directory; it and its parents are created where missing.
+        lock_timeout: Seconds to wait for another process that holds it.
+
+    Raises:
+        WorkDirLockedError: another process holds it.
+        WorkDirError: it cannot be created or written to, or belongs to DocArray.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self.path = path
+        try:
+            _files.make_directory(path)
+            self._lock = self._acquire(lock_timeout)
+        except WorkDirError:
+            raise
+        except OSError as error:
+            raise WorkDirError(f'cannot use this as a work directory: {error.strerror or error}', path) from error
+        try:
+            self._refuse_docarray()
+            for directory in (self.path / 'vectors', self.path / 'graphs'):
+                _files.make_directory(directory)
+        except BaseException:
+            self.release()
+            raise
+
+    def _acquire(self, timeout: float) -> filelock.FileLock:
+        # The kernel's lock ends with the process that holds it: a lock file that was left over locks nobody out.
+        lock = filelock.FileLock(self.path / 'docindex.lock', thread_local=False, on_acquired=_write_holder)
+        try:
+            lock.acquire(timeout=timeout)
+            return lock
+        except filelock.Timeout as error:
+            pid, host = self._holder()
+            holder = f'process {pid} on {host}' if pid else 'another process'
+            raise WorkDirLockedError(
+                f'{holder} has this directory open for writing', self.path, _CLOSE_IT, pid
+            ) from error
+
+    def _holder(self) -> tuple[int | None, str]:
+        try:
+            pid, host = (self.path / 'docindex.lock').read_text().split()
+            return int(pid), host
+        except (OSError, ValueError):
+            return None, ''
+
+    def _refuse_docarray(self) -> None:
+        if (self.path / 'docs_sqlite.db').exists() and not self.database.exists():
+            raise WorkDirError(
+                'DocArray wrote this directory, in a format of its own',
+                self.path,
+                'choose another work_dir and index the documents that DocArray returns',
+            )
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / 'documents.sqlite3'
+
+    def vector_file(self, field: str) -> Path:
+        """Return the path of a field's vectors."""
+        return self.path / 'vectors' / f'{field}.f32'
+
+    def graph_file(self, name: str) -> Path:
+        """Return the path of a graph file by its name."""
+        return self.path / 'graphs' / name
+
+    def new_graph_name(self, field: str) -> str:
+        """Return a name for a field's next graph file that no file has."""
+        number = 1 + max((_number(path) for path in (self.path / 'graphs').glob('*.hnsw')), default=0)
+        return f'{field}.{number}.hnsw'
+
+    def sweep(self, graph_names: Iterable[str]) -> None:
+        """Remove what a crash left unfinished, and graph files other than `graph_names`."""
+        keep = {self.graph_file(name) for name in graph_names}
+        debris = [
+            *self.path.glob('*/*.new'),
+            *(path for path in (self.path / 'graphs').glob('*.hnsw') if path not in keep),
+        ]
+        for path in debris:
+            path.unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def release(self) -> None:
+        """Let the next process have the directory."""
+        self._lock.release()
+
+
+def _write_holder(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.write(fd, f'{os.getpid()} {socket.gethostname() or "localhost"}'.encode())
+
+
+def _number(path: Path) -> int:
+    number = path.name.split('.')[-2]
+    return int(number) if number.isdecimal() else 0

@@ -1,0 +1,106 @@
+"""The vectors of documents and of queries as float32 matrices, checked before anything else sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from .distances import check_comparable
+from .errors import DimensionError, DocumentError, QueryError, VectorError
+from .fields import VectorSettings
+from .schema import Column
+from .tensors import Array, Float32Array, as_array
+
+
+def column_matrix(
+    values: Sequence[Any], column: Column, settings: VectorSettings, ids: Sequence[str]
+) -> tuple[Float32Array, list[Array | None]]:
+    """
+    Return the values of a vector column as a matrix (n, dim) with zeros for None, and each as the array it is.
+
+    Raises:
+        DocumentError: a required vector is missing.
+        DimensionError: a vector has another length than the column.
+        VectorError: a vector is not numeric, not finite, or too large for the space.
+    """
+
+    def document(at: int) -> str:
+        return f'document {at} (id {ids[at]!r})'
+
+    arrays: list[Array | None] = []
+    for at, value in enumerate(values):
+        if value is None and not column.is_optional:
+            raise DocumentError(f'{document(at)}: field {column.name!r} is missing; it needs a {settings.dim}-d vector')
+        arrays.append(None if value is None else _vector(value, column.name, settings.dim, document, at))
+    # NaN counts as present: it is refused below.
+    nothing = np.zeros(settings.dim, np.float32)
+    matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
+    _check_finite(matrix, column.name, document)
+    check_comparable(matrix, settings.space, column.name)
+    return matrix, arrays
+
+
+def query_matrix(queries: object, column: Column, settings: VectorSettings) -> Float32Array:
+    """
+    Return queries as a matrix (q, dim), from documents, dicts or vectors.
+
+    A document can be of any class that has the column's field.
+
+    Raises:
+        QueryError: a document has no such field, or the queries are not a sequence.
+        DimensionError, VectorError: as for documents.
+    """
+    if isinstance(queries, (str, bytes, BaseModel, Mapping)) or not hasattr(queries, '__len__'):
+        raise QueryError(f'expected several queries, got {type(queries).__name__}; use find() for one')
+    given = list(queries)  # type: ignore[call-overload]
+
+    def query(at: int) -> str:
+        return f'query {at}' if len(given) > 1 else 'the query'
+
+    arrays = [
+        _vector(_query_value(one, column, query(at)), column.name, settings.dim, query, at)
+        for at, one in enumerate(given)
+    ]
+    matrix = _float32(arrays, settings.dim)
+    _check_finite(matrix, column.name, query)
+    check_comparable(matrix, settings.space, column.name)
+    return matrix
+
+
+def _query_value(query: object, column: Column, what: str) -> object:
+    if not isinstance(query, (BaseModel, Mapping)):
+        return query
+    value: Any = query
+    for step in (column.name,) if isinstance(query, Mapping) and column.name in query else column.path:
+        found = value.get(step) if isinstance(value, Mapping) else getattr(value, step, None)
+        if found is None:
+            raise QueryError(f'{what} ({type(query).__name__}) has no value for the search field {column.name!r}')
+        value = found
+    return value
+
+
+def _vector(value: object, field: str, dim: int, what: Callable[[int], str], at: int) -> Array:
+    try:
+        array = as_array(value)
+    except VectorError as error:
+        raise VectorError(f'{what(at)}: field {field!r}: {error}') from error
+    if array.shape != (dim,):
+        got = f'{array.shape[0]}-d' if array.ndim == 1 else f'an array of shape {array.shape}'
+        raise DimensionError(f'{what(at)}: field {field!r} holds {dim}-d vectors, got {got}', field, dim, array.shape)
+    return array
+
+
+def _float32(arrays: Sequence[Array], dim: int) -> Float32Array:
+    with np.errstate(over='ignore'):  # what overflows becomes infinite, and is refused as that
+        return np.array(arrays, np.float32).reshape(len(arrays), dim)
+
+
+def _check_finite(matrix: Float32Array, field: str, what: Callable[[int], str]) -> None:
+    if np.isfinite(matrix).all():
+        return
+    row, position = np.argwhere(~np.isfinite(matrix))[0].tolist()
+    found = 'NaN' if np.isnan(matrix[row, position]) else 'a value that is infinite in float32'
+    raise VectorError(f'{what(row)}: field {field!r} has {found} at position {position}; vectors must be finite')

@@ -1,0 +1,315 @@
+"""
+From a document class to the flat list of its columns.
+
+A nested document contributes its fields under `outer__inner` names, to any depth. A tensor with one
+axis of known length is a vector column; everything else is stored with the document.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, TypeVar, Union, cast
+
+import numpy as np
+from pydantic import BaseModel, RootModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from .errors import DocumentError, IdTypeError, QueryError, SchemaError
+from .fields import declared_settings
+from .tensors import is_tensor_type
+
+D = TypeVar('D', bound=BaseModel)
+
+_LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    One field of a document, or of a document nested in it.
+
+    Attributes:
+        name: The flat name, `thumbnail__tensor`.
+        path: The same as steps, `('thumbnail', 'tensor')`.
+        type_name: The type as one would write it.
+        is_optional: Whether the value may be None, or a document on the way to it.
+        is_tensor: Whether it can be a vector column, once its length is known.
+        settings: What the schema says about the vector; see `VectorSettings`.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    type_name: str
+    is_optional: bool
+    is_tensor: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def value(self, doc: BaseModel) -> Any:
+        """Return this column's value in `doc`; None where a document on the way is None."""
+        value: Any = doc
+        for step in self.path:
+            if value is None:
+                return None
+            value = getattr(value, step)
+        return value
+
+
+class Schema(Generic[D]):
+    """
+    A document class and its columns.
+
+    Raises:
+        SchemaError: the class cannot be indexed; the message names the field and what to change.
+    """
+
+    def __init__(self, doc_type: type[D]) -> None:
+        if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
+            raise SchemaError(f'a schema is a BaseDoc or pydantic model class, got {doc_type!r}')
+        if not doc_type.__pydantic_complete__ and not doc_type.model_rebuild(raise_errors=False):
+            raise SchemaError(
+                f'{doc_type.__name__} mentions a type that is not defined yet; see pydantic, model_rebuild()'
+            )
+        self.doc_type = doc_type
+        self.columns: dict[str, Column] = {}
+        for column in _columns(doc_type, (), False, ()):
+            self._add(column)
+        self._check_id()
+
+    def _add(self, column: Column) -> None:
+        if column.name in self.columns:
+            paths = ' and '.join('.'.join(c.path) for c in (self.columns[column.name], column))
+            raise SchemaError(f'{self.name}: {paths} both flatten to {column.name!r}; rename one of them')
+        self.columns[column.name] = column
+
+    def _check_id(self) -> None:
+        if 'id' not in self.columns:
+            raise SchemaError(f'{self.name} has no field "id"; add `id: str`, or inherit from docindex.BaseDoc')
+        if self.columns['id'].type_name.removesuffix(' | None') not in ('str', 'ID'):
+            raise SchemaError(f'{self.name}.id must be a string, not {self.columns["id"].type_name}')
+
+    @property
+    def name(self) -> str:
+        """The name of the document class."""
+        return self.doc_type.__name__
+
+    def vector_settings(self, defaults: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """
+        Return for each vector column what is said about it: `defaults`, and over them its own settings.
+
+        Raises:
+            SchemaError: nothing says how long the vectors of a column are.
+        """
+        vectors: dict[str, dict[str, Any]] = {}
+        for column in self.columns.values():
+            if not column.is_tensor:
+                continue
+            settings = {**defaults, **column.settings}
+            if settings.get('dim', -1) > 0:
+                vectors[column.name] = settings
+            elif settings.get('index', True):
+                raise SchemaError(
+                    f'{self.name}: nothing says how long the vectors in {column.name!r} are; write NdArray[128] or '
+                    'NdArray = Field(dim=128), or Field(index=False) to store any shape without searching it'
+                )
+        _check_file_names(self.name, vectors)
+        return vectors
+
+    def describe(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Return the type of each column by its flat name, `vector[128]` for vectors; a directory remembers this."""
+        types = {column.name: column.type_name for column in self.columns.values()}
+        return types | {name: f'vector[{settings["dim"]}]' for name, settings in vectors.items()}
+
+    def documents(self, docs: object) -> list[D]:
+        """
+        Return documents of this schema from a document, a dict, or any iterable of these.
+
+        A document of the class itself comes back as it is; one of another class is read by its attributes.
+
+        Raises:
+            DocumentError: one of them does not fit; the message names it and its fields.
+        """
+        given: Iterable[Any]
+        if isinstance(docs, (BaseModel, Mapping)):
+            given = [docs]
+        elif isinstance(docs, Iterable) and not isinstance(docs, (str, bytes, np.ndarray)):
+            given = docs
+        else:
+            raise DocumentError(f'expected {self.name}s, dicts or a list of them, got {type(docs).__name__}')
+        return [doc if isinstance(doc, self.doc_type) else self._document(doc, at) for at, doc in enumerate(given)]
+
+    def _document(self, doc: object, position: int) -> D:
+        if not isinstance(doc, (BaseModel, Mapping)):
+            raise DocumentError(f'document {position}: expected a {self.name} or a dict, got {type(doc).__name__}')
+        try:
+            if isinstance(doc, Mapping):
+                return self.doc_type.model_validate(dict(doc), by_alias=True, by_name=True)
+            return self.doc_type.model_validate(doc, from_attributes=True, by_alias=False, by_name=True)
+        except ValidationError as error:
+            id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
+            if 'id' in (doc if isinstance(doc, Mapping) else type(doc).model_fields) and not isinstance(id_, str):
+                raise IdTypeError(_not_a_string(position, id_)) from error
+            raise DocumentError(f'document {position} (id {id_!r}): {explain(error)}') from error
+
+    def changed(self, doc: D, values: Mapping[str, Any]) -> D:
+        """
+        Return a validated copy of `doc` with other `values`, by flat name.
+
+        Raises:
+            QueryError: a name is not a column's, or is `id`.
+            DocumentError: a value does not fit its column.
+        """
+        for name, value in values.items():
+            if name not in self.columns and name not in self.doc_type.model_fields:
+                raise QueryError(f'{self.name} has no field {name!r}; its fields are {", ".join(self.columns)}')
+            if name == 'id':
+                raise QueryError(
+                    'the id of a document cannot be changed; index it under the new id and delete the old one'
+                )
+            path = self.columns[name].path if name in self.columns else (name,)
+            try:
+                doc = cast(D, _replaced(doc, path, value))
+            except ValidationError as error:
+                raise DocumentError(f'{name}: {explain(error)}') from error
+        return doc
+
+
+def check_id(id_: object, position: int) -> str:
+    """Return a document's id, which must be a string that is not empty and can be written as UTF-8."""
+    if not isinstance(id_, str):
+        raise IdTypeError(_not_a_string(position, id_))
+    if not id_:
+        raise DocumentError(f'document {position}: the id is empty')
+    try:
+        id_.encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(f'document {position}: the id {id_!r} is not valid Unicode: {error}') from error
+    return id_
+
+
+def _not_a_string(position: int, id_: object) -> str:
+    return f'document {position}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's complaints in one line, each with its field's flat name."""
+    complaints = (
+        f'{"__".join(map(str, e["loc"])) or "document"}: {e["msg"]}'
+        for e in error.errors(include_url=False, include_input=False)
+    )
+    return '; '.join(complaints)
+
+
+def _replaced(doc: BaseModel, path: Sequence[str], value: object) -> BaseModel:
+    step, *rest = path
+    if rest:
+        inner = getattr(doc, step)
+        if inner is None:
+            raise DocumentError(f'{step} is None in this document; set it as a whole, {step}=...')
+        value = _replaced(inner, rest, value)
+    fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
+    return type(doc).model_validate(fields, by_alias=False, by_name=True)
+
+
+def _columns(
+    doc_type: type[BaseModel], outer: tuple[str, ...], is_optional: bool, within: tuple[type[BaseModel], ...]
+) -> Iterable[Column]:
+    if doc_type in within:
+        raise SchemaError(
+            f'{doc_type.__name__} contains itself at {".".join(outer)}, so its columns have no end; '
+            f'make it a list (list[{doc_type.__name__}]), which is stored as one value'
+        )
+    for name, info in doc_type.model_fields.items():
+        path = (*outer, name)
+        flat = '__'.join(path)
+        where = f'{doc_type.__name__}.{name}'
+        annotation, can_be_none, annotated = _unwrap(info.annotation)
+        if info.exclude and info.is_required():
+            raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
+            yield from _columns(annotation, path, is_optional or can_be_none, (*within, doc_type))
+            continue
+        settings: dict[str, Any] = {}
+        for source in (*annotated, info):
+            settings |= declared_settings(source, where)
+        type_name = _type_name(annotation) + (' | None' if can_be_none else '')
+        is_tensor, settings = _tensor(where, annotation, settings)
+        yield Column(flat, path, type_name, is_optional or can_be_none, is_tensor, settings)
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
+    """Strip `Optional` and `Annotated`: the type inside, whether None is allowed, pydantic fields found."""
+    can_be_none = False
+    found: list[FieldInfo] = []
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is Annotated:
+            annotation, *metadata = typing.get_args(annotation)
+            found += [item for item in metadata if isinstance(item, FieldInfo)]
+        elif origin in (Union, types.UnionType):
+            members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
+            can_be_none = can_be_none or len(members) < len(typing.get_args(annotation))
+            if len(members) != 1:
+                return annotation, can_be_none, found
+            annotation = members[0]
+        else:
+            return annotation, can_be_none, found
+
+
+def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Return whether the field may become a vector column, and its settings with the length in its type."""
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        if settings.get('index', True) and any(map(_holds_tensor, typing.get_args(annotation))):
+            raise SchemaError(
+                f'{where}: a vector or something else cannot be searched; use two fields, or Field(index=False)'
+            )
+        return False, settings
+    if not _holds_tensor(annotation):
+        # A list of floats is a vector only if the schema says so.
+        is_vector = annotation in (list, tuple) or origin in (list, tuple, Sequence)
+        if settings.get('dim', -1) > 0 and not is_vector:
+            raise SchemaError(f'{where} is a {_type_name(annotation)}, which cannot have a dim')
+        return is_vector and settings.get('dim', -1) > 0, settings
+    shape = annotation.shape if is_tensor_type(annotation) else None
+    if shape is None:
+        return True, settings
+    if len(shape) != 1 or shape[0] is ...:
+        if settings.get('index') or settings.get('dim', -1) > 0:
+            raise SchemaError(f'{where}: only vectors can be indexed, and {_type_name(annotation)} is not one')
+        return False, settings
+    if isinstance(shape[0], str):
+        return True, settings
+    if settings.get('dim', -1) not in (-1, shape[0]):
+        raise SchemaError(f'{where}: {_type_name(annotation)} and dim={settings["dim"]} contradict each other')
+    return True, {**settings, 'dim': shape[0]}
+
+
+def _holds_tensor(annotation: Any) -> bool:
+    return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
+
+
+def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is None and isinstance(annotation, type):
+        return annotation.__name__
+    members = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return ' | '.join('None' if member is types.NoneType else _type_name(member) for member in members)
+    return str(annotation).replace('typing.', '')
+
+
+def _check_file_names(schema_name: str, vectors: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in vectors:
+        if len(name.encode()) > _LONGEST_NAME:
+            raise SchemaError(
+                f'{schema_name}: the vector field {name[:40]!r}... has a name of over {_LONGEST_NAME} bytes'
+            )
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            # On macOS and Windows their files would be one.
+            raise SchemaError(
+                f'{schema_name}: the vector fields {twin!r} and {name!r} differ only in upper and lower case'
+            )
