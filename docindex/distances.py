@@ -26,8 +26,7 @@ def unit(vectors: Float32Array) -> Float32Array:
     hnswlib's own normalisation squares in float32, where 1e-25 underflows and 1e25 overflows.
     """
     norms: Float32Array = np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
-    ordinary = (norms > _SMALLEST_NORM) & (norms < _LARGEST_NORM)
-    if ordinary.all():
+    if len(norms) and norms.min() > _SMALLEST_NORM and norms.max() < _LARGEST_NORM:
         return np.asarray(vectors / norms[:, None], np.float32)
     exact = vectors.astype(np.float64)
     exact_norms = np.sqrt(np.einsum('ij,ij->i', exact, exact))

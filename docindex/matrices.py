@@ -35,7 +35,6 @@ def column_matrix(
         if value is None and not column.is_optional:
             raise DocumentError(f'{document(at)}: field {column.name!r} is missing; it needs a {settings.dim}-d vector')
         arrays.append(None if value is None else _vector(value, column.name, settings.dim, document, at))
-    # NaN counts as present: it is refused below.
     nothing = np.zeros(settings.dim, np.float32)
     matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
     _check_finite(matrix, column.name, document)
@@ -83,6 +82,8 @@ def _query_value(query: object, column: Column, what: str) -> object:
 
 
 def _vector(value: object, field: str, dim: int, what: Callable[[int], str], at: int) -> Array:
+    if type(value) is np.ndarray and value.dtype == np.float32 and value.shape == (dim,):
+        return value  # as nearly all of them are
     try:
         array = as_array(value)
     except VectorError as error:
@@ -95,7 +96,8 @@ def _vector(value: object, field: str, dim: int, what: Callable[[int], str], at:
 
 def _float32(arrays: Sequence[Array], dim: int) -> Float32Array:
     with np.errstate(over='ignore'):  # what overflows becomes infinite, and is refused as that
-        return np.array(arrays, np.float32).reshape(len(arrays), dim)
+        together = np.concatenate(arrays, dtype=np.float32, casting='unsafe') if arrays else np.empty(0, np.float32)
+    return together.reshape(len(arrays), dim)
 
 
 def _check_finite(matrix: Float32Array, field: str, what: Callable[[int], str]) -> None:

@@ -52,9 +52,9 @@ class Payloads(Generic[D]):
         self._classes = _named(cls for cls in _types_within(doc_type) if cls not in _ATOMS)
         self._names = {cls: name for name, cls in self._classes.items()}
 
-    def dump(self, doc: D, vectors: Sequence[Array | None]) -> tuple[str, bytes | None]:
+    def dump(self, doc: D, vectors: Sequence[Array | None]) -> tuple[bytes, bytes | None]:
         """
-        Return a document's JSON, and its tensors as bytes.
+        Return a document's JSON as UTF-8, and its tensors as bytes.
 
         Args:
             doc: A document of the class; what a subclass adds is left out.
@@ -80,7 +80,7 @@ class Payloads(Generic[D]):
         )
         return cast(D, validated)
 
-    def _dump_plain(self, doc: D, tensors: Tensors) -> str | None:
+    def _dump_plain(self, doc: D, tensors: Tensors) -> bytes | None:
         """Return pydantic's JSON, or None if it would not say all about this document."""
         try:
             dumped = self._doc_type.__pydantic_serializer__.to_json(
@@ -92,7 +92,7 @@ class Payloads(Generic[D]):
         # pydantic writes NaN and infinity as null.
         if self._has_floats and b'null' in dumped and _holds_non_finite(doc):
             return None
-        return dumped.decode()
+        return dumped
 
     def _check_types(self, doc: D, cause: Exception) -> None:
         # Either a value is of a wrong type (put there by model_construct, say), or JSON has no way to say it.
@@ -101,9 +101,9 @@ class Payloads(Generic[D]):
         except ValidationError as error:
             raise DocumentError(explain(error)) from cause
 
-    def _dump_typed(self, doc: D, tensors: Tensors) -> str:
+    def _dump_typed(self, doc: D, tensors: Tensors) -> bytes:
         del tensors[len(tensors) :]
-        return json.dumps([self._fields(doc, tensors)], separators=(',', ':'))
+        return json.dumps([self._fields(doc, tensors)], separators=(',', ':')).encode()
 
     def _fields(self, doc: BaseModel, tensors: Tensors) -> dict[str, Any]:
         fields: dict[str, Any] = {}

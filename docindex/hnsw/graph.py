@@ -88,6 +88,11 @@ class Graph:
         """For how many vectors there is room."""
         return int(self._index.max_elements)
 
+    @property
+    def held(self) -> int:
+        """How many vectors are in it, dead ones included."""
+        return int(self._index.element_count)
+
     def reserve(self, total: int) -> None:
         """Make room for `total` vectors, by doubling."""
         if total > self.capacity:
@@ -97,7 +102,7 @@ class Graph:
         """Add vectors (n, dim) under new labels (n,)."""
         if not len(labels):
             return
-        self.reserve(int(self._index.element_count) + len(labels))
+        self.reserve(self.held + len(labels))
         ready = unit(vectors) if self.settings.space == 'cosine' else vectors
         self._index.add_items(ready, labels, num_threads=_threads(self.settings))
         self.live += len(labels)

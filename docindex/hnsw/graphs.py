@@ -28,8 +28,10 @@ from .workdir import WorkDir
 logger = logging.getLogger('docindex')
 
 _ADD_ROWS = 512  # a quarter of a second; a search waits for no more than that
-_SAVE_ROWS = 10_000
-_SAVE_SHARE = 0.25
+# After a kill at the worst moment, a third of a graph is built again; in return all the saving while an index grows
+# writes each vector about three times.
+_SAVE_ROWS = 20_000
+_SAVE_SHARE = 0.5
 
 
 class GraphCache:
@@ -129,6 +131,8 @@ class GraphCache:
 
     def _add_missing(self, field: str, advance: Callable[[int], object]) -> None:
         graph = self._graphs[field]
+        with self._lock.exclusive(), self._giving_up(field):
+            graph.reserve(graph.held + self._labels.next - graph.covered)
         while graph.covered < self._labels.next and self._graphs[field] is graph:
             stop = min(graph.covered + _ADD_ROWS, self._labels.next)
             labels = self._labels.living(field, graph.covered, stop)

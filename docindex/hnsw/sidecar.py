@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _files
 from ..errors import CorruptIndexError, FormatVersionError, WorkDirError
@@ -44,22 +44,22 @@ _VARIABLES = 10_000  # a statement's limit is 32,766
 _DAMAGED = 'restore it from a backup'
 
 
-@dataclass(frozen=True)
-class Row:
-    """One stored document: its id, its JSON, its tensors as bytes."""
+class Row(NamedTuple):
+    """One stored document: its id, its JSON as UTF-8, its tensors as bytes."""
 
     id: str
-    data: str
+    data: bytes
     tensors: bytes | None
 
     def checksum(self) -> int:
-        """Return the CRC-32 of all three."""
-        return row_checksum(self.id.encode(), self.data.encode(), self.tensors)
+        """Return the CRC-32 of the JSON, which has the id in it, and the tensors."""
+        return row_checksum(self.data, self.tensors)
 
 
-def row_checksum(id_: bytes, data: bytes, tensors: bytes | None) -> int:
-    """Return the CRC-32 of a row's id, JSON and tensors."""
-    return zlib.crc32(tensors or b'', zlib.crc32(data, zlib.crc32(id_)))
+def row_checksum(data: bytes, tensors: bytes | None) -> int:
+    """Return the CRC-32 of a row's JSON and tensors."""
+    checksum = zlib.crc32(data)
+    return checksum if tensors is None else zlib.crc32(tensors, checksum)
 
 
 @dataclass
@@ -204,11 +204,11 @@ class Sidecar:
             execute('DELETE FROM documents WHERE label = ?', [(label,) for label in change.buried])
             execute('INSERT INTO tombstones (label) VALUES (?)', [(label,) for label in change.buried])
             execute(
-                'UPDATE documents SET data = ?, tensors = ?, checksum = ? WHERE label = ?',
+                'UPDATE documents SET data = CAST(? AS TEXT), tensors = ?, checksum = ? WHERE label = ?',
                 [(row.data, row.tensors, row.checksum(), label) for label, row in change.rewritten],
             )
             execute(
-                'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, ?, ?, ?)',
+                'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
                 [(label, row.id, row.data, row.tensors, row.checksum()) for label, row in change.inserted],
             )
             for name, labels in change.absences.items():
@@ -238,14 +238,14 @@ class Sidecar:
             for chunk in _chunks(labels):
                 # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
                 rows = self._reader.execute(
-                    'SELECT label, CAST(id AS BLOB), CAST(data AS BLOB), tensors, checksum FROM documents '
+                    'SELECT label, CAST(data AS BLOB), tensors, checksum FROM documents '
                     f'WHERE label IN ({_marks(chunk)})',
                     chunk,
-                )
-                for label, id_, data, tensors, checksum in rows:
-                    if row_checksum(id_, data, tensors) != checksum:
+                ).fetchall()
+                for label, data, tensors, checksum in rows:
+                    if row_checksum(data, tensors) != checksum:
                         raise CorruptIndexError(
-                            f'document {id_.decode()!r} does not match its checksum', self.path, _DAMAGED
+                            f'the document with label {label} does not match its checksum', self.path, _DAMAGED
                         )
                     found[label] = data, tensors
         return found

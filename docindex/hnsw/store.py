@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -292,7 +292,8 @@ class Store:
         with self.updating():
             change, new = self._plan(rows, vectors)
             for field, given in vectors.items():
-                self._files[field].write(self.labels.next, given.matrix[new])  # I2
+                matrix = given.matrix if len(new) == len(rows) else given.matrix[new]
+                self._files[field].write(self.labels.next, matrix)  # I2
             self._commit(change)
             self._graphs.catch_up(show_progress)
             self._graphs.save_if_worthwhile()
@@ -356,12 +357,10 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> AbstractContextManager[None]:
         """See one state of the documents and their vectors for as long as this is held."""
-        with self._lock.shared():
-            self._check_usable()
-            yield
+        self._check_usable()
+        return self._lock.shared()
 
     def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> _Found:
         """

@@ -7,7 +7,7 @@ The vectors of one field as an append-only matrix on disk: row number = label.
     12               4          dim
     16               48         zeros
     64 + r * stride  4 * dim    row r: the vector of label r as float32, zeros if there is none
-    ... + 4 * dim    4          CRC-32 of the row's label (8 bytes) and its vector
+    ... + 4 * dim    4          CRC-32 of the row's vector, XOR the low 32 bits of its label
 
 stride = 4 * dim + 4. Which rows count is not written here: SQLite knows the next label, and rows from
 there on are what a crash left over, to be written over.
@@ -20,6 +20,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,9 +97,8 @@ class VectorFile:
             part = vectors[start : start + _WRITE_ROWS]
             table = np.empty((len(part), self.dim + 1), '<f4')
             table[:, : self.dim] = part
-            checksums = table.view('<u4')[:, self.dim]
-            for at, row in enumerate(table):
-                checksums[at] = self._checksum(first_label + start + at, row)
+            labels = np.arange(first_label + start, first_label + start + len(part))
+            table.view('<u4')[:, self.dim] = self._checksums(labels, table)
             offset = _HEADER.size + (first_label + start) * self._stride
             _files.write_at(self._fd, table.data.cast('B'), offset)
         if len(vectors):
@@ -111,11 +111,11 @@ class VectorFile:
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
-        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)[labels]
-        checksums = table.view('<u4')[:, self.dim].tolist()
-        for label, row, checksum in zip(labels.tolist(), table, checksums, strict=True):
-            if self._checksum(label, row) != checksum:
-                raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
+        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
+        is_damaged = self._checksums(labels, table) != table.view('<u4')[:, self.dim]
+        if is_damaged.any():
+            label = int(labels[is_damaged][0])
+            raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
         return table[:, : self.dim]
 
     def block(self, start: int, stop: int) -> Float32Array:
@@ -127,9 +127,13 @@ class VectorFile:
         self._table = np.empty((0, self.dim + 1), np.float32)
         os.close(self._fd)
 
-    def _checksum(self, label: int, row: Float32Array) -> int:
-        # With its label in it, a row that was written to another place is noticed too.
-        return zlib.crc32(row[: self.dim].data, zlib.crc32(label.to_bytes(8, 'little')))
+    def _checksums(self, labels: Labels, table: Float32Array) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        """Return the checksums of rows (n, dim + 1). With its label in it, a row in the place of another is noticed."""
+        row_bytes, vector_bytes = self._stride, 4 * self.dim
+        view = table.reshape(-1).view(np.uint8).data
+        starts = range(0, len(table) * row_bytes, row_bytes)
+        checksums = np.array([zlib.crc32(view[start : start + vector_bytes]) for start in starts], np.uint32)
+        return checksums ^ labels.astype(np.uint32)
 
     def _read_up_to(self, rows: int) -> Float32Array:
         """Return a table of at least `rows` rows, vector and checksum, mapped from the file."""

@@ -1,0 +1,835 @@
+"""
+A test kit for whoever writes a backend: the contract as tests, and an index that is too simple to be wrong.
+
+    class TestMyDocumentIndex(DocumentIndexContract):
+        @pytest.fixture
+        def open_index(self, tmp_path):
+            return lambda doc_type: MyDocumentIndex[doc_type](path=tmp_path)
+
+runs every test below against `MyDocumentIndex`. Each docstring is one promise of `docindex.index`.
+
+`ExactIndex` is the reference: a dict, and distances in float64 by the formulas of `docindex.results`. It shares no
+code with the indexes that it judges. This module needs pytest; nothing else in docindex imports it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from .doclist import DocList
+from .document import BaseDoc
+from .errors import (
+    ClosedIndexError,
+    DimensionError,
+    DocIndexError,
+    DocumentError,
+    DocumentNotFoundError,
+    IdTypeError,
+    QueryError,
+    SettingsError,
+    VectorError,
+)
+from .fields import Field
+from .index import DocumentIndex
+from .results import FindResult
+from .tensors import NdArray
+
+D = TypeVar('D', bound=BaseModel)
+Float64Array = np.ndarray[Any, np.dtype[np.float64]]
+OpenIndex = Callable[[type[Any]], DocumentIndex[Any]]
+
+
+# -- the reference ------------------------------------------------------------------------------------
+
+
+class ExactIndex(Generic[D]):
+    """
+    What an index should hold and find: documents in a dict, compared one by one.
+
+    Args:
+        spaces: The vector fields by flat name, each with its space: `{'poster__look': 'cosine'}`.
+
+    Attributes:
+        docs: The documents by id.
+    """
+
+    def __init__(self, spaces: Mapping[str, str]) -> None:
+        self.spaces = dict(spaces)
+        self.docs: dict[str, D] = {}
+
+    def copy(self) -> ExactIndex[D]:
+        """Return another index with the same documents, which are never changed in place."""
+        twin: ExactIndex[D] = ExactIndex(self.spaces)
+        twin.docs = dict(self.docs)
+        return twin
+
+    def index(self, docs: Iterable[D]) -> None:
+        """Insert documents, or put them in the place of those with their ids."""
+        for doc in docs:
+            self.docs[str(getattr(doc, 'id'))] = doc.model_copy(deep=True)  # noqa: B009 (D is any model with an id)
+
+    def update(self, id_: str, **fields: Any) -> None:
+        """Change fields of one document, by flat name."""
+        changed = self.docs[id_].model_copy(deep=True)
+        for name, value in fields.items():
+            *outer, last = name.split('__')
+            target: Any = changed
+            for step in outer:
+                target = getattr(target, step)
+            setattr(target, last, value)
+        self.docs[id_] = changed
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Forget documents; return how many there were."""
+        return sum(self.docs.pop(id_, None) is not None for id_ in dict.fromkeys(ids))
+
+    def vector(self, id_: str, search_field: str) -> Float64Array | None:
+        """Return a document's vector as the float32 numbers it is compared by, in float64; or None."""
+        value: Any = self.docs[id_]
+        for step in search_field.split('__'):
+            value = None if value is None else getattr(value, step)
+        return None if value is None else np.asarray(value, np.float32).astype(np.float64)
+
+    def distances(self, query: Any, search_field: str) -> dict[str, float]:
+        """Return the distance of every document that has a vector in the field, nearest first."""
+        exact = np.asarray(query, np.float32).astype(np.float64)
+        vectors = {id_: self.vector(id_, search_field) for id_ in self.docs}
+        unsorted = {
+            id_: distance(exact, vector, self.spaces[search_field])
+            for id_, vector in vectors.items()
+            if vector is not None
+        }
+        return dict(sorted(unsorted.items(), key=lambda item: item[1]))
+
+    def check(self, found: FindResult[D], query: Any, search_field: str, limit: int) -> None:
+        """
+        Assert that `found` is a right answer: the nearest documents as they were stored, with their distances.
+
+        Documents at one distance may come in any order, and scores may differ as float32 rounds.
+        """
+        expected = self.distances(query, search_field)
+        ids = [str(getattr(doc, 'id')) for doc in found.documents]  # noqa: B009
+        scores = np.asarray(found.scores)
+        assert scores.dtype == np.float32
+        assert scores.shape == (len(ids),)
+        assert len(ids) == min(limit, len(expected)), f'{len(ids)} documents, not {min(limit, len(expected))}'
+        assert len(set(ids)) == len(ids), f'a document was found twice: {ids}'
+        assert (np.diff(scores) >= 0).all(), f'scores do not ascend: {scores}'
+        tolerance = self._tolerance(query, search_field)
+        for doc, id_, score, nearest in zip(found.documents, ids, scores, expected.values(), strict=False):
+            assert id_ in self.docs, f'{id_!r} was found and does not exist'
+            assert same(doc, self.docs[id_]), f'{doc!r} was found; stored was {self.docs[id_]!r}'
+            own = expected[id_]
+            assert abs(score - own) <= tolerance(own), f'{id_!r} has score {score}; it is at distance {own}'
+            assert abs(score - nearest) <= tolerance(nearest), f'found {id_!r} at {score}, and missed one at {nearest}'
+
+    def check_all(self, index: DocumentIndex[D]) -> None:
+        """Assert that `index` holds exactly these documents, and that each is found by each of its own vectors."""
+        assert set(index) == set(self.docs)
+        assert len(index) == len(self.docs)
+        for id_, doc in self.docs.items():
+            assert same(index[id_], doc), f'{index[id_]!r} is stored; should be {doc!r}'
+        for field in self.spaces:
+            for id_ in self.docs:
+                vector = self.vector(id_, field)
+                if vector is not None:
+                    self.check(index.find(vector, field, limit=5), vector, field, limit=5)
+                    self.check(index.find(vector, field, limit=5, exact=True), vector, field, limit=5)
+
+    def _tolerance(self, query: Any, search_field: str) -> Callable[[float], float]:
+        """Return by how much a float32 score near a distance may be off: the size of what was added up, rounded."""
+        if self.spaces[search_field] == 'l2':  # no terms cancel
+            return lambda own: 1e-5 * own + 1e-30
+        if self.spaces[search_field] == 'cosine':
+            return lambda own: 1e-5
+        vectors = [self.vector(id_, search_field) for id_ in self.docs]
+        longest = max((float(np.linalg.norm(vector)) for vector in vectors if vector is not None), default=0)
+        length = float(np.linalg.norm(np.asarray(query, np.float64)))
+        return lambda own: 1e-6 * (1 + length * longest)
+
+
+def distance(left: Float64Array, right: Float64Array, space: str) -> float:
+    """Return the distance of two vectors in float64, as `docindex.results` defines it."""
+    if space == 'l2':
+        return float(((left - right) ** 2).sum())
+    if space == 'ip':
+        return 1 - float((left * right).sum())
+    lengths = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
+    return 1 - float((left * right).sum()) / lengths if lengths else 1.0
+
+
+def same(left: BaseModel, right: BaseModel) -> bool:
+    """Return whether two documents hold the same: types, dtypes and, bit by bit, tensors."""
+    if type(left) is not type(right):
+        return False
+    return all(_same_value(getattr(left, name), getattr(right, name)) for name in type(left).model_fields)
+
+
+def _same_value(left: Any, right: Any) -> bool:
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+    if isinstance(left, BaseModel) and isinstance(right, BaseModel):
+        return same(left, right)
+    return type(left) is type(right) and bool(left == right)
+
+
+# -- what the contract is tried on ---------------------------------------------------------------------
+
+
+class Poster(BaseDoc):
+    """A document inside another."""
+
+    url: str = 'poster.png'
+    look: NdArray = Field(dim=3, space='cosine')
+
+
+class Film(BaseDoc):
+    """One vector in each space: required, optional, and nested in something optional."""
+
+    title: str = ''
+    year: int = 1895
+    tags: list[str] = []
+    plot: NdArray = Field(dim=4, space='l2')
+    sound: NdArray | None = Field(default=None, dim=2, space='ip')
+    poster: Poster | None = None
+
+
+class Note(BaseDoc):
+    """A document with one vector field."""
+
+    text: str = ''
+    vector: NdArray = Field(dim=2)
+
+
+class Trailer(BaseModel):
+    """Not a `Film`, but with the fields of one."""
+
+    id: str
+    title: str
+    plot: Any
+    seconds: int = 90
+
+
+SPACES = {'plot': 'l2', 'sound': 'ip', 'poster__look': 'cosine'}
+_DIMS = {'plot': 4, 'sound': 2, 'poster__look': 3}
+_FIELDS = pytest.mark.parametrize('field', list(SPACES))
+_EXACT = pytest.mark.parametrize('exact', [False, True], ids=['approximate', 'exact'])
+
+
+def films(count: int = 12, seed: int = 7) -> list[Film]:
+    """Return films with random vectors; every third is silent, every fourth has no poster."""
+    random = np.random.default_rng(seed)
+
+    def vector(dim: int) -> Any:
+        return random.standard_normal(dim).astype(np.float32)
+
+    return [
+        Film(
+            id=f'film {at}',
+            title=f'Title {at}',
+            year=1900 + at,
+            tags=['a', 'b'][: at % 3],
+            plot=vector(4),
+            sound=None if at % 3 == 2 else vector(2),
+            poster=None if at % 4 == 3 else Poster(id=f'poster {at}', url=f'{at}.png', look=vector(3)),
+        )
+        for at in range(count)
+    ]
+
+
+def a_vector(field: str, seed: int = 1) -> Any:
+    """Return a random query for a field of `Film`."""
+    return np.random.default_rng(seed).standard_normal(_DIMS[field]).astype(np.float32)
+
+
+def _film(**fields: Any) -> dict[str, Any]:
+    return {'id': 'bad', 'plot': [1, 2, 3, 4], **fields}
+
+
+_BAD_DOCUMENTS: dict[str, tuple[Any, type[DocIndexError], type[Exception]]] = {
+    'a field of a wrong type': (_film(year='soon'), DocumentError, ValueError),
+    'a required vector is missing': ({'id': 'bad'}, DocumentError, ValueError),
+    'not a document': ('a film', DocumentError, ValueError),
+    'an empty id': (_film(id=''), DocumentError, ValueError),
+    'an id that is not Unicode': (_film(id='\ud800'), DocumentError, ValueError),
+    'an id that is a number': (_film(id=7), IdTypeError, TypeError),
+    'a vector that is too short': (_film(plot=[1, 2, 3]), DimensionError, ValueError),
+    'a vector that is a matrix': (_film(plot=[[1, 2, 3, 4]]), DimensionError, ValueError),
+    'a short nested vector': (_film(poster={'look': [1]}), DimensionError, ValueError),
+    'NaN': (_film(plot=[1, 2, 3, float('nan')]), VectorError, ValueError),
+    'infinity': (_film(sound=[float('inf'), 0]), VectorError, ValueError),
+    'a float64 beyond float32': (_film(sound=[1e39, 0]), VectorError, ValueError),
+}
+_STRANGE_IDS = ["it's", '"', '; DROP TABLE documents; --', 'a\0b', '\n', ' ', '日本語', '🎬', '%', '__', 'x' * 10_000]
+_BAD_QUERIES: dict[str, tuple[dict[str, Any], type[DocIndexError]]] = {
+    'an unknown field': ({'search_field': 'smell'}, QueryError),
+    'a field that is no vector': ({'search_field': 'title'}, QueryError),
+    'no field where there are several': ({}, QueryError),
+    'a negative limit': ({'search_field': 'plot', 'limit': -1}, QueryError),
+    'a limit that is no integer': ({'search_field': 'plot', 'limit': 1.5}, QueryError),
+    'a document without the vector': ({'query': Film(plot=[0] * 4), 'search_field': 'sound'}, QueryError),
+    'another length': ({'query': [1, 2, 3], 'search_field': 'plot'}, DimensionError),
+    'NaN': ({'query': [1, 2, 3, float('nan')], 'search_field': 'plot'}, VectorError),
+    'words': ({'query': ['a', 'b', 'c', 'd'], 'search_field': 'plot'}, VectorError),
+}
+_USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
+    'index': lambda index: index.index(films(1)),
+    'index nothing': lambda index: index.index([]),
+    'update': lambda index: index.update('film 0', year=1),
+    'delete': lambda index: index.delete('film 0'),
+    'delete nothing': lambda index: index.delete([]),
+    'find': lambda index: index.find([0, 0, 0, 0], 'plot'),
+    'find_batched': lambda index: index.find_batched([[0, 0, 0, 0]], 'plot'),
+    'get': lambda index: index.get('film 0'),
+    'get nothing': lambda index: index.get([]),
+    'index[...]': lambda index: index['film 0'],
+    'del': lambda index: index.__delitem__('film 0'),
+    'in': lambda index: 'film 0' in index,
+    'iter': lambda index: list(index),
+    'len': len,
+    'configure': lambda index: index.configure(ef=50),
+}
+
+
+# -- the contract -------------------------------------------------------------------------------------
+
+
+class DocumentIndexContract(ABC):
+    """
+    What every backend does, one test a promise. A subclass supplies `open_index`.
+
+    The collection of a subclass needs a name that starts with `Test`.
+    """
+
+    @pytest.fixture
+    @abstractmethod
+    def open_index(self) -> OpenIndex:
+        """
+        Return a function that opens the index of a document class, empty at first.
+
+        Called again with the same class, after the index was closed, it opens what was kept.
+        """
+
+    @pytest.fixture
+    def index(self, open_index: OpenIndex) -> Iterator[DocumentIndex[Film]]:
+        """Give an open, empty index of films."""
+        with open_index(Film) as index:
+            yield index
+
+    @pytest.fixture
+    def stored(self, index: DocumentIndex[Film]) -> ExactIndex[Film]:
+        """Fill the index with films, and give the reference that holds the same."""
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        oracle.index(films())
+        index.index(films())
+        return oracle
+
+    # -- index() ---------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        'given',
+        [
+            pytest.param(lambda film: film, id='a document'),
+            pytest.param(lambda film: {**film.model_dump(), 'poster': film.poster}, id='a dict'),
+            pytest.param(lambda film: [film], id='a list'),
+            pytest.param(lambda film: (film,), id='a tuple'),
+            pytest.param(lambda film: DocList[Film]([film]), id='a DocList'),
+            pytest.param(lambda film: iter([film]), id='an iterator'),
+            pytest.param(lambda film: [film, {'id': 'another', 'plot': [0, 0, 0, 0]}], id='documents and dicts'),
+        ],
+    )
+    def test_index_takes_what_people_have(self, index: DocumentIndex[Film], given: Callable[[Film], Any]) -> None:
+        """A document, a dict, or an iterable of either is stored."""
+        film = films(1)[0]
+        index.index(given(film))
+        assert same(index[film.id], film)
+
+    def test_documents_of_another_class_are_read_by_field_name(self, index: DocumentIndex[Film]) -> None:
+        """A document of another class is stored as one of the schema, with the fields that both have."""
+        index.index(Trailer(id='t', title='Soon', plot=np.ones(4, np.float32)))
+        assert same(index['t'], Film(id='t', title='Soon', plot=np.ones(4, np.float32)))
+
+    def test_the_same_id_replaces_the_whole_document(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film]
+    ) -> None:
+        """Indexing an id again leaves one document, the new one, and nothing of the old: not its vectors either."""
+        new = Film(id='film 0', title='Another cut', plot=[9, 9, 9, 9])
+        index.index(new)
+        stored.index([new])
+        stored.check_all(index)
+
+    def test_the_last_of_one_id_counts(self, index: DocumentIndex[Film]) -> None:
+        """Of two documents with one id in a batch the last is stored."""
+        first, last = Film(id='x', title='first', plot=[1, 0, 0, 0]), Film(id='x', title='last', plot=[0, 1, 0, 0])
+        index.index([first, *films(2), last])
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        oracle.index([*films(2), last])
+        oracle.check_all(index)
+
+    def test_an_empty_batch_is_fine(self, index: DocumentIndex[Film]) -> None:
+        """Indexing no documents stores none."""
+        index.index([])
+        assert len(index) == 0
+
+    @pytest.mark.parametrize('bad', _BAD_DOCUMENTS.values(), ids=_BAD_DOCUMENTS)
+    def test_a_bad_document_stores_nothing_of_its_batch(
+        self,
+        index: DocumentIndex[Film],
+        stored: ExactIndex[Film],
+        bad: tuple[Any, type[DocIndexError], type[Exception]],
+    ) -> None:
+        """A batch with one unusable document is refused whole, with a `DocIndexError` that is the expected builtin."""
+        document, error, builtin = bad
+        with pytest.raises(error) as raised:
+            index.index([{'id': 'new', 'plot': [0, 0, 0, 0]}, {'id': 'film 0', 'plot': [0, 0, 0, 0]}, document])
+        assert isinstance(raised.value, builtin)
+        stored.check_all(index)
+
+    def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
+        """The error for a vector of a wrong length names the document, the field, both lengths."""
+        with pytest.raises(DimensionError) as raised:
+            index.index([*films(2), Film(id='short', plot=[1, 2])])
+        assert (raised.value.field, raised.value.expected, raised.value.got) == ('plot', 4, (2,))
+        assert all(word in str(raised.value) for word in ('short', 'plot', '4', '2'))
+
+    def test_an_iterator_that_fails_stores_nothing(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """When the caller's own iterator raises half-way, its error comes through and nothing was stored."""
+
+        def failing() -> Iterator[Film]:
+            yield Film(id='new', plot=[0, 0, 0, 0])
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            index.index(failing())
+        stored.check_all(index)
+
+    def test_the_index_keeps_copies(self, index: DocumentIndex[Film]) -> None:
+        """Changing a document after it was stored, or one that came back, does not change what is stored."""
+        film = films(1)[0]
+        index.index(film)
+        film.plot[:] = 5
+        index[film.id].plot[:] = 6
+        index.find(film.plot, 'plot').documents[0].plot[:] = 7
+        assert same(index[film.id], films(1)[0])
+
+    def test_vectors_come_back_as_they_were_given(self, index: DocumentIndex[Film]) -> None:
+        """A vector comes back with its dtype and every bit, in each space; searches compare it as float32."""
+        film = Film(
+            id='x',
+            plot=np.array([1 / 3, 1e-300, -0.0, 12345678901.0]),
+            sound=np.array([7, -9], np.int64),
+            poster=Poster(look=np.array([3, 0, 4], np.float16)),
+        )
+        index.index(film)
+        assert same(index['x'], film)
+
+    @pytest.mark.parametrize('id_', _STRANGE_IDS, ids=range(len(_STRANGE_IDS)))
+    def test_any_string_is_an_id(self, index: DocumentIndex[Film], id_: str) -> None:
+        """Quotes, NUL, any Unicode and 10,000 characters are an id like any other, for every verb."""
+        index.index([*films(3), Film(id=id_, plot=[0, 0, 0, 0])])
+        index.update(id_, title='found')
+        assert id_ in index
+        assert id_ in list(index)
+        assert index[id_].title == 'found'
+        assert index.find([0, 0, 0, 0], 'plot', limit=1).documents[0].id == id_
+        assert index.delete(id_) == 1
+        assert len(index) == 3
+
+    # -- update() --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        'fields',
+        [
+            {'title': 'New', 'tags': ['x']},
+            {'poster__url': 'new.png'},
+            {'plot': np.array([5, 5, 5, 5], np.float32)},
+            {'poster__look': np.array([0, 0, 1], np.float32), 'year': 2000},
+            {'sound': None},
+            {'poster': None},
+        ],
+        ids=lambda fields: ', '.join(fields),
+    )
+    def test_update_changes_some_fields(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], fields: dict[str, Any]
+    ) -> None:
+        """`update(id, field=value)` changes these fields, nested ones by flat name, and searches follow."""
+        index.update('film 0', **fields)
+        stored.update('film 0', **fields)
+        stored.check_all(index)
+
+    def test_update_replaces_documents(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`update(docs)` replaces documents that exist."""
+        changed = [Film(id='film 1', plot=[1, 1, 1, 1]), films()[2].model_copy(update={'title': 'New'})]
+        index.update(changed)
+        stored.index(changed)
+        stored.check_all(index)
+
+    @pytest.mark.parametrize(
+        ('call', 'error'),
+        [
+            (lambda index: index.update('nobody', title='x'), DocumentNotFoundError),
+            (lambda index: index.update([*films(2), Film(id='nobody', plot=[0] * 4)]), DocumentNotFoundError),
+            (lambda index: index.update('film 0', title='x', smell='sweet'), QueryError),
+            (lambda index: index.update('film 0', title='x', id='film 99'), QueryError),
+            (lambda index: index.update('film 0', title='x', year='soon'), DocumentError),
+            (lambda index: index.update('film 0', title='x', plot=[1, 2]), DimensionError),
+            (lambda index: index.update('film 0', title='x', plot=[0, 0, 0, float('inf')]), VectorError),
+            (lambda index: index.update('film 3', title='x', poster__url='there is no poster'), DocumentError),
+        ],
+        ids=['unknown id', 'one unknown id', 'unknown field', 'id', 'wrong type', 'length', 'infinity', 'into None'],
+    )
+    def test_a_refused_update_changes_nothing(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], call: Callable[[Any], None], error: type[Exception]
+    ) -> None:
+        """An update of what is not there, or to what does not fit, raises and has changed nothing."""
+        with pytest.raises(error):
+            call(index)
+        stored.check_all(index)
+
+    # -- delete(), del -------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ('ids', 'count'),
+        [('film 1', 1), (['film 1', 'nobody', 'film 2', 'film 1'], 2), ('nobody', 0), ([], 0), (('film 3',), 1)],
+        ids=str,
+    )
+    def test_delete_counts_and_passes_over_unknown_ids(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], ids: Any, count: int
+    ) -> None:
+        """`delete` removes those that exist from reads and searches, and returns how many they were."""
+        assert index.delete(ids) == count
+        assert stored.delete([ids] if isinstance(ids, str) else ids) == count
+        stored.check_all(index)
+
+    def test_delete_takes_an_iterator(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """All documents can be deleted with `delete(index)`, and stored again afterwards."""
+        assert index.delete(index) == 12
+        assert len(index) == 0
+        assert len(index.find(a_vector('plot'), 'plot').documents) == 0
+        index.index(films())
+        stored.check_all(index)
+
+    @pytest.mark.parametrize('key', ['film 4', ['film 4', 'film 5'], ('film 0', 'film 11')], ids=str)
+    def test_del(self, index: DocumentIndex[Film], stored: ExactIndex[Film], key: Any) -> None:
+        """`del index[id]`, `del index[ids]` and `del index[a, b]` delete."""
+        del index[key]
+        stored.delete([key] if isinstance(key, str) else key)
+        stored.check_all(index)
+
+    def test_del_of_an_unknown_id_deletes_nothing(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`del` with unknown ids among known ones names all the unknown ones and deletes none."""
+        with pytest.raises(DocumentNotFoundError) as raised:
+            del index['film 0', 'nobody', 'film 1', 'no one']
+        assert raised.value.ids == ['nobody', 'no one']
+        assert isinstance(raised.value, KeyError)
+        stored.check_all(index)
+
+    def test_a_deleted_id_can_be_used_again(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """A document stored after its deletion is found by its new vectors, and not by the old ones."""
+        del index['film 0']
+        again = Film(id='film 0', plot=[3, 3, 3, 3])
+        index.index(again)
+        stored.index([again])
+        stored.check_all(index)
+
+    # -- find() ----------------------------------------------------------------------------------
+
+    @_EXACT
+    @_FIELDS
+    @pytest.mark.parametrize('limit', [0, 1, 5, 1000])
+    def test_find_returns_the_nearest_first(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], field: str, limit: int, exact: bool
+    ) -> None:
+        """
+        The `limit` nearest come back as they were stored, nearest first, with their distances.
+
+        Only documents that have the vector count; there may be fewer than `limit` of them.
+        """
+        query = a_vector(field)
+        stored.check(index.find(query, field, limit, exact=exact), query, field, limit)
+
+    @_EXACT
+    def test_find_in_an_empty_index(self, index: DocumentIndex[Film], exact: bool) -> None:
+        """Where nothing is stored nothing is found."""
+        docs, scores = index.find(a_vector('plot'), 'plot', exact=exact)
+        assert len(docs) == 0
+        assert scores.shape == (0,)
+
+    def test_the_result_is_typed(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Documents come as a `DocList` of the schema, so that their columns can be read at once."""
+        docs, _ = index.find(stored.docs['film 5'].plot, 'plot', limit=2)
+        assert isinstance(docs, DocList)
+        assert docs.doc_type is Film
+        assert docs.title[0] == 'Title 5'
+
+    @pytest.mark.parametrize(
+        'query',
+        [
+            pytest.param(lambda film: film.plot, id='numpy'),
+            pytest.param(lambda film: film.plot.astype(np.float64), id='float64'),
+            pytest.param(lambda film: film.plot.tolist(), id='a list'),
+            pytest.param(lambda film: tuple(film.plot.tolist()), id='a tuple'),
+            pytest.param(lambda film: film, id='a document'),
+            pytest.param(lambda film: Trailer(id='?', title='', plot=film.plot), id='of another class'),
+            pytest.param(lambda film: {'plot': film.plot}, id='a dict'),
+        ],
+    )
+    def test_a_query_is_a_vector_or_a_document(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], query: Callable[[Film], Any]
+    ) -> None:
+        """A query is any array of numbers, or a document or dict that has the field."""
+        film = stored.docs['film 6']
+        stored.check(index.find(query(film), 'plot', limit=4), film.plot, 'plot', 4)
+
+    def test_a_nested_field_of_a_document_is_a_query(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film]
+    ) -> None:
+        """A document is compared by the vector that `outer__inner` names, wherever it is nested."""
+        film = stored.docs['film 1']
+        assert film.poster is not None
+        stored.check(index.find(film, 'poster__look', limit=4), film.poster.look, 'poster__look', 4)
+
+    def test_the_only_vector_field_need_not_be_named(self, open_index: OpenIndex) -> None:
+        """`search_field` may be left out where there is one vector field."""
+        with open_index(Note) as notes:
+            notes.index([Note(id='a', vector=[0, 0]), Note(id='b', vector=[3, 4])])
+            docs, scores = notes.find([0, 0])
+        assert docs.id == ['a', 'b']
+        assert scores.tolist() == [0, 25]
+
+    @pytest.mark.parametrize('bad', _BAD_QUERIES.values(), ids=_BAD_QUERIES)
+    def test_a_bad_query_is_refused(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], bad: tuple[dict[str, Any], type[DocIndexError]]
+    ) -> None:
+        """A query that makes no sense raises, also for a limit of 0 or an empty index."""
+        arguments, error = bad
+        call: dict[str, Any] = {'query': [0, 0, 0, 0], **arguments}
+        with pytest.raises(error):
+            index.find(**call)
+        with pytest.raises(error):
+            index.find(**{'limit': 0, **call})
+        index.delete(list(stored.docs))
+        with pytest.raises(error):
+            index.find(**call)
+
+    def test_an_unknown_search_field_is_told_the_known_ones(self, index: DocumentIndex[Film]) -> None:
+        """The error for an unknown search field lists those that exist."""
+        with pytest.raises(QueryError) as raised:
+            index.find([0, 0, 0, 0], 'smell')
+        assert all(field in str(raised.value) for field in ('smell', *SPACES))
+
+    def test_zero_is_at_distance_one_from_everything(self, index: DocumentIndex[Film]) -> None:
+        """A vector of zeros has cosine distance 1 to every vector, stored or asked for."""
+        looks = {'zero': [0, 0, 0], 'one': [1, 0, 0], 'minus one': [-1, 0, 0]}
+        index.index([Film(id=id_, plot=[0] * 4, poster=Poster(look=look)) for id_, look in looks.items()])
+        docs, scores = index.find([2, 0, 0], 'poster__look')
+        assert docs.id == ['one', 'zero', 'minus one']
+        assert scores.tolist() == pytest.approx([0, 1, 2])
+        assert index.find([0, 0, 0], 'poster__look').scores.tolist() == pytest.approx([1, 1, 1])
+
+    @pytest.mark.parametrize('size', [1e-38, 1e-20, 1e-3, 1e3, 1e20, 1e38])
+    def test_cosine_does_not_depend_on_length(self, index: DocumentIndex[Film], size: float) -> None:
+        """Very small and very large vectors have the cosine distance of their directions."""
+        looks = np.array([[1, 2, 0], [2, 1, 0], [-1, 0, 1]])
+        index.index(Film(id=str(at), plot=[0] * 4, poster=Poster(look=look * size)) for at, look in enumerate(looks))
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        oracle.index(Film(id=str(at), plot=[0] * 4, poster=Poster(look=look)) for at, look in enumerate(looks))
+        docs, scores = index.find([1, 2, 0], 'poster__look')
+        assert dict(zip(docs.id, scores.tolist(), strict=True)) == pytest.approx(
+            oracle.distances([1, 2, 0], 'poster__look'), abs=1e-6
+        )
+
+    def test_equal_vectors_are_all_found(self, index: DocumentIndex[Film]) -> None:
+        """A thousand documents with one vector hide neither each other nor a document beside them."""
+        crowd = [Film(id=f'equal {at}', plot=[1, 1, 1, 1]) for at in range(1000)]
+        index.index([*crowd, Film(id='beside', plot=[2, 2, 2, 2])])
+        assert len(index.find([1, 1, 1, 1], 'plot', limit=1000).documents) == 1000
+        assert index.find([2, 2, 2, 2], 'plot', limit=1).documents.id == ['beside']
+
+    # -- find_batched() --------------------------------------------------------------------------
+
+    @_EXACT
+    @_FIELDS
+    def test_a_batch_is_answered_as_each_alone(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], field: str, exact: bool
+    ) -> None:
+        """`find_batched` gives for each row of an array what is nearest to it, in the order of the queries."""
+        queries = np.stack([a_vector(field, seed) for seed in range(5)])
+        docs, scores = index.find_batched(queries, field, limit=4, exact=exact)
+        assert scores.shape == (5, 4)
+        for query, found, found_scores in zip(queries, docs, scores, strict=True):
+            stored.check(FindResult(found, found_scores), query, field, 4)
+
+    def test_a_batch_of_documents(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Queries may be a list of what `find` takes, mixed, or a `DocList`."""
+        film, other = stored.docs['film 0'], stored.docs['film 1']
+        mixed = index.find_batched([film, other.plot, other.plot.tolist()], 'plot', limit=1)
+        assert [docs[0].id for docs in mixed.documents] == ['film 0', 'film 1', 'film 1']
+        listed = index.find_batched(DocList[Film]([film, other]), 'plot', limit=1)
+        assert [docs[0].id for docs in listed.documents] == ['film 0', 'film 1']
+
+    def test_a_batch_of_no_queries(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """No queries have no answers."""
+        assert index.find_batched([], 'plot').documents == []
+
+    def test_one_bad_query_refuses_the_batch(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """A batch with one query of a wrong length raises."""
+        with pytest.raises(DimensionError):
+            index.find_batched([[0, 0, 0, 0], [0, 0]], 'plot')
+
+    # -- get(), [], in, len, iter ------------------------------------------------------------------
+
+    def test_get(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`get` returns the document with an id, None for an unknown one, and of several those that exist, in order."""
+        one = index.get('film 3')
+        assert one is not None
+        assert same(one, stored.docs['film 3'])
+        assert index.get('nobody') is None
+        assert index.get(['film 5', 'nobody', 'film 2', 'film 5']).id == ['film 5', 'film 2', 'film 5']
+        assert index.get(iter(['film 1'])).id == ['film 1']
+        assert index.get([]).id == []
+
+    def test_getitem(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`index[id]` is a document, `index[ids]` a `DocList` in that order."""
+        assert same(index['film 3'], stored.docs['film 3'])
+        assert index[['film 5', 'film 2']].id == ['film 5', 'film 2']
+        assert index['film 5', 'film 2'].doc_type is Film
+
+    def test_getitem_names_all_that_are_missing(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`index[...]` with unknown ids raises a KeyError that names each of them."""
+        with pytest.raises(DocumentNotFoundError) as raised:
+            index[['film 0', 'nobody', 'no one']]
+        assert raised.value.ids == ['nobody', 'no one']
+        assert isinstance(raised.value, KeyError)
+        assert 'nobody' in str(raised.value)
+
+    @pytest.mark.parametrize('key', [7, None, ['film 0', 7], b'film 0'], ids=repr)
+    def test_an_id_is_a_string(self, index: DocumentIndex[Film], stored: ExactIndex[Film], key: Any) -> None:
+        """Anything but a string where an id belongs is an `IdTypeError`, which is a TypeError; nothing is deleted."""
+        for call in (index.get, index.delete, index.__getitem__, index.__delitem__):
+            with pytest.raises(IdTypeError) as raised:
+                call(key)
+            assert isinstance(raised.value, TypeError)
+        stored.check_all(index)
+
+    def test_an_impossible_id_is_not_there(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """A string that can be no document's id, empty or no valid Unicode, is an unknown id like another."""
+        for id_ in ('', 'half \ud800'):
+            assert id_ not in index
+            assert index.get(id_) is None
+            assert index.delete([id_, 'nobody']) == 0
+            with pytest.raises(DocumentNotFoundError):
+                index[id_]
+
+    def test_in(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`in` takes an id or a document, of which the id counts."""
+        assert 'film 0' in index
+        assert 'nobody' not in index
+        assert Film(id='film 0', plot=[0] * 4) in index
+        assert Film(plot=[0] * 4) not in index
+        with pytest.raises(IdTypeError):
+            7 in index
+
+    def test_len_and_iter(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`len`, `num_docs` and iteration agree; new documents come in the order in which they were stored."""
+        assert list(index) == list(stored.docs)
+        assert len(index) == index.num_docs() == 12
+
+    def test_iterating_sees_one_moment(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """The ids are those of the moment at which the iteration began, whatever is written meanwhile."""
+        seen = []
+        for id_ in index:
+            seen.append(id_)
+            index.delete(id_)
+            index.index(Film(plot=[0] * 4))
+        assert seen == list(stored.docs)
+
+    # -- configure() -----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        'settings', [{'eff': 50}, {'ef': 0}, {'ef': 'many'}, {'M': 1}, {'space': 'manhattan'}, {'dim': 7}], ids=str
+    )
+    def test_configure_refuses_what_cannot_be(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], settings: dict[str, Any]
+    ) -> None:
+        """A setting that nobody knows, that is out of range or cannot be changed, is a `SettingsError`."""
+        with pytest.raises(SettingsError) as raised:
+            index.configure(**settings)
+        assert next(iter(settings)) in str(raised.value)
+        stored.check_all(index)
+
+    def test_configure_keeps_what_is_stored(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Settings of all fields, or of one, can be changed while documents are stored."""
+        index.configure(ef=200)
+        index.configure(ef=50, search_field='plot')
+        stored.check_all(index)
+
+    # -- closing and reopening -------------------------------------------------------------------
+
+    def test_reopening_finds_everything(self, open_index: OpenIndex) -> None:
+        """What was written, updated and deleted before closing is so after reopening, by id and by search."""
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        with open_index(Film) as index:
+            for store in (index, oracle):
+                store.index(films())
+                store.update('film 0', plot=np.zeros(4, np.float32))
+                store.update('film 1', title='New')
+                store.delete(['film 2', 'film 3'])
+        with open_index(Film) as index:
+            oracle.check_all(index)
+            for store in (index, oracle):
+                store.index(films(3, seed=8))
+                store.delete(['film 4'])
+        with open_index(Film) as index:
+            oracle.check_all(index)
+
+    def test_closing_twice_is_fine(self, open_index: OpenIndex) -> None:
+        """A closed index can be closed again."""
+        index = open_index(Film)
+        index.close()
+        index.close()
+
+    @pytest.mark.parametrize('use', _USES.values(), ids=_USES)
+    def test_a_closed_index_refuses_use(
+        self, open_index: OpenIndex, use: Callable[[DocumentIndex[Any]], object]
+    ) -> None:
+        """Any use after closing is a `ClosedIndexError`, which is a RuntimeError."""
+        with open_index(Film) as index:
+            index.index(films(1))
+        with pytest.raises(ClosedIndexError) as raised:
+            use(index)
+        assert isinstance(raised.value, RuntimeError)
+
+    def test_an_index_closed_during_a_call_refuses_it(self, open_index: OpenIndex) -> None:
+        """Documents that come from an iterator are refused when the index was closed before it ended."""
+        index = open_index(Film)
+
+        def closing() -> Iterator[Film]:
+            yield from films(1)
+            index.close()
+
+        with pytest.raises(ClosedIndexError):
+            index.index(closing())
+        with open_index(Film) as index:
+            assert len(index) == 0
+
+    def test_an_error_inside_with_comes_through(self, open_index: OpenIndex) -> None:
+        """`with` closes the index when its body raises, lets the error through, and keeps what was written."""
+        with pytest.raises(ZeroDivisionError), open_index(Film) as index:
+            index.index(films(2))
+            raise ZeroDivisionError
+        with open_index(Film) as index:
+            assert len(index) == 2
+
+
+def check_batches(index: DocumentIndex[D], oracle: ExactIndex[D], queries: Sequence[Any], search_field: str) -> None:
+    """Assert that `find_batched` answers each query as the reference does."""
+    docs, scores = index.find_batched(queries, search_field, limit=3)
+    for query, found, found_scores in zip(queries, docs, scores, strict=True):
+        oracle.check(FindResult(found, found_scores), query, search_field, 3)
