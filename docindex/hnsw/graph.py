@@ -33,7 +33,7 @@ class Graph:
     Attributes:
         covered: Every label below this one has been added, if it was alive then.
         buried: How many tombstones, in the order of their commits, have been marked in it.
-        live: How many vectors it can return.
+        dead: How many of the vectors in it have been buried.
 
     Args:
         settings: The field's settings; `ef` and `num_threads` may be changed later, see `settings`.
@@ -44,7 +44,7 @@ class Graph:
         self.settings = settings
         self.covered = 0
         self.buried = 0
-        self.live = 0
+        self.dead = 0
         self._ef = _EfGate()
         self._index = _new_index(settings)
         self._index.init_index(
@@ -56,7 +56,7 @@ class Graph:
         )
 
     @classmethod
-    def load(cls, path: Path, settings: VectorSettings, covered: int, buried: int, live: int) -> Graph:
+    def load(cls, path: Path, settings: VectorSettings, covered: int, buried: int, dead: int) -> Graph:
         """
         Read a snapshot whose checksum was verified by the caller.
 
@@ -64,7 +64,7 @@ class Graph:
             RuntimeError: hnswlib does not take it.
         """
         graph = cls.__new__(cls)
-        graph.settings, graph.covered, graph.buried, graph.live = settings, covered, buried, live
+        graph.settings, graph.covered, graph.buried, graph.dead = settings, covered, buried, dead
         graph._ef = _EfGate()
         # Always into a new object: hnswlib frees the old graph first and keeps a dangling pointer when the load fails.
         graph._index = _new_index(settings)
@@ -93,6 +93,11 @@ class Graph:
         """How many vectors are in it, dead ones included."""
         return int(self._index.element_count)
 
+    @property
+    def live(self) -> int:
+        """How many vectors it can return."""
+        return self.held - self.dead
+
     def reserve(self, total: int) -> None:
         """Make room for `total` vectors, by doubling."""
         if total > self.capacity:
@@ -105,12 +110,11 @@ class Graph:
         self.reserve(self.held + len(labels))
         ready = unit(vectors) if self.settings.space == 'cosine' else vectors
         self._index.add_items(ready, labels, num_threads=_threads(self.settings))
-        self.live += len(labels)
 
     def bury(self, label: int) -> None:
         """Stop returning a label. Its links stay, for searches to pass along."""
         self._index.mark_deleted(label)
-        self.live -= 1
+        self.dead += 1
 
     def search(self, queries: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
         """

@@ -89,7 +89,7 @@ class GraphCache:
             problem = 'is newer than the documents'
         else:
             try:
-                return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.live)
+                return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.dead)
             except RuntimeError as error:
                 problem = f'is not accepted by hnswlib ({error})'
         logger.warning('graph file %s %s; the graph is rebuilt from the vectors', path, problem)
@@ -193,7 +193,7 @@ class GraphCache:
             checksum=_files.checksum(path),
             covered=graph.covered,
             buried=graph.buried,
-            live=graph.live,
+            dead=graph.dead,
             settings=json.dumps(_built_in(graph.settings)),
         )
         self._sidecar.record(snapshot)  # I6

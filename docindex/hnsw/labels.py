@@ -18,13 +18,16 @@ class LabelTable:
 
     A label below `next` belongs to a document, or it is dead; labels are never used again.
 
-    Args:
-        next_label: The first free one.
-        dead: Those that ended, in order.
-        absences: Pairs of a field and a label that has no vector there.
+    Attributes:
+        next: The first free label.
+        dead: The labels that ended, in order.
     """
 
-    def __init__(self, next_label: int, dead: Sequence[int], absences: Iterable[tuple[str, int]]) -> None:
+    def __init__(self) -> None:
+        self.replace(0, [], [])
+
+    def replace(self, next_label: int, dead: Sequence[int], absences: Iterable[tuple[str, int]]) -> None:
+        """Forget everything and take over what SQLite says; `absences` are pairs of a field and a label."""
         self.next = 0
         self.dead: list[int] = []
         self._is_dead = _FlagColumn()

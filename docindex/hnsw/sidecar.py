@@ -37,7 +37,7 @@ CREATE TABLE tombstones (position INTEGER PRIMARY KEY, label INTEGER NOT NULL);
 CREATE TABLE absences (field TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (field, label)) WITHOUT ROWID;
 CREATE TABLE snapshots (
     field TEXT PRIMARY KEY, file TEXT NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    covered INTEGER NOT NULL, buried INTEGER NOT NULL, live INTEGER NOT NULL, settings TEXT NOT NULL
+    covered INTEGER NOT NULL, buried INTEGER NOT NULL, dead INTEGER NOT NULL, settings TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 _VARIABLES = 10_000  # a statement's limit is 32,766
@@ -92,7 +92,7 @@ class Snapshot:
     checksum: int
     covered: int
     buried: int
-    live: int
+    dead: int
     settings: str
 
 
@@ -186,9 +186,14 @@ class Sidecar:
                 self.path,
                 'upgrade docindex',
             )
-        if not {'format', 'columns', 'settings', 'next_label'} <= meta.keys():
+        if not {'format', 'columns', 'settings', 'next_label', 'commits'} <= meta.keys():
             raise CorruptIndexError('this file lacks its own description', self.path, _DAMAGED)
         return meta
+
+    def commits(self) -> int:
+        """Return how many changes have been committed, ever."""
+        with self._translated():
+            return int(self._writer.execute("SELECT value FROM meta WHERE key = 'commits'").fetchone()[0])
 
     def set_meta(self, **values: Any) -> None:
         """Change entries of `meta`, durably."""

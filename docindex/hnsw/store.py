@@ -142,7 +142,8 @@ class Store:
         self._check_columns(description['columns'])
         self._remembered: dict[str, dict[str, dict[str, Any]]] = meta['settings']
         self.settings = {field: VectorSettings(**both['effective']) for field, both in self._remembered.items()}
-        self.labels = LabelTable(meta['next_label'], self._rows.tombstones(), self._rows.absences())
+        self.labels = LabelTable()
+        self._follow()
         if self.labels.documents != self._rows.count():
             raise CorruptIndexError(
                 f'this file holds {self._rows.count()} documents where there should be {self.labels.documents}',
@@ -150,10 +151,23 @@ class Store:
                 'restore it from a backup',
             )
         for field, settings in self.settings.items():
-            self._files[field] = VectorFile(self._work_dir.vector_file(field), settings.dim, self.labels.next)
+            file = VectorFile(self._work_dir.vector_file(field), settings.dim, self.labels.next)
+            self._files[field] = file
+            if file.commits > self._commits:
+                raise CorruptIndexError(
+                    f'this file has lost {file.commits - self._commits} of {file.commits} commits',
+                    self._work_dir.database,
+                    'it and its "-wal" file belong together; restore the whole directory from one backup',
+                )
         for field, news in self._news(declared).items():
             self.settings[field] = self.settings[field].changed(news, field)
         self._remember(self.settings, declared)
+
+    def _follow(self) -> None:
+        """Take over from SQLite which labels live."""
+        self._commits = -1  # until it is done
+        self.labels.replace(self._rows.meta()['next_label'], self._rows.tombstones(), self._rows.absences())
+        self._commits = self._rows.commits()
 
     def _create(self, description: Mapping[str, Any], declared: _Declared) -> None:
         """Make the files of a new directory; the SQLite tables last, for they are what makes it an index."""
@@ -278,6 +292,12 @@ class Store:
         """Keep other writers out between a look at the documents and the write that rests on it."""
         with self._writing:
             self._check_usable()
+            if self._rows.commits() != self._commits:
+                # An interrupt (Ctrl-C) came just after a commit: the labels in memory are behind, and the next vectors
+                # would be written over committed ones (I3).
+                with self._lock.exclusive():
+                    self._follow()
+                    self._graphs.bury()
             yield
 
     def put(self, rows: Sequence[Row], vectors: Mapping[str, Vectors], show_progress: bool | None) -> None:
@@ -352,8 +372,16 @@ class Store:
     def _commit(self, change: Change) -> None:
         with self._lock.exclusive():
             self._rows.apply(change)  # I1
-            self.labels.publish(change.next_label, change.buried, change.absences)
-            self._graphs.bury()
+            try:
+                self.labels.publish(change.next_label, change.buried, change.absences)
+                self._commits += 1
+            except BaseException:  # an interrupt (Ctrl-C)
+                self._follow()
+                raise
+            finally:
+                self._graphs.bury()
+        for file in self._files.values():
+            file.acknowledge(self._commits)
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -5,12 +5,14 @@ The vectors of one field as an append-only matrix on disk: row number = label.
     0                8          b'docindex'
     8                4          format version, little-endian, as all numbers here
     12               4          dim
-    16               48         zeros
+    16               8          commits: how many SQLite had acknowledged when the last one was, or fewer
+    24               40         zeros
     64 + r * stride  4 * dim    row r: the vector of label r as float32, zeros if there is none
     ... + 4 * dim    4          CRC-32 of the row's vector, XOR the low 32 bits of its label
 
 stride = 4 * dim + 4. Which rows count is not written here: SQLite knows the next label, and rows from
-there on are what a crash left over, to be written over.
+there on are what a crash left over, to be written over. But if SQLite knows of fewer commits than stand here, it has
+lost some: a write-ahead log that is gone or damaged is dropped by SQLite without a word.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from ..distances import Labels
 from ..errors import CorruptIndexError, FormatVersionError
 from ..tensors import Float32Array
 
-_HEADER = struct.Struct('<8sII48x')
+_HEADER = struct.Struct('<8sIIQ40x')
+_COMMITS = struct.Struct('<Q')
+_COMMITS_OFFSET = 16
 _MAGIC = b'docindex'
 _VERSION = 1
 _WRITE_ROWS = 16_384
@@ -40,6 +44,9 @@ _CHECK = 'the file is damaged or was cut off; restore it from a backup'
 class VectorFile:
     """
     An open vector file. One thread writes; any number may read rows that were written before.
+
+    Attributes:
+        commits: How many commits SQLite must know of at least.
 
     Args:
         path: The file.
@@ -62,7 +69,7 @@ class VectorFile:
     @staticmethod
     def create(path: Path, dim: int) -> None:
         """Make an empty file, synced."""
-        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim))
+        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0))
 
     @staticmethod
     def is_empty(path: Path) -> bool:
@@ -78,7 +85,7 @@ class VectorFile:
             raise CorruptIndexError('this vector file is missing', self.path, 'restore it from a backup') from error
         if len(head) < _HEADER.size:
             raise CorruptIndexError('this vector file has no complete header', self.path, _CHECK)
-        magic, version, dim = _HEADER.unpack(head)
+        magic, version, dim, self.commits = _HEADER.unpack(head)
         if magic != _MAGIC:
             raise CorruptIndexError('this is not a vector file', self.path, _CHECK)
         if version > _VERSION:
@@ -103,6 +110,11 @@ class VectorFile:
             _files.write_at(self._fd, table.data.cast('B'), offset)
         if len(vectors):
             _files.sync_file(self._fd)
+
+    def acknowledge(self, commits: int) -> None:
+        """Note that SQLite has made this many commits. Not synced: it only serves to notice that SQLite lost some."""
+        _files.write_at(self._fd, memoryview(_COMMITS.pack(commits)), _COMMITS_OFFSET)
+        self.commits = commits
 
     def rows(self, labels: Labels) -> Float32Array:
         """

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import filelock
@@ -120,8 +121,9 @@ class WorkDir:
 
 
 def _write_holder(fd: int) -> None:
-    os.ftruncate(fd, 0)
-    os.write(fd, f'{os.getpid()} {socket.gethostname() or "localhost"}'.encode())
+    with suppress(OSError):  # a full disk must not keep anybody from opening; the holder stays unnamed
+        os.ftruncate(fd, 0)
+        os.write(fd, f'{os.getpid()} {socket.gethostname() or "localhost"}'.encode())
 
 
 def _number(path: Path) -> int:
