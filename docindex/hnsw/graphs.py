@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .. import _files
@@ -67,11 +68,14 @@ class GraphCache:
         return self._graphs.get(field)
 
     def load(self, settings: Mapping[str, VectorSettings]) -> None:
-        """Read the graph files, replace the ones that cannot be used, and remove those that nobody knows."""
+        """Read the graph files, and make a new graph where one cannot be used."""
         for field, given in settings.items():
             if given.index:
                 self._graphs[field] = self._load(field, given) or Graph(given, self._labels.next)
-        self._work_dir.sweep(snapshot.file for snapshot in self._snapshots.values())
+
+    def paths(self) -> list[Path]:
+        """Return the graph files that SQLite knows."""
+        return [self._work_dir.graph_file(snapshot.file) for snapshot in self._snapshots.values()]
 
     def _load(self, field: str, settings: VectorSettings) -> Graph | None:
         """Return the graph in a field's file, or None, and why in the log, if the file is not to be trusted."""

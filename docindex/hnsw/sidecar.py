@@ -1,7 +1,7 @@
 """
 Rows beside the graphs: the only module that imports sqlite3.
 
-    meta         key, value: format, columns, json_schema, settings, next_label, commits
+    meta         key, value: format, columns, json_schema, settings, next_label, commits, generation
     documents    one row a living document; label is its current version's
     tombstones   labels that were deleted or replaced, in the order of their commits
     absences     labels that have no vector in a field (it is optional)
@@ -168,7 +168,7 @@ class Sidecar:
         with self._transaction() as connection:
             for statement in _TABLES.split(';'):
                 connection.execute(statement)
-            _set_meta(connection, {'format': FORMAT, 'next_label': 0, 'commits': 0, **meta})
+            _set_meta(connection, {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, **meta})
         _files.sync_directory(self.path.parent)
 
     def meta(self) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class Sidecar:
                 self.path,
                 'upgrade docindex',
             )
-        if not {'format', 'columns', 'settings', 'next_label', 'commits'} <= meta.keys():
+        if not {'format', 'columns', 'settings', 'next_label', 'commits', 'generation'} <= meta.keys():
             raise CorruptIndexError('this file lacks its own description', self.path, _DAMAGED)
         return meta
 

@@ -123,6 +123,7 @@ class Store:
             self._open_truth(description, declared)
             self._graphs = GraphCache(self._work_dir, self._rows, self._files, self.labels, self._lock)
             self._graphs.load(self.settings)
+            self._work_dir.sweep({*self._graphs.paths(), *(file.path for file in self._files.values())})
             self._graphs.catch_up(show_progress=None)
         except BaseException:
             self._close_files()
@@ -151,7 +152,7 @@ class Store:
                 'restore it from a backup',
             )
         for field, settings in self.settings.items():
-            file = VectorFile(self._work_dir.vector_file(field), settings.dim, self.labels.next)
+            file = VectorFile(self._work_dir.vector_file(field, meta['generation']), settings.dim, self.labels.next)
             self._files[field] = file
             if file.commits > self._commits:
                 raise CorruptIndexError(
@@ -180,7 +181,7 @@ class Store:
                 )
         settings = {field: VectorSettings().changed(given, field) for field, given in declared.items()}
         for field in settings:
-            VectorFile.create(self._work_dir.vector_file(field), settings[field].dim)
+            VectorFile.create(self._work_dir.vector_file(field, 0), settings[field].dim)
         remembered = {
             field: {'declared': dict(declared[field]), 'effective': settings[field].to_dict()} for field in settings
         }

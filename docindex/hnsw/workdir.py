@@ -5,7 +5,7 @@ The work directory: whose it is, and which files are in it. The only module that
     docindex.lock                 workdir      held by the one writing process; its process id is in it
     documents.sqlite3             sidecar      which documents exist, and all of them but their vectors: truth
     documents.sqlite3-wal, -shm   SQLite       commits not yet folded into the file: truth, never delete them
-    vectors/<field>.f32           vectors      every vector, row number = label: truth
+    vectors/<field>.<n>.f32       vectors      every vector, row number = label: truth. Each compaction makes new ones
     graphs/<field>.<n>.hnsw       graph        a snapshot that `documents.sqlite3` knows of: a cache, may be deleted
     **/*.new                      _files       unfinished: never read, removed at the next opening
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,9 +89,9 @@ class WorkDir:
         """The SQLite file."""
         return self.path / 'documents.sqlite3'
 
-    def vector_file(self, field: str) -> Path:
-        """Return the path of a field's vectors."""
-        return self.path / 'vectors' / f'{field}.f32'
+    def vector_file(self, field: str, generation: int) -> Path:
+        """Return the path of a field's vectors, after so many compactions."""
+        return self.path / 'vectors' / f'{field}.{generation}.f32'
 
     def graph_file(self, name: str) -> Path:
         """Return the path of a graph file by its name."""
@@ -102,15 +102,12 @@ class WorkDir:
         number = 1 + max((_number(path) for path in (self.path / 'graphs').glob('*.hnsw')), default=0)
         return f'{field}.{number}.hnsw'
 
-    def sweep(self, graph_names: Iterable[str]) -> None:
-        """Remove what a crash left unfinished, and graph files other than `graph_names`."""
-        keep = {self.graph_file(name) for name in graph_names}
-        debris = [
-            *self.path.glob('*/*.new'),
-            *(path for path in (self.path / 'graphs').glob('*.hnsw') if path not in keep),
-        ]
-        for path in debris:
-            path.unlink(missing_ok=True)
+    def sweep(self, keep: Collection[Path]) -> None:
+        """Remove what a crash left unfinished: vector and graph files other than those in `keep`."""
+        for pattern in ('vectors/*.f32', 'graphs/*.hnsw', '*/*.new'):
+            for path in self.path.glob(pattern):
+                if path not in keep:
+                    path.unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return str(self.path)
