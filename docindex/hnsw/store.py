@@ -123,7 +123,8 @@ class Store:
             self._open_truth(description, declared)
             self._graphs = GraphCache(self._work_dir, self._rows, self._files, self.labels, self._lock)
             self._graphs.load(self.settings)
-            self._work_dir.sweep({*self._graphs.paths(), *(file.path for file in self._files.values())})
+            known = {*self._graphs.paths(), *(file.path for file in self._files.values())}
+            self._work_dir.sweep(self.settings, known)
             self._graphs.catch_up(show_progress=None)
         except BaseException:
             self._close_files()
@@ -172,8 +173,8 @@ class Store:
 
     def _create(self, description: Mapping[str, Any], declared: _Declared) -> None:
         """Make the files of a new directory; the SQLite tables last, for they are what makes it an index."""
-        for path in (self.path / 'vectors').glob('*.f32'):
-            if not VectorFile.is_empty(path):
+        for field in declared:
+            if any(not VectorFile.is_empty(path) for path in self._work_dir.vector_files(field)):
                 raise CorruptIndexError(
                     'this SQLite file is missing or empty, but there are vectors beside it',
                     self._work_dir.database,

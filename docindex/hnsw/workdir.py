@@ -7,12 +7,13 @@ The work directory: whose it is, and which files are in it. The only module that
     documents.sqlite3-wal, -shm   SQLite       commits not yet folded into the file: truth, never delete them
     vectors/<field>.<n>.f32       vectors      every vector, row number = label: truth. Each compaction makes new ones
     graphs/<field>.<n>.hnsw       graph        a snapshot that `documents.sqlite3` knows of: a cache, may be deleted
-    **/*.new                      _files       unfinished: never read, removed at the next opening
+    */*.new                       _files       unfinished: never read, removed at the next opening
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Collection
 from contextlib import suppress
@@ -93,6 +94,14 @@ class WorkDir:
         """Return the path of a field's vectors, after so many compactions."""
         return self.path / 'vectors' / f'{field}.{generation}.f32'
 
+    def vector_files(self, field: str) -> list[Path]:
+        """Return the paths of a field's vectors that exist, of any generation."""
+        return [
+            path
+            for path in self.path.glob('vectors/*.f32')
+            if re.fullmatch(rf'{re.escape(field)}\.\d+\.f32', path.name)
+        ]
+
     def graph_file(self, name: str) -> Path:
         """Return the path of a graph file by its name."""
         return self.path / 'graphs' / name
@@ -102,12 +111,16 @@ class WorkDir:
         number = 1 + max((_number(path) for path in (self.path / 'graphs').glob('*.hnsw')), default=0)
         return f'{field}.{number}.hnsw'
 
-    def sweep(self, keep: Collection[Path]) -> None:
-        """Remove what a crash left unfinished: vector and graph files other than those in `keep`."""
-        for pattern in ('vectors/*.f32', 'graphs/*.hnsw', '*/*.new'):
-            for path in self.path.glob(pattern):
-                if path not in keep:
-                    path.unlink(missing_ok=True)
+    def sweep(self, fields: Collection[str], keep: Collection[Path]) -> None:
+        """
+        Remove what a crash left unfinished: vector and graph files of `fields` other than those in `keep`.
+
+        Nothing else is touched: the work directory may be a user's current directory.
+        """
+        for path in (*self.path.glob('vectors/*'), *self.path.glob('graphs/*')):
+            ours = re.fullmatch(r'(.+)\.\d+\.(f32|hnsw)(\.new)?', path.name)
+            if ours and ours[1] in fields and path not in keep:
+                path.unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return str(self.path)
