@@ -194,7 +194,7 @@ class Film(BaseDoc):
 
     title: str = ''
     year: int = 1895
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     plot: NdArray = Field(dim=4, space='l2')
     sound: NdArray | None = Field(default=None, dim=2, space='ip')
     poster: Poster | None = None
@@ -243,6 +243,11 @@ def films(count: int = 12, seed: int = 7) -> list[Film]:
     ]
 
 
+def a_film(id_: str, plot: Sequence[float] = (0, 0, 0, 0), **fields: Any) -> Film:
+    """Return a film with a plot."""
+    return Film(id=id_, plot=np.array(plot, np.float32), **fields)
+
+
 def a_vector(field: str, seed: int = 1) -> Any:
     """Return a random query for a field of `Film`."""
     return np.random.default_rng(seed).standard_normal(_DIMS[field]).astype(np.float32)
@@ -273,7 +278,7 @@ _BAD_QUERIES: dict[str, tuple[dict[str, Any], type[DocIndexError]]] = {
     'no field where there are several': ({}, QueryError),
     'a negative limit': ({'search_field': 'plot', 'limit': -1}, QueryError),
     'a limit that is no integer': ({'search_field': 'plot', 'limit': 1.5}, QueryError),
-    'a document without the vector': ({'query': Film(plot=[0] * 4), 'search_field': 'sound'}, QueryError),
+    'a document without the vector': ({'query': a_film('silent'), 'search_field': 'sound'}, QueryError),
     'another length': ({'query': [1, 2, 3], 'search_field': 'plot'}, DimensionError),
     'NaN': ({'query': [1, 2, 3, float('nan')], 'search_field': 'plot'}, VectorError),
     'words': ({'query': ['a', 'b', 'c', 'd'], 'search_field': 'plot'}, VectorError),
@@ -359,14 +364,14 @@ class DocumentIndexContract(ABC):
         self, index: DocumentIndex[Film], stored: ExactIndex[Film]
     ) -> None:
         """Indexing an id again leaves one document, the new one, and nothing of the old: not its vectors either."""
-        new = Film(id='film 0', title='Another cut', plot=[9, 9, 9, 9])
+        new = a_film('film 0', [9, 9, 9, 9], title='Another cut')
         index.index(new)
         stored.index([new])
         stored.check_all(index)
 
     def test_the_last_of_one_id_counts(self, index: DocumentIndex[Film]) -> None:
         """Of two documents with one id in a batch the last is stored."""
-        first, last = Film(id='x', title='first', plot=[1, 0, 0, 0]), Film(id='x', title='last', plot=[0, 1, 0, 0])
+        first, last = a_film('x', [1, 0, 0, 0], title='first'), a_film('x', [0, 1, 0, 0], title='last')
         index.index([first, *films(2), last])
         oracle: ExactIndex[Film] = ExactIndex(SPACES)
         oracle.index([*films(2), last])
@@ -394,7 +399,7 @@ class DocumentIndexContract(ABC):
     def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
         """The error for a vector of a wrong length names the document, the field, both lengths."""
         with pytest.raises(DimensionError) as raised:
-            index.index([*films(2), Film(id='short', plot=[1, 2])])
+            index.index([*films(2), a_film('short', [1, 2])])
         assert (raised.value.field, raised.value.expected, raised.value.got) == ('plot', 4, (2,))
         assert all(word in str(raised.value) for word in ('short', 'plot', '4', '2'))
 
@@ -402,7 +407,7 @@ class DocumentIndexContract(ABC):
         """When the caller's own iterator raises half-way, its error comes through and nothing was stored."""
 
         def failing() -> Iterator[Film]:
-            yield Film(id='new', plot=[0, 0, 0, 0])
+            yield a_film('new')
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -432,7 +437,7 @@ class DocumentIndexContract(ABC):
     @pytest.mark.parametrize('id_', _STRANGE_IDS, ids=range(len(_STRANGE_IDS)))
     def test_any_string_is_an_id(self, index: DocumentIndex[Film], id_: str) -> None:
         """Quotes, NUL, any Unicode and 10,000 characters are an id like any other, for every verb."""
-        index.index([*films(3), Film(id=id_, plot=[0, 0, 0, 0])])
+        index.index([*films(3), a_film(id_)])
         index.update(id_, title='found')
         assert id_ in index
         assert id_ in list(index)
@@ -465,7 +470,7 @@ class DocumentIndexContract(ABC):
 
     def test_update_replaces_documents(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """`update(docs)` replaces documents that exist."""
-        changed = [Film(id='film 1', plot=[1, 1, 1, 1]), films()[2].model_copy(update={'title': 'New'})]
+        changed = [a_film('film 1', [1, 1, 1, 1]), films()[2].model_copy(update={'title': 'New'})]
         index.update(changed)
         stored.index(changed)
         stored.check_all(index)
@@ -474,7 +479,7 @@ class DocumentIndexContract(ABC):
         ('call', 'error'),
         [
             (lambda index: index.update('nobody', title='x'), DocumentNotFoundError),
-            (lambda index: index.update([*films(2), Film(id='nobody', plot=[0] * 4)]), DocumentNotFoundError),
+            (lambda index: index.update([*films(2), a_film('nobody')]), DocumentNotFoundError),
             (lambda index: index.update('film 0', title='x', smell='sweet'), QueryError),
             (lambda index: index.update('film 0', title='x', id='film 99'), QueryError),
             (lambda index: index.update('film 0', title='x', year='soon'), DocumentError),
@@ -533,7 +538,7 @@ class DocumentIndexContract(ABC):
     def test_a_deleted_id_can_be_used_again(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """A document stored after its deletion is found by its new vectors, and not by the old ones."""
         del index['film 0']
-        again = Film(id='film 0', plot=[3, 3, 3, 3])
+        again = a_film('film 0', [3, 3, 3, 3])
         index.index(again)
         stored.index([again])
         stored.check_all(index)
@@ -598,7 +603,7 @@ class DocumentIndexContract(ABC):
     def test_the_only_vector_field_need_not_be_named(self, open_index: OpenIndex) -> None:
         """`search_field` may be left out where there is one vector field."""
         with open_index(Note) as notes:
-            notes.index([Note(id='a', vector=[0, 0]), Note(id='b', vector=[3, 4])])
+            notes.index([{'id': 'a', 'vector': [0, 0]}, {'id': 'b', 'vector': [3, 4]}])
             docs, scores = notes.find([0, 0])
         assert docs.id == ['a', 'b']
         assert scores.tolist() == [0, 25]
@@ -627,7 +632,7 @@ class DocumentIndexContract(ABC):
     def test_zero_is_at_distance_one_from_everything(self, index: DocumentIndex[Film]) -> None:
         """A vector of zeros has cosine distance 1 to every vector, stored or asked for."""
         looks = {'zero': [0, 0, 0], 'one': [1, 0, 0], 'minus one': [-1, 0, 0]}
-        index.index([Film(id=id_, plot=[0] * 4, poster=Poster(look=look)) for id_, look in looks.items()])
+        index.index([a_film(id_, poster=Poster(look=np.array(look))) for id_, look in looks.items()])
         docs, scores = index.find([2, 0, 0], 'poster__look')
         assert docs.id == ['one', 'zero', 'minus one']
         assert scores.tolist() == pytest.approx([0, 1, 2])
@@ -637,9 +642,9 @@ class DocumentIndexContract(ABC):
     def test_cosine_does_not_depend_on_length(self, index: DocumentIndex[Film], size: float) -> None:
         """Very small and very large vectors have the cosine distance of their directions."""
         looks = np.array([[1, 2, 0], [2, 1, 0], [-1, 0, 1]])
-        index.index(Film(id=str(at), plot=[0] * 4, poster=Poster(look=look * size)) for at, look in enumerate(looks))
+        index.index(a_film(str(at), poster=Poster(look=look * size)) for at, look in enumerate(looks))
         oracle: ExactIndex[Film] = ExactIndex(SPACES)
-        oracle.index(Film(id=str(at), plot=[0] * 4, poster=Poster(look=look)) for at, look in enumerate(looks))
+        oracle.index(a_film(str(at), poster=Poster(look=look)) for at, look in enumerate(looks))
         docs, scores = index.find([1, 2, 0], 'poster__look')
         assert dict(zip(docs.id, scores.tolist(), strict=True)) == pytest.approx(
             oracle.distances([1, 2, 0], 'poster__look'), abs=1e-6
@@ -647,8 +652,8 @@ class DocumentIndexContract(ABC):
 
     def test_equal_vectors_are_all_found(self, index: DocumentIndex[Film]) -> None:
         """A thousand documents with one vector hide neither each other nor a document beside them."""
-        crowd = [Film(id=f'equal {at}', plot=[1, 1, 1, 1]) for at in range(1000)]
-        index.index([*crowd, Film(id='beside', plot=[2, 2, 2, 2])])
+        crowd = [a_film(f'equal {at}', [1, 1, 1, 1]) for at in range(1000)]
+        index.index([*crowd, a_film('beside', [2, 2, 2, 2])])
         assert len(index.find([1, 1, 1, 1], 'plot', limit=1000).documents) == 1000
         assert index.find([2, 2, 2, 2], 'plot', limit=1).documents.id == ['beside']
 
@@ -731,10 +736,10 @@ class DocumentIndexContract(ABC):
         """`in` takes an id or a document, of which the id counts."""
         assert 'film 0' in index
         assert 'nobody' not in index
-        assert Film(id='film 0', plot=[0] * 4) in index
-        assert Film(plot=[0] * 4) not in index
+        assert a_film('film 0') in index
+        assert a_film('film 99') not in index
         with pytest.raises(IdTypeError):
-            7 in index
+            index.__contains__(7)
 
     def test_len_and_iter(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """`len`, `num_docs` and iteration agree; new documents come in the order in which they were stored."""
@@ -747,7 +752,7 @@ class DocumentIndexContract(ABC):
         for id_ in index:
             seen.append(id_)
             index.delete(id_)
-            index.index(Film(plot=[0] * 4))
+            index.index(a_film(f'after {id_}'))
         assert seen == list(stored.docs)
 
     # -- configure() -----------------------------------------------------------------------------
@@ -821,15 +826,13 @@ class DocumentIndexContract(ABC):
 
     def test_an_error_inside_with_comes_through(self, open_index: OpenIndex) -> None:
         """`with` closes the index when its body raises, lets the error through, and keeps what was written."""
-        with pytest.raises(ZeroDivisionError), open_index(Film) as index:
-            index.index(films(2))
-            raise ZeroDivisionError
+
+        def store_and_fail() -> None:
+            with open_index(Film) as index:
+                index.index(films(2))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            store_and_fail()
         with open_index(Film) as index:
             assert len(index) == 2
-
-
-def check_batches(index: DocumentIndex[D], oracle: ExactIndex[D], queries: Sequence[Any], search_field: str) -> None:
-    """Assert that `find_batched` answers each query as the reference does."""
-    docs, scores = index.find_batched(queries, search_field, limit=3)
-    for query, found, found_scores in zip(queries, docs, scores, strict=True):
-        oracle.check(FindResult(found, found_scores), query, search_field, 3)

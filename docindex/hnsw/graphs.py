@@ -73,6 +73,14 @@ class GraphCache:
             if given.index:
                 self._graphs[field] = self._load(field, given) or Graph(given, self._labels.next)
 
+    def build(self, settings: Mapping[str, VectorSettings], show_progress: bool | None) -> None:
+        """Make all graphs anew; files there are of labels that have changed since, so they are not saved yet."""
+        self._snapshots.clear()
+        for field, given in settings.items():
+            if given.index:
+                self._graphs[field] = Graph(given, self._labels.next)
+        self.catch_up(show_progress)
+
     def paths(self) -> list[Path]:
         """Return the graph files that SQLite knows."""
         return [self._work_dir.graph_file(snapshot.file) for snapshot in self._snapshots.values()]

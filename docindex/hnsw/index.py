@@ -334,6 +334,15 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """
         self._usable().save_graphs()
 
+    def compact(self, *, show_progress: bool | None = None) -> None:
+        """
+        Rewrite the vectors and graphs without the dead: what deleted documents and old versions took comes back.
+
+        It takes about as long as indexing all vectors anew, and twice their room meanwhile. Searches go on; writes
+        wait.
+        """
+        self._usable().compact(show_progress)
+
     def close(self) -> None:
         """Save the graphs and let go of the directory. Closing twice is fine."""
         self._release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,19 +24,11 @@ class LabelTable:
     """
 
     def __init__(self) -> None:
-        self.replace(0, [], [])
-
-    def replace(self, next_label: int, dead: Sequence[int], absences: Iterable[tuple[str, int]]) -> None:
-        """Forget everything and take over what SQLite says; `absences` are pairs of a field and a label."""
         self.next = 0
         self.dead: list[int] = []
         self._is_dead = _FlagColumn()
         self._absent: dict[str, _FlagColumn] = {}
         self._living_absent: dict[str, int] = {}
-        by_field: dict[str, list[int]] = {}
-        for field, label in absences:
-            by_field.setdefault(field, []).append(label)
-        self.publish(next_label, dead, by_field)
 
     def publish(self, next_label: int, buried: Sequence[int], absences: Mapping[str, Sequence[int]]) -> None:
         """Take over what a transaction has committed."""
@@ -61,6 +53,16 @@ class LabelTable:
     def has_vector(self, field: str, label: int) -> bool:
         """Return whether a label, dead or alive, came with a vector in a field."""
         return field not in self._absent or not self._absent[field].is_marked(label)
+
+    def living_documents(self) -> Labels:
+        """Return all labels that belong to a document, ascending."""
+        return np.flatnonzero(~self._is_dead.between(0, self.next))
+
+    def absent(self, field: str, labels: Labels) -> Flags:
+        """Return which of these labels have no vector in a field."""
+        if field not in self._absent or not len(labels):
+            return np.zeros(len(labels), bool)
+        return self._absent[field].between(0, self.next)[labels]
 
     def living(self, field: str, start: int, stop: int) -> Labels:
         """Return the living labels from `start` to before `stop` that have a vector in a field."""

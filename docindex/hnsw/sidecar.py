@@ -28,11 +28,14 @@ from ..errors import CorruptIndexError, FormatVersionError, WorkDirError
 
 FORMAT = 1
 
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
+_DOCUMENTS = """
+CREATE TABLE {} (
     label INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, data TEXT NOT NULL, tensors BLOB, checksum INTEGER NOT NULL
-);
+)
+"""
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+{_DOCUMENTS.format('documents')};
 CREATE TABLE tombstones (position INTEGER PRIMARY KEY, label INTEGER NOT NULL);
 CREATE TABLE absences (field TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (field, label)) WITHOUT ROWID;
 CREATE TABLE snapshots (
@@ -158,10 +161,17 @@ class Sidecar:
     # -- what the directory is -------------------------------------------------------------------
 
     def is_new(self) -> bool:
-        """Return whether nothing was ever stored here."""
+        """
+        Return whether nothing was ever stored here.
+
+        Raises:
+            WorkDirError: something was, but not by docindex.
+        """
         with self._translated():
-            found = self._writer.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()
-        return bool(found[0] == 0)
+            tables = {name for (name,) in self._writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not {'meta', 'documents', 'tombstones'} <= tables:
+            raise WorkDirError('this SQLite file was not made by docindex', self.path, 'choose another work_dir')
+        return not tables
 
     def create(self, meta: Mapping[str, Any]) -> None:
         """Make the tables, in one transaction, so that a directory either is an index or is not."""
@@ -216,10 +226,36 @@ class Sidecar:
                 'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
                 [(label, row.id, row.data, row.tensors, row.checksum()) for label, row in change.inserted],
             )
-            for name, labels in change.absences.items():
-                execute('INSERT INTO absences (field, label) VALUES (?, ?)', [(name, label) for label in labels])
-            _set_meta(connection, {'next_label': change.next_label})
-            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
+            _insert_absences(connection, change.absences)
+            _count_commit(connection, {'next_label': change.next_label})
+
+    def renumber(self, meta: Mapping[str, Any], absences: Mapping[str, Sequence[int]]) -> None:
+        """
+        Give the documents the labels 0, 1, 2, ... in the order of those they have; forget the dead and all graph files.
+
+        Args:
+            meta: The entries of `meta` that change with it.
+            absences: By field, the new labels that have no vector.
+        """
+        with self._transaction() as connection:
+            # Into a new table: changing the key of each row in place takes longer, and leaves the file full of holes.
+            connection.execute(_DOCUMENTS.format('renumbered'))
+            connection.execute(
+                'INSERT INTO renumbered SELECT row_number() OVER (ORDER BY label) - 1, id, data, tensors, checksum '
+                'FROM documents ORDER BY label'
+            )
+            connection.execute('DROP TABLE documents')
+            connection.execute('ALTER TABLE renumbered RENAME TO documents')
+            for table in ('tombstones', 'absences', 'snapshots'):
+                connection.execute(f'DELETE FROM {table}')
+            _insert_absences(connection, absences)
+            _count_commit(connection, meta)
+
+    def vacuum(self) -> None:
+        """Give space that is no longer used back to the file system."""
+        with self._translated():
+            self._writer.execute('VACUUM')
+            self._writer.execute('PRAGMA wal_checkpoint(TRUNCATE)')
 
     def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of those `ids` that exist."""
@@ -270,10 +306,13 @@ class Sidecar:
         with self._translated():
             return [label for (label,) in self._writer.execute('SELECT label FROM tombstones ORDER BY position')]
 
-    def absences(self) -> Iterator[tuple[str, int]]:
-        """Yield each field and label where there is no vector."""
+    def absences(self) -> dict[str, list[int]]:
+        """Return by field the labels that have no vector."""
+        absences: dict[str, list[int]] = {}
         with self._translated():
-            yield from self._writer.execute('SELECT field, label FROM absences')
+            for name, label in self._writer.execute('SELECT field, label FROM absences'):
+                absences.setdefault(name, []).append(label)
+        return absences
 
     # -- graph files -----------------------------------------------------------------------------
 
@@ -297,6 +336,16 @@ class Sidecar:
 def _set_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     rows = [(key, json.dumps(value)) for key, value in values.items()]
     connection.executemany('INSERT OR REPLACE INTO meta VALUES (?, ?)', rows)
+
+
+def _count_commit(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    _set_meta(connection, values)
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
+
+
+def _insert_absences(connection: sqlite3.Connection, absences: Mapping[str, Sequence[int]]) -> None:
+    rows = ((name, label) for name, labels in absences.items() for label in labels)
+    connection.executemany('INSERT INTO absences (field, label) VALUES (?, ?)', rows)
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ from .graph import Graph, ShortAnswerError
 from .graphs import GraphCache
 from .labels import Flags, LabelTable
 from .locks import SharedLock
+from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Change, Row, Sidecar
 from .vectors import VectorFile
 from .workdir import WorkDir
@@ -42,7 +43,7 @@ from .workdir import WorkDir
 logger = logging.getLogger('docindex')
 
 _SCAN_ROWS = 4096
-_Declared = Mapping[str, Mapping[str, Any]]
+_COPY_ROWS = 65_536
 _Found = tuple[Labels, Float32Array]
 
 
@@ -67,7 +68,6 @@ class Store:
     Attributes:
         path: The directory.
         labels: Which labels live. Read it under `reading()`.
-        settings: The settings in force, by vector field.
     """
 
     _open: ClassVar[dict[Path, Store]] = {}
@@ -76,7 +76,7 @@ class Store:
     # -- opening and closing ---------------------------------------------------------------------
 
     @classmethod
-    def shared(cls, path: Path, description: Mapping[str, Any], declared: _Declared, lock_timeout: float) -> Store:
+    def shared(cls, path: Path, description: Mapping[str, Any], declared: Declared, lock_timeout: float) -> Store:
         """
         Return the store of a directory, opening it if this process has not; give it up with `release`.
 
@@ -110,68 +110,32 @@ class Store:
                 del self._open[self.path]
                 self._close()
 
-    def __init__(self, path: Path, description: Mapping[str, Any], declared: _Declared, lock_timeout: float) -> None:
+    def __init__(self, path: Path, description: Mapping[str, Any], declared: Declared, lock_timeout: float) -> None:
         self.path = path
         self._pid = os.getpid()
         self._handles = 0
         self._writing = threading.RLock()
         self._lock = SharedLock()
         self._files: dict[str, VectorFile] = {}
-        self._sidecar: Sidecar | None = None
         self._work_dir = WorkDir(path, lock_timeout)
-        try:
-            self._open_truth(description, declared)
-            self._graphs = GraphCache(self._work_dir, self._rows, self._files, self.labels, self._lock)
-            self._graphs.load(self.settings)
-            known = {*self._graphs.paths(), *(file.path for file in self._files.values())}
-            self._work_dir.sweep(self.settings, known)
+        with ExitStack() as undo:
+            undo.callback(self._work_dir.release)
+            self._rows = Sidecar(self._work_dir.database)
+            undo.callback(self._rows.close)
+            if self._rows.is_new():
+                self._create(description, declared)
+            meta = self._rows.meta()
+            self._columns: dict[str, str] = meta['columns']
+            self._check_columns(description['columns'])
+            self._settings = SettingsRecord(self._rows, meta['settings'])
+            self._settings.put(self._settings.news(declared), declared)
+            undo.callback(self._close_vectors)
+            self._follow()
+            self._sweep()
             self._graphs.catch_up(show_progress=None)
-        except BaseException:
-            self._close_files()
-            raise
+            undo.pop_all()
 
-    @property
-    def _rows(self) -> Sidecar:
-        assert self._sidecar is not None  # it is, but while __init__ fails
-        return self._sidecar
-
-    def _open_truth(self, description: Mapping[str, Any], declared: _Declared) -> None:
-        self._sidecar = Sidecar(self._work_dir.database)
-        if self._rows.is_new():
-            self._create(description, declared)
-        meta = self._rows.meta()
-        self._columns: dict[str, str] = meta['columns']
-        self._check_columns(description['columns'])
-        self._remembered: dict[str, dict[str, dict[str, Any]]] = meta['settings']
-        self.settings = {field: VectorSettings(**both['effective']) for field, both in self._remembered.items()}
-        self.labels = LabelTable()
-        self._follow()
-        if self.labels.documents != self._rows.count():
-            raise CorruptIndexError(
-                f'this file holds {self._rows.count()} documents where there should be {self.labels.documents}',
-                self._work_dir.database,
-                'restore it from a backup',
-            )
-        for field, settings in self.settings.items():
-            file = VectorFile(self._work_dir.vector_file(field, meta['generation']), settings.dim, self.labels.next)
-            self._files[field] = file
-            if file.commits > self._commits:
-                raise CorruptIndexError(
-                    f'this file has lost {file.commits - self._commits} of {file.commits} commits',
-                    self._work_dir.database,
-                    'it and its "-wal" file belong together; restore the whole directory from one backup',
-                )
-        for field, news in self._news(declared).items():
-            self.settings[field] = self.settings[field].changed(news, field)
-        self._remember(self.settings, declared)
-
-    def _follow(self) -> None:
-        """Take over from SQLite which labels live."""
-        self._commits = -1  # until it is done
-        self.labels.replace(self._rows.meta()['next_label'], self._rows.tombstones(), self._rows.absences())
-        self._commits = self._rows.commits()
-
-    def _create(self, description: Mapping[str, Any], declared: _Declared) -> None:
+    def _create(self, description: Mapping[str, Any], declared: Declared) -> None:
         """Make the files of a new directory; the SQLite tables last, for they are what makes it an index."""
         for field in declared:
             if any(not VectorFile.is_empty(path) for path in self._work_dir.vector_files(field)):
@@ -180,12 +144,9 @@ class Store:
                     self._work_dir.database,
                     'restore it from a backup',
                 )
-        settings = {field: VectorSettings().changed(given, field) for field, given in declared.items()}
-        for field in settings:
-            VectorFile.create(self._work_dir.vector_file(field, 0), settings[field].dim)
-        remembered = {
-            field: {'declared': dict(declared[field]), 'effective': settings[field].to_dict()} for field in settings
-        }
+        remembered = first_entry(declared)
+        for field, both in remembered.items():
+            VectorFile.create(self._work_dir.vector_file(field, 0), both['effective']['dim'])
         self._rows.create({**description, 'settings': remembered})
 
     def _check_columns(self, columns: Mapping[str, str]) -> None:
@@ -202,6 +163,41 @@ class Store:
             'open it with the schema it was made with, or choose another work_dir',
         )
 
+    def _follow(self) -> None:
+        """Take over from SQLite what is there: when opening, and when an interrupt came just after a commit."""
+        meta = self._rows.meta()
+        labels = LabelTable()
+        labels.publish(meta['next_label'], self._rows.tombstones(), self._rows.absences())
+        if labels.documents != self._rows.count():
+            raise CorruptIndexError(
+                f'this file holds {self._rows.count()} documents where there should be {labels.documents}',
+                self._work_dir.database,
+                'restore it from a backup',
+            )
+        self._close_vectors()
+        self._files = {field: self._open_vectors(field, meta) for field in self.settings}
+        self.labels = labels
+        self._graphs = GraphCache(self._work_dir, self._rows, self._files, labels, self._lock)
+        self._graphs.load(self.settings)
+        self._generation: int = meta['generation']
+        self._commits: int = meta['commits']
+
+    def _open_vectors(self, field: str, meta: Mapping[str, Any]) -> VectorFile:
+        path = self._work_dir.vector_file(field, meta['generation'])
+        file = VectorFile(path, self.settings[field].dim, meta['next_label'])
+        if file.commits > meta['commits']:
+            file.close()
+            raise CorruptIndexError(
+                f'this file has lost {file.commits - meta["commits"]} of {file.commits} commits',
+                self._work_dir.database,
+                'it and its "-wal" file belong together; restore the whole directory from one backup',
+            )
+        return file
+
+    def _sweep(self) -> None:
+        known = {*self._graphs.paths(), *(file.path for file in self._files.values())}
+        self._work_dir.sweep(self.settings, known)
+
     def _close(self) -> None:
         with self._writing:
             try:
@@ -210,27 +206,28 @@ class Store:
             except Exception:  # a full disk, say: the graphs are caches, and the next opening catches up
                 logger.exception('the graphs in %s could not be saved; the next opening takes longer', self.path)
             with self._lock.exclusive():
-                self._close_files()
+                self._close_vectors()
+                self._rows.close()
+                self._work_dir.release()
 
-    def _close_files(self) -> None:
+    def _close_vectors(self) -> None:
         for file in self._files.values():
             file.close()
-        if self._sidecar is not None:
-            self._sidecar.close()
-        self._work_dir.release()
+        self._files = {}
 
     # -- settings --------------------------------------------------------------------------------
 
-    def declare(self, declared: _Declared) -> None:
-        """
-        Take over what a schema says anew about the settings; what it does not say, or said before, stays as it is.
+    @property
+    def settings(self) -> Mapping[str, VectorSettings]:
+        """The settings in force, by vector field."""
+        return self._settings.effective
 
-        So a value that was set by `configure` survives reopening with the same schema.
-        """
+    def declare(self, declared: Declared) -> None:
+        """Take over what a schema says anew about the settings; see `SettingsRecord`."""
         with self._writing:
-            self._change_settings(self._news(declared), declared)
+            self._change_settings(self._settings.news(declared), declared)
 
-    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    def configure(self, settings: Declared) -> None:
         """
         Change settings of vector fields, durably.
 
@@ -239,39 +236,17 @@ class Store:
         """
         with self._writing:
             self._check_usable()
-            self._change_settings(settings, {})
+            changed = {field: self.settings[field].changed(given, field) for field, given in settings.items()}
+            self._change_settings(changed, {})
 
-    def _news(self, declared: _Declared) -> dict[str, dict[str, Any]]:
-        """Return, by field, the settings that are declared now and were not, or otherwise, the last time."""
-        news: dict[str, dict[str, Any]] = {}
-        for field, given in declared.items():
-            before = self._remembered[field]['declared']
-            news[field] = {name: value for name, value in given.items() if name not in before or before[name] != value}
-        return news
-
-    def _change_settings(self, changed: _Declared, declared: _Declared) -> None:
-        settings = {field: self.settings[field].changed(given, field) for field, given in changed.items()}
-        for field, new in settings.items():
+    def _change_settings(self, changed: Mapping[str, VectorSettings], declared: Declared) -> None:
+        for field, new in changed.items():
             self._check_changeable(field, new)
-        self._remember({**self.settings, **settings}, declared)
         with self._lock.exclusive():
-            for field, new in settings.items():
-                self.settings[field] = new
+            self._settings.put(changed, declared)
+            for field, new in changed.items():
                 self._graphs.put_settings(field, new)
         self._graphs.catch_up(show_progress=None)
-
-    def _remember(self, settings: Mapping[str, VectorSettings], declared: _Declared) -> None:
-        """Store the settings in force, and what was declared, if they are not stored yet."""
-        remembered = {
-            field: {
-                'declared': {**before['declared'], **declared.get(field, {})},
-                'effective': settings[field].to_dict(),
-            }
-            for field, before in self._remembered.items()
-        }
-        if remembered != self._remembered:
-            self._rows.set_meta(settings=remembered)
-            self._remembered = remembered
 
     def _check_changeable(self, field: str, new: VectorSettings) -> None:
         old = self.settings[field]
@@ -299,7 +274,6 @@ class Store:
                 # would be written over committed ones (I3).
                 with self._lock.exclusive():
                     self._follow()
-                    self._graphs.bury()
             yield
 
     def put(self, rows: Sequence[Row], vectors: Mapping[str, Vectors], show_progress: bool | None) -> None:
@@ -331,6 +305,49 @@ class Store:
         with self.updating():
             self._graphs.catch_up(show_progress=None)
             self._graphs.save()
+
+    def compact(self, show_progress: bool | None) -> None:
+        """
+        Write vector files and graphs without the dead, and take them into use; searches go on meanwhile.
+
+        Everything new is written beside the old. The commit that renumbers the documents also names the new files, so a
+        crash leaves the one state or the other (I1), and debris that the next opening removes.
+        """
+        with self.updating(), ExitStack() as undo:
+            undo.callback(self._sweep_unless_committed)
+            living = self.labels.living_documents()
+            absences = {field: np.flatnonzero(self.labels.absent(field, living)).tolist() for field in self._files}
+            labels = LabelTable()
+            labels.publish(len(living), [], absences)
+            generation = self._generation + 1
+            files: dict[str, VectorFile] = {}
+            for field in self._files:
+                files[field] = undo.enter_context(closing(self._copied(field, living, generation)))
+            graphs = GraphCache(self._work_dir, self._rows, files, labels, self._lock)
+            graphs.build(self.settings, show_progress)
+            with self._lock.exclusive():
+                self._rows.renumber({'next_label': labels.next, 'generation': generation}, absences)  # I1
+                self._close_vectors()
+                self._files, self._graphs, self.labels, self._generation = files, graphs, labels, generation
+                self._commits += 1
+            undo.pop_all()
+            self._graphs.save_if_worthwhile()
+            self._sweep()
+            self._rows.vacuum()
+
+    def _sweep_unless_committed(self) -> None:
+        # An interrupt may come just after the commit: then the new files are the truth, and the next write follows.
+        if self._rows.commits() == self._commits:
+            self._sweep()
+
+    def _copied(self, field: str, labels: Labels, generation: int) -> VectorFile:
+        """Return a new vector file with the rows of `labels`, in that order."""
+        path = self._work_dir.vector_file(field, generation)
+        VectorFile.create(path, self.settings[field].dim)
+        file = VectorFile(path, self.settings[field].dim, 0)
+        for start in range(0, len(labels), _COPY_ROWS):
+            file.write(start, self._files[field].rows(labels[start : start + _COPY_ROWS]))
+        return file
 
     def _plan(self, rows: Sequence[Row], vectors: Mapping[str, Vectors]) -> tuple[Change, list[int]]:
         """
@@ -376,12 +393,11 @@ class Store:
             self._rows.apply(change)  # I1
             try:
                 self.labels.publish(change.next_label, change.buried, change.absences)
+                self._graphs.bury()
                 self._commits += 1
-            except BaseException:  # an interrupt (Ctrl-C)
+            except BaseException:  # an interrupt, Ctrl-C
                 self._follow()
                 raise
-            finally:
-                self._graphs.bury()
         for file in self._files.values():
             file.acknowledge(self._commits)
 

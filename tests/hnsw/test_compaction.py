@@ -1,0 +1,184 @@
+"""Compaction: the dead go, everything else stays, and a crash in the middle of it changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray, _files
+from docindex.hnsw.sidecar import Sidecar
+
+
+class Note(BaseDoc):
+    text: str
+    embedding: NdArray[8] = Field(space='cosine')
+    other: NdArray[4] | None = None
+
+
+def notes(count: int, seed: int = 0) -> list[Note]:
+    rng = np.random.default_rng(seed)
+    return [
+        Note(
+            id=f'n{at}',
+            text=f'note {at} of {seed}',
+            embedding=rng.normal(size=8).astype('f4'),
+            other=rng.normal(size=4) if at % 3 else None,
+        )
+        for at in range(count)
+    ]
+
+
+@pytest.fixture
+def churned(tmp_path: Path) -> Iterator[HnswDocumentIndex[Note]]:
+    """300 notes, each replaced four times, every fifth deleted at the end."""
+    with HnswDocumentIndex[Note](work_dir=tmp_path / 'work') as index:
+        for seed in range(5):
+            index.index(notes(300, seed))
+        index.delete([f'n{at}' for at in range(0, 300, 5)])
+        yield index
+
+
+def size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob('*') if path.is_file())
+
+
+def state(index: HnswDocumentIndex[Note]) -> dict[str, Note]:
+    return {id_: index[id_] for id_ in index}
+
+
+def test_everything_that_lives_stays(churned: HnswDocumentIndex[Note]) -> None:
+    """After compacting, here and reopened, the same documents are there in the same order, and are found."""
+    before = state(churned)
+    churned.compact()
+    assert state(churned) == before
+    assert list(churned) == list(before)
+    work_dir = churned.work_dir
+    churned.close()
+    with HnswDocumentIndex[Note](work_dir=work_dir) as reopened:
+        assert state(reopened) == before
+        for id_, note in before.items():
+            assert reopened.find(note, 'embedding', limit=1).documents.id == [id_]
+
+
+def test_documents_without_a_vector_are_still_not_found_by_it(churned: HnswDocumentIndex[Note]) -> None:
+    """An optional vector that is absent is absent after compaction too."""
+    churned.compact()
+    with_other = {id_ for id_, note in state(churned).items() if note.other is not None}
+    assert set(churned.find(np.zeros(4), 'other', limit=1000).documents.id) == with_other
+
+
+def test_the_space_comes_back(churned: HnswDocumentIndex[Note], tmp_path: Path) -> None:
+    """After replacing every vector again and again, the directory is no larger than a fresh one of that content."""
+    docs = list(state(churned).values())
+    churned.compact()
+    work_dir = churned.work_dir
+    churned.close()
+    with HnswDocumentIndex[Note](work_dir=tmp_path / 'fresh') as fresh:
+        fresh.index(docs)
+    assert size(work_dir) <= 1.1 * size(tmp_path / 'fresh')
+
+
+def test_writing_goes_on_after_it(churned: HnswDocumentIndex[Note]) -> None:
+    """What is indexed, replaced and deleted after a compaction is there after the next opening."""
+    churned.compact()
+    churned.index(notes(10, seed=9))
+    del churned['n1']
+    churned.compact()
+    expected = state(churned)
+    work_dir = churned.work_dir
+    churned.close()
+    with HnswDocumentIndex[Note](work_dir=work_dir) as reopened:
+        assert state(reopened) == expected
+        assert 'n1' not in reopened
+
+
+def test_an_empty_index_can_be_compacted(tmp_path: Path) -> None:
+    """Compacting nothing, or an index from which everything was deleted, leaves an index that works."""
+    with HnswDocumentIndex[Note](work_dir=tmp_path) as index:
+        index.compact()
+        index.index(notes(3))
+        index.delete(list(index))
+        index.compact()
+        index.index(notes(2))
+        assert len(index.find(np.ones(8), 'embedding').documents) == 2
+
+
+def breaking(function: Callable[..., object], at: int) -> Callable[..., object]:
+    """Return `function`, which the `at`-th time fails as a full disk does."""
+    calls = 0
+
+    def broken(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise OSError(28, 'No space left on device')
+        return function(*args, **kwargs)
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ('step', 'at'),
+    [('publish', 1), ('publish', 2), ('write_at', 1), ('write_at', 2), ('sync_file', 2), ('sync_file', 4)],
+)
+def test_a_compaction_that_fails_has_changed_nothing(
+    churned: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, step: str, at: int
+) -> None:
+    """I7: a full disk during compaction is an error; documents, search and the next compaction are as before."""
+    before = state(churned)
+    with monkeypatch.context() as patch:
+        patch.setattr(_files, step, breaking(getattr(_files, step), at))
+        with pytest.raises(OSError, match='No space left'):
+            churned.compact()
+    assert state(churned) == before
+    assert churned.find(before['n7'], 'embedding', limit=1).documents.id == ['n7']
+    assert {path.name for path in churned.work_dir.glob('vectors/*')} == {'embedding.0.f32', 'other.0.f32'}
+    churned.compact()
+    assert state(churned) == before
+
+
+@pytest.mark.parametrize('moment', ['before the commit', 'after the commit'])
+def test_a_crash_around_the_commit_leaves_one_state_or_the_other(
+    churned: HnswDocumentIndex[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """I1: a directory left behind just before or after the commit opens with all documents, and without debris."""
+    before = state(churned)
+    renumber = Sidecar.renumber
+
+    def crash(self: Sidecar, *args: object) -> None:
+        if moment == 'after the commit':
+            renumber(self, *args)  # type: ignore[arg-type]
+        shutil.copytree(churned.work_dir, tmp_path / 'crashed')
+        if moment == 'before the commit':
+            renumber(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Sidecar, 'renumber', crash)
+    churned.compact()
+    assert len(list((tmp_path / 'crashed' / 'vectors').iterdir())) == 4
+    with HnswDocumentIndex[Note](work_dir=tmp_path / 'crashed') as reopened:
+        assert state(reopened) == before
+        assert reopened.find(before['n7'], 'embedding', limit=1).documents.id == ['n7']
+        assert len(list((tmp_path / 'crashed' / 'vectors').iterdir())) == 2
+
+
+def test_an_interrupt_just_after_the_commit_is_followed(
+    churned: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I3: Ctrl-C between the commit of a compaction and what follows it leaves an index that can be written."""
+    before = state(churned)
+    renumber = Sidecar.renumber
+
+    def interrupted(self: Sidecar, *args: object) -> None:
+        renumber(self, *args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sidecar, 'renumber', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            churned.compact()
+    churned.index(notes(1, seed=7))
+    assert state(churned) == {**before, 'n0': notes(1, seed=7)[0]}
