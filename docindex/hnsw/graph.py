@@ -111,6 +111,15 @@ class Graph:
         ready = unit(vectors) if self.settings.space == 'cosine' else vectors
         self._index.add_items(ready, labels, num_threads=_threads(self.settings))
 
+    def labels(self) -> Labels:
+        """Return the labels in it, dead ones included."""
+        return np.array(self._index.get_ids_list(), np.int64)
+
+    def relink(self, labels: Labels, vectors: Float32Array) -> None:
+        """Look for the neighbours of vectors that are in it once more, and link them from both sides."""
+        ready = unit(vectors) if self.settings.space == 'cosine' else vectors
+        self._index.add_items(ready, labels, num_threads=_threads(self.settings))
+
     def bury(self, label: int) -> None:
         """Stop returning a label. Its links stay, for searches to pass along."""
         self._index.mark_deleted(label)

@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import _files
 from .._progress import progress_bar
+from ..distances import Labels
 from ..errors import CorruptIndexError
 from ..fields import GRAPH_SETTINGS, VectorSettings
 from .graph import Graph
@@ -153,6 +154,20 @@ class GraphCache:
                 graph.add(labels, vectors)
                 advance(stop - graph.covered)
                 graph.covered = stop
+
+    def rebuild(self, field: str) -> None:
+        """Make a field's graph anew from the vectors."""
+        with self._lock.exclusive():
+            self._graphs[field] = Graph(self._graphs[field].settings, self._labels.next)
+        self._snapshots.pop(field, None)  # its file is of the graph before
+        self._add_missing(field, lambda done: None)
+
+    def relink(self, field: str, labels: Labels) -> None:
+        """Link vectors that are in a field's graph anew."""
+        vectors = self._files[field].rows(labels)
+        with self._lock.exclusive(), self._giving_up(field):
+            self._graphs[field].relink(labels, vectors)
+        self._snapshots.pop(field, None)
 
     @contextmanager
     def _giving_up(self, field: str) -> Iterator[None]:

@@ -31,6 +31,7 @@ from ..matrices import column_matrix, query_matrix
 from ..payload import Payloads
 from ..results import FindResult, FindResultBatched
 from ..schema import Schema, check_id
+from .check import CheckReport, verify
 from .sidecar import Row
 from .store import Store, Vectors
 
@@ -333,6 +334,25 @@ class HnswDocumentIndex(DocumentIndex[D]):
         Documents are safe without it; a graph that was not saved is completed when the index is opened.
         """
         self._usable().save_graphs()
+
+    def verify(self, repair: bool = False, *, show_progress: bool | None = None) -> CheckReport:
+        """
+        Read everything, compare it, and search for every document by its own vectors.
+
+        Args:
+            repair: Mend the graphs: link vectors anew that searches miss, rebuild a graph that lacks some.
+            show_progress: True: show a progress bar. None: show one on a terminal.
+
+        Returns:
+            What was read and what was wrong; `report.is_sound` is the verdict, `print(report)` the list. Damage to
+            documents and vectors is listed by id; only a backup brings those back.
+        """
+        return verify(self._usable(), self._read, repair, show_progress)
+
+    def _read(self, label: int, text: bytes, packed: bytes | None) -> Any:
+        labels = np.array([label], np.int64)
+        vectors = [self._store.vectors(column.name, labels)[0] for column in self._columns]
+        return self._payloads.load(text, packed, vectors)
 
     def compact(self, *, show_progress: bool | None = None) -> None:
         """

@@ -65,6 +65,16 @@ def row_checksum(data: bytes, tensors: bytes | None) -> int:
     return checksum if tensors is None else zlib.crc32(tensors, checksum)
 
 
+class ScannedRow(NamedTuple):
+    """A row as it is on the disk, damaged or not."""
+
+    label: int
+    id: str
+    data: bytes
+    tensors: bytes | None
+    is_damaged: bool
+
+
 @dataclass
 class Change:
     """
@@ -295,6 +305,25 @@ class Sidecar:
         """Return the ids of all documents, in the order of their labels."""
         with self._translated():
             return [id_ for (id_,) in self._reader.execute('SELECT id FROM documents ORDER BY label')]
+
+    def id_of(self, label: int) -> str | None:
+        """Return the id of the document with a label."""
+        with self._translated():
+            row = self._writer.execute('SELECT id FROM documents WHERE label = ?', (label,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def scan(self) -> Iterator[ScannedRow]:
+        """Yield every row, damaged ones too."""
+        sql = 'SELECT label, id, CAST(data AS BLOB), tensors, checksum FROM documents ORDER BY label'
+        with self._translated():
+            for label, id_, data, tensors, checksum in self._writer.execute(sql):
+                yield ScannedRow(label, id_, data, tensors, row_checksum(data, tensors) != checksum)
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with its own file; nothing if it is sound."""
+        with self._translated():
+            lines = [line for (line,) in self._writer.execute('PRAGMA integrity_check')]
+        return [] if lines == ['ok'] else lines
 
     def count(self) -> int:
         """Return the number of documents."""

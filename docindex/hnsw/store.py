@@ -462,6 +462,22 @@ class Store:
         """Return all ids, oldest version first. Call it under `reading()`."""
         return self._rows.ids()
 
+    # -- for `check`, which looks at everything ------------------------------------------------------
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """The rows."""
+        return self._rows
+
+    @property
+    def graphs(self) -> GraphCache:
+        """The graphs."""
+        return self._graphs
+
+    def file(self, field: str) -> VectorFile:
+        """Return the vector file of a field."""
+        return self._files[field]
+
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
             raise ClosedIndexError('this index belongs to the process that this one was forked from; open it anew here')

@@ -130,6 +130,12 @@ class VectorFile:
             raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
         return table[:, : self.dim]
 
+    def damaged(self, labels: Labels) -> Labels:
+        """Return those of `labels` whose row does not match its checksum."""
+        table = self._read_up_to(int(labels.max()) + 1).take(labels, axis=0)
+        is_damaged = self._checksums(labels, table) != table.view('<u4')[:, self.dim]
+        return np.asarray(labels[is_damaged], np.int64)
+
     def block(self, start: int, stop: int) -> Float32Array:
         """Return a view of the rows from `start` to before `stop`, unchecked: for scans."""
         return self._read_up_to(stop)[start:stop, : self.dim]
