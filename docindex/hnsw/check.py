@@ -173,13 +173,13 @@ def relink(store: Store, name: str, missed: Labels) -> bool:
 
 def _disagreement(store: Store, graph: Graph, name: str) -> str | None:
     """Return how the labels in a graph differ from the living ones, if they do."""
-    held = graph.labels()
     living = store.labels.living(name, 0, store.labels.next)
-    lost = np.setdiff1d(living, held)
+    lost = graph.lacks(living)
     if len(lost):
         return f'the graph lacks {len(lost)} of {len(living)} vectors'
-    if graph.live != len(living) or len(held) != graph.held:
-        return f'the graph counts {graph.live} vectors where {len(living)} live'
+    nodes = len(np.unique(graph.nodes_of(living)))
+    if graph.live != nodes:
+        return f'the graph counts {graph.live} living nodes where {nodes} have vectors'
     return None
 
 
@@ -189,7 +189,7 @@ def _missed(store: Store, graph: Graph, name: str, advance: Callable[[int], obje
     missed: list[Labels] = []
     for labels in _batches(store, name):
         vectors = store.file(name).rows(labels)
-        k = min(_NEIGHBOURS, graph.live)
+        k = min(_NEIGHBOURS, store.labels.vectors(name))
         try:
             found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS))
         except ShortAnswerError:

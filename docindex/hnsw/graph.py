@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 from ..distances import Labels, unit
 from ..fields import VectorSettings
 from ..tensors import Float32Array
+from .twins import ReadVectors, Twins
 
 
 class ShortAnswerError(Exception):
@@ -33,7 +34,7 @@ class Graph:
     Attributes:
         covered: Every label below this one has been added, if it was alive then.
         buried: How many tombstones, in the order of their commits, have been marked in it.
-        dead: How many of the vectors in it have been buried.
+        dead: On how many of its nodes nobody lives any more.
 
     Args:
         settings: The field's settings; `ef` and `num_threads` may be changed later, see `settings`.
@@ -46,6 +47,7 @@ class Graph:
         self.buried = 0
         self.dead = 0
         self._ef = _EfGate()
+        self._twins = Twins()
         self._index = _new_index(settings)
         self._index.init_index(
             max_elements=_room_for(capacity, settings.max_elements),
@@ -56,9 +58,11 @@ class Graph:
         )
 
     @classmethod
-    def load(cls, path: Path, settings: VectorSettings, covered: int, buried: int, dead: int) -> Graph:
+    def load(
+        cls, path: Path, settings: VectorSettings, covered: int, buried: int, dead: int, twins: list[list[int]]
+    ) -> Graph:
         """
-        Read a snapshot whose checksum was verified by the caller.
+        Read a snapshot whose checksum was verified by the caller, who also kept what hnswlib does not: `twins()`.
 
         Raises:
             RuntimeError: hnswlib does not take it.
@@ -66,6 +70,7 @@ class Graph:
         graph = cls.__new__(cls)
         graph.settings, graph.covered, graph.buried, graph.dead = settings, covered, buried, dead
         graph._ef = _EfGate()
+        graph._twins = Twins.from_json(twins)
         # Always into a new object: hnswlib frees the old graph first and keeps a dangling pointer when the load fails.
         graph._index = _new_index(settings)
         graph._index.load_index(str(path), max_elements=0, allow_replace_deleted=settings.allow_replace_deleted)
@@ -90,46 +95,76 @@ class Graph:
 
     @property
     def held(self) -> int:
-        """How many vectors are in it, dead ones included."""
+        """How many nodes are in it, dead ones included."""
         return int(self._index.element_count)
 
     @property
     def live(self) -> int:
-        """How many vectors it can return."""
+        """How many nodes a search can return."""
         return self.held - self.dead
+
+    def twins(self) -> list[list[int]]:
+        """Return which labels share a node, as JSON."""
+        return self._twins.to_json()
 
     def reserve(self, total: int) -> None:
         """Make room for `total` vectors, by doubling."""
         if total > self.capacity:
             self._index.resize_index(_room_for(total, max(self.capacity, self.settings.max_elements)))
 
-    def add(self, labels: Labels, vectors: Float32Array) -> None:
-        """Add vectors (n, dim) under new labels (n,)."""
+    def add(self, labels: Labels, vectors: Float32Array, read: ReadVectors, is_living: Callable[[int], bool]) -> None:
+        """
+        Add vectors (n, dim) under new labels (n,).
+
+        `read` returns the vectors of labels that were added before, `is_living` whether one of those still lives.
+        """
         if not len(labels):
             return
-        self.reserve(self.held + len(labels))
-        ready = unit(vectors) if self.settings.space == 'cosine' else vectors
-        self._index.add_items(ready, labels, num_threads=_threads(self.settings))
-
-    def labels(self) -> Labels:
-        """Return the labels in it, dead ones included."""
-        return np.array(self._index.get_ids_list(), np.int64)
+        nodes = self._twins.nodes(labels, vectors, self._nodes, read)
+        is_node = nodes == labels
+        self.reserve(self.held + int(is_node.sum()))
+        self._put(labels[is_node], vectors[is_node])
+        for label, node in zip(labels[~is_node].tolist(), nodes[~is_node].tolist(), strict=True):
+            on_it = self._twins.labels_on(node)
+            node_lives = is_living(node) if on_it is None else bool(on_it)
+            if not node_lives:
+                self._index.unmark_deleted(node)
+                self.dead -= 1
+            self._twins.join(label, node, node_lives)
 
     def relink(self, labels: Labels, vectors: Float32Array) -> None:
         """Look for the neighbours of vectors that are in it once more, and link them from both sides."""
-        ready = unit(vectors) if self.settings.space == 'cosine' else vectors
-        self._index.add_items(ready, labels, num_threads=_threads(self.settings))
+        nodes, first = np.unique(self.nodes_of(labels), return_index=True)
+        self._put(nodes, vectors[first])
+
+    def _put(self, nodes: Labels, vectors: Float32Array) -> None:
+        if len(nodes):
+            ready = unit(vectors) if self.settings.space == 'cosine' else vectors
+            self._index.add_items(ready, nodes, num_threads=_threads(self.settings))
 
     def bury(self, label: int) -> None:
-        """Stop returning a label. Its links stay, for searches to pass along."""
-        self._index.mark_deleted(label)
-        self.dead += 1
+        """Stop returning a label. The links of its node stay, for searches to pass along."""
+        node = self._twins.leave(label)
+        if node is not None:
+            self._index.mark_deleted(node)
+            self.dead += 1
+
+    def nodes_of(self, labels: Labels) -> Labels:
+        """Return the nodes on which labels live."""
+        return np.array([self._twins.node_of(label) for label in labels.tolist()], np.int64)
+
+    def lacks(self, labels: Labels) -> Labels:
+        """Return those of `labels` that are not in it."""
+        return np.asarray(labels[~np.isin(self.nodes_of(labels), self._nodes())], np.int64)
+
+    def _nodes(self) -> Labels:
+        return np.array(self._index.get_ids_list(), np.int64)
 
     def search(self, queries: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
         """
         Return the labels and distances, both (q, k), of about the `k` nearest vectors to each query (q, dim).
 
-        `k` is at most `live`; the larger of `ef` and `k` is the number of candidates that are examined.
+        `k` is at most the number of living labels; the larger of `ef` and `k` is the number of candidates examined.
 
         Raises:
             ShortAnswerError: some query found fewer than `k`.
@@ -137,13 +172,18 @@ class Graph:
         ready = unit(queries) if self.settings.space == 'cosine' else queries
         with self._ef.set(self._index, ef):
             try:
-                labels, distances = self._index.knn_query(ready, k=k, num_threads=_threads(self.settings))
+                nodes, distances = self._index.knn_query(
+                    ready, k=min(k, self.live), num_threads=_threads(self.settings)
+                )
             except RuntimeError as error:
                 # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
                 raise ShortAnswerError from error
         if self.settings.space == 'cosine':
             np.maximum(distances, 0, out=distances)  # rounding leaves -1e-7 between equal vectors
-        return labels.astype(np.int64), distances
+        found = self._twins.expand(nodes.astype(np.int64), distances, k)
+        if found is None:
+            raise ShortAnswerError
+        return found
 
 
 class _EfGate:

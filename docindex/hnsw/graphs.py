@@ -102,7 +102,8 @@ class GraphCache:
             problem = 'is newer than the documents'
         else:
             try:
-                return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.dead)
+                twins = json.loads(snapshot.twins)
+                return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.dead, twins)
             except RuntimeError as error:
                 problem = f'is not accepted by hnswlib ({error})'
         logger.warning('graph file %s %s; the graph is rebuilt from the vectors', path, problem)
@@ -143,15 +144,15 @@ class GraphCache:
                 self._add_missing(field, advance)
 
     def _add_missing(self, field: str, advance: Callable[[int], object]) -> None:
-        graph = self._graphs[field]
+        graph, file = self._graphs[field], self._files[field]
         with self._lock.exclusive(), self._giving_up(field):
             graph.reserve(graph.held + self._labels.next - graph.covered)
         while graph.covered < self._labels.next and self._graphs[field] is graph:
             stop = min(graph.covered + _ADD_ROWS, self._labels.next)
             labels = self._labels.living(field, graph.covered, stop)
-            vectors = self._files[field].rows(labels)
+            vectors = file.rows(labels)
             with self._lock.exclusive(), self._giving_up(field):
-                graph.add(labels, vectors)
+                graph.add(labels, vectors, file.rows, self._labels.is_living)
                 advance(stop - graph.covered)
                 graph.covered = stop
 
@@ -221,6 +222,7 @@ class GraphCache:
             covered=graph.covered,
             buried=graph.buried,
             dead=graph.dead,
+            twins=json.dumps(graph.twins()),
             settings=json.dumps(_built_in(graph.settings)),
         )
         self._sidecar.record(snapshot)  # I6

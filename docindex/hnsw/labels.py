@@ -50,6 +50,10 @@ class LabelTable:
         """Return how many documents have a vector in a field."""
         return self.documents - self._living_absent.get(field, 0)
 
+    def is_living(self, label: int) -> bool:
+        """Return whether a label belongs to a document."""
+        return not self._is_dead.is_marked(label)
+
     def has_vector(self, field: str, label: int) -> bool:
         """Return whether a label, dead or alive, came with a vector in a field."""
         return field not in self._absent or not self._absent[field].is_marked(label)

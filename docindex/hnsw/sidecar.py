@@ -40,7 +40,8 @@ CREATE TABLE tombstones (position INTEGER PRIMARY KEY, label INTEGER NOT NULL);
 CREATE TABLE absences (field TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (field, label)) WITHOUT ROWID;
 CREATE TABLE snapshots (
     field TEXT PRIMARY KEY, file TEXT NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    covered INTEGER NOT NULL, buried INTEGER NOT NULL, dead INTEGER NOT NULL, settings TEXT NOT NULL
+    covered INTEGER NOT NULL, buried INTEGER NOT NULL, dead INTEGER NOT NULL, twins TEXT NOT NULL,
+    settings TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 _VARIABLES = 10_000  # a statement's limit is 32,766
@@ -106,6 +107,7 @@ class Snapshot:
     covered: int
     buried: int
     dead: int
+    twins: str
     settings: str
 
 
@@ -353,7 +355,7 @@ class Sidecar:
     def record(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the graph file of its field."""
         with self._transaction() as connection:
-            connection.execute('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?)', astuple(snapshot))
+            connection.execute('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', astuple(snapshot))
 
     def close(self) -> None:
         """Close the connections of all threads; the last one folds the write-ahead log into the file."""

@@ -426,7 +426,8 @@ class Store:
         return _merged(found, self._scan(field, queries, k, graph.covered, self.labels.next), k)  # I5
 
     def _search_graph(self, graph: Graph, field: str, queries: Float32Array, k: int, ef: int) -> _Found:
-        k = min(k, graph.live)
+        if graph.covered < self.labels.next:
+            k = min(k, self.labels.vectors(field) - len(self.labels.living(field, graph.covered, self.labels.next)))
         try:
             return graph.search(queries, k, ef)
         except ShortAnswerError:

@@ -1,0 +1,165 @@
+"""
+Equal vectors share one node of a graph.
+
+A few hundred equal vectors (the embeddings of empty texts, say) make each other their only neighbours, and what comes
+later is linked to them and never found: measured with hnswlib 0.8, 300 equal vectors first and 200 others after them,
+not one of the others was its own nearest neighbour. So only the first of equal vectors becomes a node; the others are
+its twins, and a search that finds the node returns all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..distances import Labels
+from ..tensors import Float32Array
+
+ReadVectors = Callable[[Labels], Float32Array]
+_Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+_Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_READ_ROWS = 16_384
+
+
+class Twins:
+    """
+    Which labels share whose node.
+
+    A node goes by the label it was added under, which may have died since. `shared` lists the labels that live on a
+    node, for each node that is or was shared; any other node has just its own label.
+    """
+
+    def __init__(self, shared: dict[int, set[int]] | None = None) -> None:
+        self._shared = shared or {}
+        self._node_of = {label: node for node, labels in self._shared.items() for label in (node, *labels)}
+        self._known = _HashTable()
+
+    def to_json(self) -> list[list[int]]:
+        """Return each shared node with the labels on it."""
+        return [[node, *sorted(labels)] for node, labels in self._shared.items()]
+
+    @classmethod
+    def from_json(cls, groups: list[list[int]]) -> Twins:
+        """Return what `to_json` was called on, but for the hashes, which are read anew when they are needed."""
+        return cls({node: set(labels) for node, *labels in groups})
+
+    def nodes(
+        self, labels: Labels, vectors: Float32Array, nodes_so_far: Callable[[], Labels], read: ReadVectors
+    ) -> Labels:
+        """
+        Return for each new label (n,) the node it belongs to: its own label, or that of an equal vector.
+
+        Args:
+            labels: The new labels.
+            vectors: Their vectors, shape (n, dim).
+            nodes_so_far: Returns all nodes of the graph.
+            read: Returns the vectors of nodes.
+        """
+        if self._known.is_empty():
+            existing = nodes_so_far()
+            for start in range(0, len(existing), _READ_ROWS):
+                part = existing[start : start + _READ_ROWS]
+                self._known.add(_hashes(read(part)), part)
+        hashes = _hashes(vectors)
+        _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        nodes = labels[first][which]
+        known = self._known.find(hashes)
+        nodes = np.where(known >= 0, known, nodes)
+        # Hashes can be made to collide; vectors are compared before a node is shared.
+        is_shared = nodes != labels
+        if is_shared.any():
+            earlier = dict(zip(labels.tolist(), vectors, strict=True))
+            stored = known[is_shared & (known >= 0)]
+            earlier.update(zip(stored.tolist(), read(stored) if len(stored) else [], strict=True))
+            for at in np.flatnonzero(is_shared).tolist():
+                if not np.array_equal(earlier[int(nodes[at])].view(np.uint32), vectors[at].view(np.uint32)):
+                    nodes[at] = labels[at]
+        own = nodes == labels
+        self._known.add(hashes[own], labels[own])
+        return nodes
+
+    def join(self, label: int, node: int, node_lives: bool) -> None:
+        """Let a new label live on the node of another; `node_lives` says whether anybody does yet."""
+        if node not in self._shared:
+            self._shared[node] = {node} if node_lives else set()
+            self._node_of[node] = node
+        self._shared[node].add(label)
+        self._node_of[label] = node
+
+    def leave(self, label: int) -> int | None:
+        """Take a dead label away; return its node if nobody lives there any more."""
+        node = self.node_of(label)
+        if node not in self._shared:
+            return node
+        self._shared[node].discard(label)
+        return None if self._shared[node] else node
+
+    def node_of(self, label: int) -> int:
+        """Return the node on which a label lives, or lived."""
+        return self._node_of.get(label, label)
+
+    def labels_on(self, node: int) -> set[int] | None:
+        """Return the labels that live on a shared node; None if it is not shared."""
+        return self._shared.get(node)
+
+    def expand(self, nodes: Labels, distances: Float32Array, k: int) -> tuple[Labels, Float32Array] | None:
+        """
+        Return the labels on found nodes (q, n), nearest first, and their distances: `k` for each query.
+
+        None, if some query has fewer.
+        """
+        if not self._shared or self._shared.keys().isdisjoint(nodes.ravel().tolist()):
+            return (nodes[:, :k], distances[:, :k]) if nodes.shape[1] >= k else None
+        found = np.empty((len(nodes), k), np.int64)
+        found_distances = np.empty((len(nodes), k), np.float32)
+        for row, (row_nodes, row_distances) in enumerate(zip(nodes.tolist(), distances.tolist(), strict=True)):
+            pairs = [
+                (label, distance)
+                for node, distance in zip(row_nodes, row_distances, strict=True)
+                for label in sorted(self._shared.get(node, (node,)))
+            ]
+            if len(pairs) < k:
+                return None
+            found[row] = [label for label, _ in pairs[:k]]
+            found_distances[row] = [distance for _, distance in pairs[:k]]
+        return found, found_distances
+
+
+class _HashTable:
+    """Hashes of vectors and their labels: sorted runs of doubling length, 16 bytes a vector."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[_Hashes, Labels]] = []
+
+    def is_empty(self) -> bool:
+        return not self._runs
+
+    def add(self, hashes: _Hashes, labels: Labels) -> None:
+        self._runs.append(_sorted(hashes, labels))
+        while len(self._runs) > 1 and len(self._runs[-1][0]) * 2 > len(self._runs[-2][0]):
+            (some, their_labels), (others, other_labels) = self._runs.pop(), self._runs.pop()
+            self._runs.append(_sorted(np.concatenate([others, some]), np.concatenate([other_labels, their_labels])))
+
+    def find(self, hashes: _Hashes) -> Labels:
+        """Return for each hash the label it was added with, or -1."""
+        found = np.full(len(hashes), -1, np.int64)
+        for known, labels in self._runs:
+            if len(known):
+                at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+                found = np.where(known[at] == hashes, labels[at], found)
+        return found
+
+
+def _sorted(hashes: _Hashes, labels: Labels) -> tuple[_Hashes, Labels]:
+    order = np.argsort(hashes, kind='stable')
+    return hashes[order], labels[order]
+
+
+def _hashes(vectors: Float32Array) -> _Hashes:
+    """Return 64-bit hashes of the bits of vectors (n, dim): multilinear, with odd factors."""
+    factors = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    bits = np.ascontiguousarray(vectors).view(np.uint32)
+    return np.asarray(np.einsum('ij,j->i', bits.astype(np.uint64), factors), np.uint64)
