@@ -27,8 +27,8 @@ def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[
         from tqdm.auto import tqdm
     except ImportError as error:
         if show:
-            raise ImportError("a progress bar needs tqdm: pip install 'docindex-hnsw[progress]'") from error
+            raise ImportError('a progress bar needs tqdm: pip install tqdm') from error
         yield lambda done: None
         return
-    with tqdm(total=total, desc=what, unit='doc', delay=0 if show else 2) as bar:
+    with tqdm(total=total, desc=what, unit='vector', delay=0 if show else 2) as bar:
         yield bar.update

@@ -90,6 +90,8 @@ def equal_values(left: object, right: object) -> bool:
             return False
         may_be_nan = left.dtype.kind == 'f' and right.dtype.kind == 'f'
         return np.array_equal(left, right, equal_nan=may_be_nan)
+    if isinstance(left, BaseModel) and not isinstance(left, BaseDoc) and type(left) is type(right):
+        return equal_values(left.__dict__, right.__dict__)
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(equal_values(left[key], right[key]) for key in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):

@@ -54,6 +54,10 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     """
     if isinstance(queries, (str, bytes, BaseModel, Mapping)) or not hasattr(queries, '__len__'):
         raise QueryError(f'expected several queries, got {type(queries).__name__}; use find() for one')
+    if isinstance(queries, np.ndarray) and queries.ndim != 2 and queries.size:
+        raise QueryError(
+            f'expected several queries, an array of shape (q, dim), got {queries.shape}; use find() for one'
+        )
     given = list(queries)  # type: ignore[call-overload]
 
     def query(at: int) -> str:

@@ -16,8 +16,17 @@ from typing import Annotated, Any, Generic, TypeVar, Union, cast
 import numpy as np
 from pydantic import BaseModel, RootModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from .errors import DocumentError, IdTypeError, QueryError, SchemaError
+from .errors import (
+    DimensionError,
+    DocIndexError,
+    DocumentError,
+    IdTypeError,
+    QueryError,
+    SchemaError,
+    VectorError,
+)
 from .fields import declared_settings
 from .tensors import is_tensor_type
 
@@ -151,7 +160,7 @@ class Schema(Generic[D]):
             id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
             if 'id' in (doc if isinstance(doc, Mapping) else type(doc).model_fields) and not isinstance(id_, str):
                 raise IdTypeError(_not_a_string(position, id_)) from error
-            raise DocumentError(f'document {position} (id {id_!r}): {explain(error)}') from error
+            raise _unfit(f'document {position}' + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
     def changed(self, doc: D, values: Mapping[str, Any]) -> D:
         """
@@ -172,7 +181,7 @@ class Schema(Generic[D]):
             try:
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
-                raise DocumentError(f'{name}: {explain(error)}') from error
+                raise _unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
         return doc
 
 
@@ -193,13 +202,26 @@ def _not_a_string(position: int, id_: object) -> str:
     return f'document {position}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
 
 
-def explain(error: ValidationError) -> str:
-    """Return pydantic's complaints in one line, each with its field's flat name."""
-    complaints = (
-        f'{"__".join(map(str, e["loc"])) or "document"}: {e["msg"]}'
-        for e in error.errors(include_url=False, include_input=False)
-    )
-    return '; '.join(complaints)
+def _unfit(what: str, error: ValidationError, outer: tuple[str, ...] = ()) -> DocIndexError:
+    """Return our error for pydantic's: about the first vector it complains of, if there is one."""
+    message = f'{what}: {explain(error, outer)}'
+    for complaint in error.errors(include_url=False, include_input=False):
+        if complaint['type'] == 'tensor_shape':
+            context = complaint['ctx']
+            return DimensionError(message, _flat(outer, complaint), context['expected'], context['got'])
+        if complaint['type'] == 'tensor':
+            return VectorError(message)
+    return DocumentError(message)
+
+
+def explain(error: ValidationError, outer: tuple[str, ...] = ()) -> str:
+    """Return pydantic's complaints in one line, each with its field's flat name; `outer` is where the document is."""
+    complaints = error.errors(include_url=False, include_input=False)
+    return '; '.join(f'{_flat(outer, complaint) or "document"}: {complaint["msg"]}' for complaint in complaints)
+
+
+def _flat(outer: tuple[str, ...], complaint: ErrorDetails) -> str:
+    return '__'.join((*outer, *map(str, complaint['loc'])))
 
 
 def _replaced(doc: BaseModel, path: Sequence[str], value: object) -> BaseModel:
@@ -261,6 +283,8 @@ def _unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
 def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
     """Return whether the field may become a vector column, and its settings with the length in its type."""
     origin = typing.get_origin(annotation)
+    if getattr(annotation, '__module__', '').startswith('docarray.typing.tensor'):
+        raise SchemaError(f"{where} has DocArray's type {annotation.__name__}; import it from docindex instead")
     if origin in (Union, types.UnionType):
         if settings.get('index', True) and any(map(_holds_tensor, typing.get_args(annotation))):
             raise SchemaError(

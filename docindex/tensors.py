@@ -123,10 +123,11 @@ class _Tensor(metaclass=_TensorType):
         except VectorError as error:
             raise PydanticCustomError('tensor', '{reason}', {'reason': str(error)}) from error
         if cls.shape is not None and not fits(array.shape, cls.shape):
-            expected, got = _show(cls.shape), _show(array.shape)
-            raise PydanticCustomError(
-                'tensor_shape', 'expected a tensor of shape {expected}, got {got}', {'expected': expected, 'got': got}
-            )
+            if len(cls.shape) == array.ndim == 1:
+                found = {'expected': cls.shape[0], 'got': array.shape[0]}
+                raise PydanticCustomError('tensor_shape', 'expected a {expected}-d vector, got {got}-d', found)
+            found = {'expected': _show(cls.shape), 'got': _show(array.shape)}
+            raise PydanticCustomError('tensor_shape', 'expected a tensor of shape {expected}, got {got}', found)
         return array
 
 

@@ -24,6 +24,7 @@ ReadDocument = Callable[[int, bytes, bytes | None], Any]
 _BATCH = 1024
 _NEIGHBOURS = 10
 _ROUNDS = 3
+_GENEROUS_EF = 2000
 # Between two ways of computing one float32 distance; measured on 384-d vectors: below 1e-6 of their length.
 _TOLERANCE = 1e-5
 
@@ -58,7 +59,7 @@ class CheckReport:
     Attributes:
         documents: How many documents were read.
         vectors: How many vectors were read.
-        unreachable: By field, how many vectors a search for themselves did not find.
+        unreachable: By field, how many vectors no search finds, not even one for themselves.
         problems: Everything that was wrong, mended or not.
     """
 
@@ -149,26 +150,25 @@ def _check_graph(store: Store, name: str, repair: bool, report: CheckReport, adv
             store.graphs.rebuild(name)
         report.problems.append(Problem(problem, field=name, is_mended=repair))
         return
-    missed = _missed(store, graph, name, advance)
-    report.unreachable[name] = len(missed)
-    if len(missed):
-        is_mended = repair and relink(store, name, missed)
-        report.problems.append(Problem(f'searches miss {len(missed)} vectors', field=name, is_mended=is_mended))
+    lost = _unreachable(store, graph, name, advance)
+    report.unreachable[name] = len(lost)
+    if len(lost):
+        is_mended = repair and relink(store, name, lost)
+        report.problems.append(Problem(f'no search finds {len(lost)} vectors', field=name, is_mended=is_mended))
 
 
-def relink(store: Store, name: str, missed: Labels) -> bool:
-    """Make vectors that searches miss reachable, by linking them anew or by a new graph; return whether all are."""
-    for _ in range(_ROUNDS):
+def relink(store: Store, name: str, lost: Labels) -> bool:
+    """Make vectors that no search finds reachable, by linking them anew or by a new graph; return whether all are."""
+    for attempt in range(_ROUNDS + 1):
+        if attempt < _ROUNDS:
+            store.graphs.relink(name, lost)
+        else:
+            store.graphs.rebuild(name)
         graph = store.graphs.get(name)
-        if graph is None or not len(missed):
-            break
-        store.graphs.relink(name, missed)
-        missed = _missed(store, graph, name, lambda done: None)
-    if len(missed):
-        store.graphs.rebuild(name)
-        graph = store.graphs.get(name)
-        missed = missed if graph is None else _missed(store, graph, name, lambda done: None)
-    return not len(missed)
+        lost = lost[:0] if graph is None else _unreachable(store, graph, name, lambda done: None)
+        if not len(lost):
+            return True
+    return False
 
 
 def _disagreement(store: Store, graph: Graph, name: str) -> str | None:
@@ -183,34 +183,37 @@ def _disagreement(store: Store, graph: Graph, name: str) -> str | None:
     return None
 
 
-def _missed(store: Store, graph: Graph, name: str, advance: Callable[[int], object]) -> Labels:
-    """Return the labels whose own vector does not find them: something farther was returned instead."""
-    settings = store.settings[name]
-    missed: list[Labels] = []
+def _unreachable(store: Store, graph: Graph, name: str, advance: Callable[[int], object]) -> Labels:
+    """
+    Return the labels that no search finds.
+
+    A search with the usual `ef` now and then misses a vector that it could reach, being approximate; so those are asked
+    for once more, with a generous one.
+    """
+    lost: list[Labels] = []
     for labels in _batches(store, name):
-        vectors = store.file(name).rows(labels)
-        k = min(_NEIGHBOURS, store.labels.vectors(name))
-        try:
-            found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS))
-        except ShortAnswerError:
-            missed += [
-                labels[at : at + 1] for at in range(len(labels)) if not _finds(graph, labels[at], vectors[at], k)
-            ]
-            continue
-        own = np.array([distances(row[None], row[None], settings.space)[0, 0] for row in vectors])
-        slack = _TOLERANCE * np.maximum(1, np.einsum('ij,ij->i', vectors, vectors))
-        is_found = (found == labels[:, None]).any(axis=1) | (found_distances[:, -1] <= own + slack)
-        missed.append(labels[~is_found])
+        missed = _missed(store, graph, name, labels, store.settings[name].search_ef(_NEIGHBOURS))
+        lost.append(_missed(store, graph, name, missed, _GENEROUS_EF))
         advance(len(labels))
-    return np.concatenate([np.empty(0, np.int64), *missed])
+    return np.concatenate([np.empty(0, np.int64), *lost])
 
 
-def _finds(graph: Graph, label: int, vector: Any, k: int) -> bool:
+def _missed(store: Store, graph: Graph, name: str, labels: Labels, ef: int) -> Labels:
+    """Return those of `labels` whose own vector does not find them: something farther was returned instead."""
+    if not len(labels):
+        return labels
+    vectors = store.file(name).rows(labels)
+    k = min(_NEIGHBOURS, store.labels.vectors(name))
     try:
-        found, _ = graph.search(vector[None], k, graph.settings.search_ef(_NEIGHBOURS))
+        found, found_distances = graph.search(vectors, k, ef)
     except ShortAnswerError:
-        return False
-    return label in found[0]
+        if len(labels) == 1:
+            return labels
+        return np.concatenate([_missed(store, graph, name, labels[at : at + 1], ef) for at in range(len(labels))])
+    own = np.array([distances(row[None], row[None], store.settings[name].space)[0, 0] for row in vectors])
+    slack = _TOLERANCE * np.maximum(1, np.einsum('ij,ij->i', vectors, vectors))
+    is_found = (found == labels[:, None]).any(axis=1) | (found_distances[:, -1] <= own + slack)
+    return np.asarray(labels[~is_found], np.int64)
 
 
 def _batches(store: Store, name: str) -> Iterator[Labels]:

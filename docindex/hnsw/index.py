@@ -219,12 +219,12 @@ class HnswDocumentIndex(DocumentIndex[D]):
     def _find(self, queries: Any, search_field: str, limit: int, exact: bool, ef: int | None) -> FindResultBatched[D]:
         store = self._usable()
         name = self._search_field(search_field)
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 0:
             raise QueryError(f'limit must be 0 or a positive integer, got {limit!r}')
         check_settings({} if ef is None else {'ef': ef}, 'find()')
         matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
         with store.reading():
-            labels, scores = store.search(name, matrix, limit, exact, ef)
+            labels, scores = store.search(name, matrix, int(limit), exact, ef)
             docs = self._load(labels.ravel())
         each = labels.shape[1]
         lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]

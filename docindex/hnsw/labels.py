@@ -16,7 +16,7 @@ class LabelTable:
     """
     The labels of a directory.
 
-    A label below `next` belongs to a document, or it is dead; labels are never used again.
+    A label below `next` belongs to a document, or it is dead; only a compaction uses it again.
 
     Attributes:
         next: The first free label.

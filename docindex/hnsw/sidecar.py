@@ -129,6 +129,9 @@ class Sidecar:
         with self._translated():
             self._writer.execute('PRAGMA journal_mode = WAL')
             self._writer.execute('PRAGMA synchronous = FULL')
+            # Only macOS heeds these; see `_files.sync_file`.
+            self._writer.execute('PRAGMA fullfsync = ON')
+            self._writer.execute('PRAGMA checkpoint_fullfsync = ON')
 
     def _connect(self) -> sqlite3.Connection:
         # A connection is used by one thread at a time, but closed by whoever closes the index.

@@ -4,7 +4,7 @@ One open work directory: joins the rows, the vectors and the graphs, and decides
 I1  A document exists from the moment SQLite has committed it, and not before. Nothing else decides.
 I2  Vectors are on the disk, synced, before the commit that mentions their labels.
 I3  A row of a vector file below the committed `next_label` is never written again.
-I4  A label is never given to a second version; what had a dead label stays dead.
+I4  Between two compactions a label is never given to a second version; what had a dead label stays dead.
 I5  A graph, in memory or in a file, is a cache. It says up to which label and which tombstone it follows the truth;
     what came later is added from the truth, and searches scan it until it is.
 I6  A graph file is complete, synced and under its final name before SQLite records it, with its checksum. One that is
@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,7 @@ class Store:
         self._handles = 0
         self._writing = threading.RLock()
         self._lock = SharedLock()
+        self._is_closed = False
         self._files: dict[str, VectorFile] = {}
         self._work_dir = WorkDir(path, lock_timeout)
         with ExitStack() as undo:
@@ -206,6 +207,7 @@ class Store:
             except Exception:  # a full disk, say: the graphs are caches, and the next opening catches up
                 logger.exception('the graphs in %s could not be saved; the next opening takes longer', self.path)
             with self._lock.exclusive():
+                self._is_closed = True
                 self._close_vectors()
                 self._rows.close()
                 self._work_dir.release()
@@ -237,6 +239,12 @@ class Store:
         with self._writing:
             self._check_usable()
             changed = {field: self.settings[field].changed(given, field) for field, given in settings.items()}
+            for field, given in settings.items():
+                graph = self._graphs.get(field)
+                if graph is not None and given.get('max_elements', graph.capacity) < graph.capacity:
+                    raise SettingsError(
+                        f'{field}: max_elements can only grow; there is room for {graph.capacity:,} now'
+                    )
             self._change_settings(changed, {})
 
     def _change_settings(self, changed: Mapping[str, VectorSettings], declared: Declared) -> None:
@@ -252,7 +260,7 @@ class Store:
         old = self.settings[field]
         if new.dim != old.dim:
             raise SettingsError(f'{field}: dim is {old.dim} and cannot become {new.dim}; make a new index')
-        if self._graphs.get(field) is None or not self.labels.next:
+        if self._graphs.get(field) is None or not self.labels.documents:
             return
         fixed = [name for name in GRAPH_SETTINGS if getattr(new, name) != getattr(old, name)]
         if fixed:
@@ -405,8 +413,7 @@ class Store:
 
     def reading(self) -> AbstractContextManager[None]:
         """See one state of the documents and their vectors for as long as this is held."""
-        self._check_usable()
-        return self._lock.shared()
+        return _Reading(self._lock, self._check_usable)
 
     def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> _Found:
         """
@@ -482,6 +489,27 @@ class Store:
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
             raise ClosedIndexError('this index belongs to the process that this one was forked from; open it anew here')
+        if self._is_closed:
+            raise ClosedIndexError(f'the index in {self.path} was closed; open it again')
+
+
+class _Reading:
+    """The shared lock, with a check once it is held: the index may have been closed while a reader waited for it."""
+
+    def __init__(self, lock: SharedLock, check: Callable[[], None]) -> None:
+        self._shared = lock.shared()
+        self._check = check
+
+    def __enter__(self) -> None:
+        self._shared.__enter__()
+        try:
+            self._check()
+        except BaseException:
+            self._shared.__exit__(None, None, None)
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self._shared.__exit__(None, None, None)
 
 
 def _merged(some: _Found, others: _Found, k: int) -> _Found:
