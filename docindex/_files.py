@@ -8,6 +8,7 @@ until its directory is. Everything in `hnsw/` goes through here, so a test can s
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import zlib
 from pathlib import Path
@@ -54,6 +55,13 @@ def create_file(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + '.new')
     with beside.open('wb') as file:
         file.write(content)
+    publish(beside, path)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file, complete and synced, or not at all."""
+    beside = path.with_name(path.name + '.new')
+    shutil.copyfile(source, beside)
     publish(beside, path)
 
 

@@ -24,6 +24,7 @@ from ..errors import (
     QueryError,
     SchemaError,
     SettingsError,
+    WorkDirError,
 )
 from ..fields import check_settings
 from ..index import DocumentIndex, ids_of
@@ -362,6 +363,26 @@ class HnswDocumentIndex(DocumentIndex[D]):
         wait.
         """
         self._usable().compact(show_progress)
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """
+        Copy the index as it is now into another directory, while it is in use: searches go on, writes wait.
+
+        The copy holds every document that was acknowledged before the call, and opens as an index of its own. Copying
+        the directory by other means is safe only while it is closed.
+
+        Args:
+            path: A directory that is empty or does not exist; the parents are created too.
+
+        Raises:
+            WorkDirError: the directory is not empty, or cannot be written.
+        """
+        try:
+            self._usable().backup(Path(path))
+        except WorkDirError:
+            raise
+        except OSError as error:
+            raise WorkDirError(f'the backup failed: {error.strerror or error}', path) from error
 
     def close(self) -> None:
         """Save the graphs and let go of the directory. Closing twice is fine."""

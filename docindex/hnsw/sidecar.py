@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,6 +147,8 @@ class Sidecar:
         except AttributeError:
             connection = self._connect()
             connection.execute('PRAGMA query_only = ON')
+            # KiB. With SQLite's 2 MB, ten rows of 20,000 documents took 25 us; with this 18.
+            connection.execute('PRAGMA cache_size = -32768')
             self._readers.connection = connection
             return connection
 
@@ -329,6 +331,11 @@ class Sidecar:
         with self._translated():
             lines = [line for (line,) in self._writer.execute('PRAGMA integrity_check')]
         return [] if lines == ['ok'] else lines
+
+    def backup(self, path: Path) -> None:
+        """Copy what is committed into a new SQLite file."""
+        with self._translated(), closing(sqlite3.connect(path)) as copy:
+            self._writer.backup(copy)
 
     def count(self) -> int:
         """Return the number of documents."""

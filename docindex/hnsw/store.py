@@ -27,8 +27,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import _files
 from ..distances import Labels, exact_search, nearest
-from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError
+from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError, WorkDirError
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..tensors import Float32Array
 from .graph import Graph, ShortAnswerError
@@ -347,6 +348,24 @@ class Store:
         # An interrupt may come just after the commit: then the new files are the truth, and the next write follows.
         if self._rows.commits() == self._commits:
             self._sweep()
+
+    def backup(self, path: Path) -> None:
+        """
+        Copy the directory as it is now to `path`, which must be empty or not exist; searches go on, writes wait.
+
+        SQLite comes last: a backup that was interrupted is no index, and says so when it is opened.
+        """
+        with self.updating():
+            if path.exists() and any(path.iterdir()):
+                raise WorkDirError('a backup needs an empty directory, or one that does not exist', path)
+            copies = [*(file.path for file in self._files.values()), *self._graphs.paths()]
+            for source in copies:
+                target = path / source.relative_to(self.path)
+                _files.make_directory(target.parent)
+                _files.copy_file(source, target)
+            beside = path / f'{self._work_dir.database.name}.new'
+            self._rows.backup(beside)
+            _files.publish(beside, path / self._work_dir.database.name)
 
     def _copied(self, field: str, labels: Labels, generation: int) -> VectorFile:
         """Return a new vector file with the rows of `labels`, in that order."""
