@@ -31,7 +31,7 @@ from pydantic_core import PydanticSerializationError
 from .doclist import DocList
 from .document import ID, AnyUrl
 from .errors import DocumentError
-from .schema import explain
+from .schema import Column, explain
 from .tensors import Array, Float32Array, Tensors, is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
@@ -43,34 +43,38 @@ class Payloads(Generic[D]):
 
     Args:
         doc_type: The document class.
+        columns: Its vector columns.
     """
 
-    def __init__(self, doc_type: type[D]) -> None:
+    def __init__(self, doc_type: type[D], columns: Iterable[Column]) -> None:
         self._doc_type = doc_type
+        self._paths = {column.name: column.path for column in columns}
         self._is_plain = _json_says_all(doc_type)
         self._has_floats = float in set(_types_within(doc_type))
         self._classes = _named(cls for cls in _types_within(doc_type) if cls not in _ATOMS)
         self._names = {cls: name for name, cls in self._classes.items()}
 
-    def dump(self, doc: D, vectors: Sequence[Array | None]) -> tuple[bytes, bytes | None]:
+    def dump(self, doc: D, vectors: Mapping[str, Array | None]) -> tuple[bytes, bytes | None]:
         """
         Return a document's JSON as UTF-8, and its tensors as bytes.
 
         Args:
             doc: A document of the class; what a subclass adds is left out.
-            vectors: The values of its vector columns, in order, None where there is none. As float32 they are
-                kept elsewhere; here go those that would not come back exactly from float32.
+            vectors: The values of its vector columns by flat name, None where there is none. As float32 they are kept
+                elsewhere; here go those that would not come back exactly from float32.
 
         Raises:
             DocumentError: a value cannot be stored.
         """
-        tensors = Tensors(vectors)  # type: ignore[arg-type]  # nothing looks up the position of a None
+        if len(vectors) > 1:
+            doc, vectors = self._unshared(doc, vectors)
+        tensors = Tensors(vectors)
         text = (self._dump_plain(doc, tensors) if self._is_plain else None) or self._dump_typed(doc, tensors)
-        return text, _pack(tensors, len(vectors))
+        return text, _pack(tensors)
 
-    def load(self, text: bytes, packed: bytes | None, vectors: Sequence[Float32Array | None]) -> D:
-        """Return the document that `dump` was given; `vectors` are its vector columns, as float32."""
-        tensors = Tensors(vectors)  # type: ignore[arg-type]
+    def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array]) -> D:
+        """Return the document that `dump` was given; `vectors` are its vector columns by flat name, as float32."""
+        tensors = Tensors(vectors)
         if packed is not None:
             _unpack(packed, tensors)
         if text.startswith(b'['):
@@ -79,6 +83,19 @@ class Payloads(Generic[D]):
             text, context=tensors, by_alias=False, by_name=True
         )
         return cast(D, validated)
+
+    def _unshared(self, doc: D, vectors: Mapping[str, Array | None]) -> tuple[D, Mapping[str, Array | None]]:
+        """Return a document in which no two vector columns are one object: each is referred to by its own name."""
+        present = [id(vector) for vector in vectors.values() if vector is not None]
+        if len(set(present)) == len(present):
+            return doc, vectors
+        apart: dict[str, Array | None] = {}
+        for name, vector in vectors.items():
+            is_shared = vector is not None and any(vector is other for other in apart.values())
+            apart[name] = vector.view() if is_shared and vector is not None else vector
+            if is_shared:
+                doc = _with_value(doc, self._paths[name], apart[name])
+        return doc, apart
 
     def _dump_plain(self, doc: D, tensors: Tensors) -> bytes | None:
         """Return pydantic's JSON, or None if it would not say all about this document."""
@@ -102,7 +119,7 @@ class Payloads(Generic[D]):
             raise DocumentError(explain(error)) from cause
 
     def _dump_typed(self, doc: D, tensors: Tensors) -> bytes:
-        del tensors[len(tensors) :]
+        tensors.others.clear()
         return json.dumps([self._fields(doc, tensors)], separators=(',', ':')).encode()
 
     def _fields(self, doc: BaseModel, tensors: Tensors) -> dict[str, Any]:
@@ -123,7 +140,7 @@ class Payloads(Generic[D]):
         if value is None or kind in (bool, int, str):
             return value
         if isinstance(value, np.ndarray):
-            return {'$tensor': tensors.position(value)}
+            return {'$tensor': tensors.refer(value)}
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {'$float': str(float(value))}
         if isinstance(value, dict):
@@ -163,7 +180,7 @@ class Payloads(Generic[D]):
         if tag in _SEQUENCES_BY_NAME:
             return _SEQUENCES_BY_NAME[tag](self._decode(item, tensors) for item in content)
         if tag == '$tensor':
-            return tensors[content]
+            return tensors.resolve(content)
         if tag == '$dict':
             return {self._decode(key, tensors): self._decode(item, tensors) for key, item in content}
         cls = self._classes.get(content[0])
@@ -353,18 +370,18 @@ def _types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any
 # -- tensors as bytes: a table of contents in JSON behind its length, then the arrays one after another -----
 
 
-def _pack(tensors: Sequence[Array | None], vector_count: int) -> bytes | None:
+def _pack(tensors: Tensors) -> bytes | None:
     contents: list[list[Any]] = []
     arrays: list[bytes] = []
-    for position, array in enumerate(tensors):
-        is_vector = position < vector_count
+    for reference, array in (*tensors.vectors.items(), *enumerate(tensors.others)):
+        is_vector = isinstance(reference, str)
         if array is None or (is_vector and array.dtype == np.float32):
             continue
         # A float16 or int8 vector is exact in float32: its type is all there is to keep.
         if is_vector and np.array_equal(array.astype(np.float32).astype(array.dtype), array):
-            contents.append([position, array.dtype.str, None])
+            contents.append([reference, array.dtype.str, None])
         else:
-            contents.append([position, array.dtype.str, list(array.shape)])
+            contents.append([reference, array.dtype.str, list(array.shape)])
             arrays.append(np.ascontiguousarray(array).tobytes())
     if not contents:
         return None
@@ -375,16 +392,21 @@ def _pack(tensors: Sequence[Array | None], vector_count: int) -> bytes | None:
 def _unpack(packed: bytes, tensors: Tensors) -> None:
     (length,) = struct.unpack_from('<I', packed)
     offset = 4 + length
-    for position, dtype_name, shape in json.loads(packed[4:offset]):
+    for reference, dtype_name, shape in json.loads(packed[4:offset]):
         dtype = np.dtype(dtype_name)
         if shape is None:
-            tensors[position] = tensors[position].astype(dtype)
+            vector = tensors.vectors[reference]
+            tensors.vectors[reference] = None if vector is None else vector.astype(dtype)
             continue
-        count = math.prod(shape)
         # A copy: what a user gets can be written to.
-        array = np.frombuffer(packed, dtype, count, offset).reshape(shape).copy()
+        array = np.frombuffer(packed, dtype, math.prod(shape), offset).reshape(shape).copy()
         offset += array.nbytes
-        if position < len(tensors):
-            tensors[position] = array
+        if isinstance(reference, str):
+            tensors.vectors[reference] = array
         else:
-            tensors.append(array)
+            tensors.others.append(array)
+
+
+def _with_value(doc: D, path: Sequence[str], value: object) -> D:
+    step, *rest = path
+    return doc.model_copy(update={step: _with_value(getattr(doc, step), rest, value) if rest else value})

@@ -12,6 +12,7 @@ A value is a plain `numpy.ndarray` with the dtype that was given: nothing is rou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -65,21 +66,37 @@ def _describe(value: object) -> str:
     return f'{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + "..."}'
 
 
-class Tensors(list[Array]):
+class Tensors:
     """
     The arrays of one document, kept outside its JSON.
 
-    Passed to pydantic as the context of a dump or a validation, it makes each tensor appear in the
-    JSON as its position in this list, instead of as nested lists of decimal numbers.
+    Passed to pydantic as the context of a dump or a validation, it makes each tensor appear in the JSON as a reference
+    instead of as nested lists of decimal numbers: a vector column by its name, any other tensor by its number. By name,
+    for the fields of a class may come in another order the next time.
+
+    Attributes:
+        vectors: The vector columns of the document, by flat name; None where there is no vector.
+        others: All its other tensors, by number.
     """
 
-    def position(self, array: Array) -> int:
-        """Return the position of `array` itself, appending it if it is not there."""
-        for position, known in enumerate(self):
-            if known is array:
-                return position
-        self.append(array)
-        return len(self) - 1
+    def __init__(self, vectors: Mapping[str, Array | None]) -> None:
+        self.vectors = dict(vectors)
+        self.others: list[Array] = []
+
+    def refer(self, array: Array) -> str | int:
+        """Return the reference to `array`, the object itself, adding it if it is new."""
+        for name, vector in self.vectors.items():
+            if vector is array:
+                return name
+        for number, other in enumerate(self.others):
+            if other is array:
+                return number
+        self.others.append(array)
+        return len(self.others) - 1
+
+    def resolve(self, reference: str | int) -> Array | None:
+        """Return the array that a reference stands for."""
+        return self.vectors[reference] if isinstance(reference, str) else self.others[reference]
 
 
 class _TensorType(type):
@@ -115,9 +132,9 @@ class _Tensor(metaclass=_TensorType):
         return described
 
     @classmethod
-    def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Array:
-        if type(value) is int and isinstance(info.context, Tensors):
-            return info.context[value]
+    def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Array | None:
+        if isinstance(info.context, Tensors) and isinstance(value, (str, int)):
+            return info.context.resolve(value)
         try:
             array = as_array(value)
         except VectorError as error:
@@ -165,7 +182,7 @@ def _show(shape: tuple[Axis, ...]) -> str:
 
 def _to_json(array: Array, info: core_schema.SerializationInfo) -> object:
     if isinstance(info.context, Tensors):
-        return info.context.position(array)
+        return info.context.refer(array)
     return array.tolist()
 
 

@@ -122,13 +122,13 @@ class HnswDocumentIndex(DocumentIndex[D]):
         )
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
-        self._payloads: Payloads[Any] = Payloads(self._doc_type)
         declared = self._schema.vector_settings(_vector_defaults(self._db_config.default_column_config))
         description = {'columns': self._schema.describe(declared), 'json_schema': _json_schema(self._doc_type)}
         self._store = Store.shared(_directory(self._db_config), description, declared, lock_timeout)
         # Also when the handle is forgotten, or the interpreter ends: DocArray's users never closed one.
         self._release = weakref.finalize(self, self._store.release)
         self._columns = [self._schema.columns[name] for name in declared]
+        self._payloads: Payloads[Any] = Payloads(self._doc_type, self._columns)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         ids = [check_id(doc.id, at) for at, doc in enumerate(docs)]
         last = list({id_: at for at, id_ in enumerate(ids)}.values())
         vectors: dict[str, Vectors] = {}
-        originals: list[list[Any]] = []
+        originals: dict[str, list[Any]] = {}
         for column in self._columns:
             values = [column.value(doc) for doc in docs]
             matrix, arrays = column_matrix(values, column, self._store.settings[column.name], ids)
@@ -192,8 +192,11 @@ class HnswDocumentIndex(DocumentIndex[D]):
             vectors[column.name] = (
                 Vectors(matrix[last], is_present[last]) if len(last) < len(docs) else Vectors(matrix, is_present)
             )
-            originals.append(arrays)
-        rows = [Row(ids[at], *self._payloads.dump(docs[at], [arrays[at] for arrays in originals])) for at in last]
+            originals[column.name] = arrays
+        rows = [
+            Row(ids[at], *self._payloads.dump(docs[at], {name: arrays[at] for name, arrays in originals.items()}))
+            for at in last
+        ]
         return rows, vectors
 
     # -- reading ---------------------------------------------------------------------------------
@@ -257,7 +260,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
         if not len(labels):
             return []
         rows = self._store.rows(list(set(labels.tolist())))
-        matrices = [self._store.vectors(column.name, labels) for column in self._columns]
+        names = [column.name for column in self._columns]
+        matrices = [self._store.vectors(name, labels) for name in names]
         docs: list[D] = []
         for label, *vectors in zip(labels.tolist(), *matrices, strict=True):
             if label not in rows:
@@ -266,7 +270,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
                     self._store.path,
                     'remove its "graphs" directory and reopen',
                 )
-            docs.append(self._payloads.load(*rows[label], vectors))
+            docs.append(self._payloads.load(*rows[label], dict(zip(names, vectors, strict=True))))
         return docs
 
     def _doclist(self, docs: list[D]) -> DocList[D]:
@@ -352,7 +356,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def _read(self, label: int, text: bytes, packed: bytes | None) -> Any:
         labels = np.array([label], np.int64)
-        vectors = [self._store.vectors(column.name, labels)[0] for column in self._columns]
+        vectors = {column.name: self._store.vectors(column.name, labels)[0] for column in self._columns}
         return self._payloads.load(text, packed, vectors)
 
     def compact(self, *, show_progress: bool | None = None) -> None:

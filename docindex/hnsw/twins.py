@@ -75,7 +75,7 @@ class Twins:
             stored = known[is_shared & (known >= 0)]
             earlier.update(zip(stored.tolist(), read(stored) if len(stored) else [], strict=True))
             for at in np.flatnonzero(is_shared).tolist():
-                if not np.array_equal(earlier[int(nodes[at])].view(np.uint32), vectors[at].view(np.uint32)):
+                if not np.array_equal(earlier[int(nodes[at])], vectors[at]):
                     nodes[at] = labels[at]
         own = nodes == labels
         self._known.add(hashes[own], labels[own])
@@ -161,5 +161,5 @@ def _sorted(hashes: _Hashes, labels: Labels) -> tuple[_Hashes, Labels]:
 def _hashes(vectors: Float32Array) -> _Hashes:
     """Return 64-bit hashes of the bits of vectors (n, dim): multilinear, with odd factors."""
     factors = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
-    bits = np.ascontiguousarray(vectors).view(np.uint32)
+    bits = (vectors + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0, to which it is equal
     return np.asarray(np.einsum('ij,j->i', bits.astype(np.uint64), factors), np.uint64)
