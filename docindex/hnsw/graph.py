@@ -120,10 +120,11 @@ class Graph:
         """
         if not len(labels):
             return
-        nodes = self._twins.nodes(labels, vectors, self._nodes, read)
+        ready = self._ready(vectors)
+        nodes = self._twins.nodes(labels, ready, self._nodes, lambda known: self._ready(read(known)))
         is_node = nodes == labels
         self.reserve(self.held + int(is_node.sum()))
-        self._put(labels[is_node], vectors[is_node])
+        self._put(labels[is_node], ready[is_node])
         for label, node in zip(labels[~is_node].tolist(), nodes[~is_node].tolist(), strict=True):
             on_it = self._twins.labels_on(node)
             node_lives = is_living(node) if on_it is None else bool(on_it)
@@ -135,11 +136,14 @@ class Graph:
     def relink(self, labels: Labels, vectors: Float32Array) -> None:
         """Look for the neighbours of vectors that are in it once more, and link them from both sides."""
         nodes, first = np.unique(self.nodes_of(labels), return_index=True)
-        self._put(nodes, vectors[first])
+        self._put(nodes, self._ready(vectors[first]))
 
-    def _put(self, nodes: Labels, vectors: Float32Array) -> None:
+    def _ready(self, vectors: Float32Array) -> Float32Array:
+        """Return vectors as hnswlib is to see them: for 'cosine' of length 1, so that 'ip' does the rest."""
+        return unit(vectors) if self.settings.space == 'cosine' else vectors
+
+    def _put(self, nodes: Labels, ready: Float32Array) -> None:
         if len(nodes):
-            ready = unit(vectors) if self.settings.space == 'cosine' else vectors
             self._index.add_items(ready, nodes, num_threads=_threads(self.settings))
 
     def bury(self, label: int) -> None:
@@ -169,11 +173,10 @@ class Graph:
         Raises:
             ShortAnswerError: some query found fewer than `k`.
         """
-        ready = unit(queries) if self.settings.space == 'cosine' else queries
         with self._ef.set(self._index, ef):
             try:
                 nodes, distances = self._index.knn_query(
-                    ready, k=min(k, self.live), num_threads=_threads(self.settings)
+                    self._ready(queries), k=min(k, self.live), num_threads=_threads(self.settings)
                 )
             except RuntimeError as error:
                 # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"

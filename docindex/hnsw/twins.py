@@ -54,9 +54,9 @@ class Twins:
 
         Args:
             labels: The new labels.
-            vectors: Their vectors, shape (n, dim).
+            vectors: Their vectors as hnswlib is to see them, shape (n, dim).
             nodes_so_far: Returns all nodes of the graph.
-            read: Returns the vectors of nodes.
+            read: Returns the vectors of nodes, likewise.
         """
         if self._known.is_empty():
             existing = nodes_so_far()
