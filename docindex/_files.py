@@ -50,11 +50,13 @@ def make_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def create_file(path: Path, content: bytes) -> None:
-    """Create `path` with `content`, complete and synced, or not at all."""
+def create_file(path: Path, content: bytes, size: int = 0) -> None:
+    """Create `path` with `content`, and a hole up to `size` bytes; complete and synced, or not at all."""
     beside = path.with_name(path.name + '.new')
     with beside.open('wb') as file:
         file.write(content)
+        if size > len(content):
+            file.truncate(size)
     publish(beside, path)
 
 

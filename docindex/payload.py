@@ -79,9 +79,14 @@ class Payloads(Generic[D]):
             _unpack(packed, tensors)
         if text.startswith(b'['):
             return cast(D, self._construct(self._doc_type, json.loads(text)[0], tensors))
-        validated = self._doc_type.__pydantic_validator__.validate_json(
-            text, context=tensors, by_alias=False, by_name=True
-        )
+        try:
+            validated = self._doc_type.__pydantic_validator__.validate_json(
+                text, context=tensors, by_alias=False, by_name=True
+            )
+        except ValidationError as error:
+            raise DocumentError(
+                f'a stored document does not fit {self._doc_type.__name__} any more: {explain(error)}'
+            ) from error
         return cast(D, validated)
 
     def _unshared(self, doc: D, vectors: Mapping[str, Array | None]) -> tuple[D, Mapping[str, Array | None]]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
 import numpy as np
 from pydantic import BaseModel, RootModel, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -45,6 +46,8 @@ class Column:
         path: The same as steps, `('thumbnail', 'tensor')`.
         type_name: The type as one would write it.
         is_optional: Whether the value may be None, or a document on the way to it.
+        has_default: Whether a document can be made without naming it.
+        is_document: Whether it is a nested document, whose fields are columns of their own.
         is_tensor: Whether it can be a vector column, once its length is known.
         settings: What the schema says about the vector; see `VectorSettings`.
     """
@@ -53,8 +56,15 @@ class Column:
     path: tuple[str, ...]
     type_name: str
     is_optional: bool
+    has_default: bool
+    is_document: bool = False
     is_tensor: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outer(self) -> str:
+        """The flat name of the document it is a field of; empty for the outermost."""
+        return '__'.join(self.path[:-1])
 
     def value(self, doc: BaseModel) -> Any:
         """Return this column's value in `doc`; None where a document on the way is None."""
@@ -70,6 +80,11 @@ class Schema(Generic[D]):
     """
     A document class and its columns.
 
+    Attributes:
+        doc_type: The document class.
+        columns: Its columns by flat name.
+        nodes: The same, and the nested documents that they are fields of.
+
     Raises:
         SchemaError: the class cannot be indexed; the message names the field and what to change.
     """
@@ -82,16 +97,17 @@ class Schema(Generic[D]):
                 f'{doc_type.__name__} mentions a type that is not defined yet; see pydantic, model_rebuild()'
             )
         self.doc_type = doc_type
-        self.columns: dict[str, Column] = {}
-        for column in _columns(doc_type, (), False, ()):
-            self._add(column)
+        self.nodes: dict[str, Column] = {}
+        for node in _nodes(doc_type, (), False, ()):
+            self._add(node)
+        self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
         self._check_id()
 
-    def _add(self, column: Column) -> None:
-        if column.name in self.columns:
-            paths = ' and '.join('.'.join(c.path) for c in (self.columns[column.name], column))
-            raise SchemaError(f'{self.name}: {paths} both flatten to {column.name!r}; rename one of them')
-        self.columns[column.name] = column
+    def _add(self, node: Column) -> None:
+        if node.name in self.nodes:
+            paths = ' and '.join('.'.join(each.path) for each in (self.nodes[node.name], node))
+            raise SchemaError(f'{self.name}: {paths} both flatten to {node.name!r}; rename one of them')
+        self.nodes[node.name] = node
 
     def _check_id(self) -> None:
         if 'id' not in self.columns:
@@ -127,9 +143,22 @@ class Schema(Generic[D]):
         return vectors
 
     def describe(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-        """Return the type of each column by its flat name, `vector[128]` for vectors; a directory remembers this."""
-        types = {column.name: column.type_name for column in self.columns.values()}
-        return types | {name: f'vector[{settings["dim"]}]' for name, settings in vectors.items()}
+        """
+        Return the type of each column and nested document by its flat name: what a directory remembers of a schema.
+
+        Nothing in it depends on the order of the fields, or on the name of a document class.
+        """
+        types = {name: node.type_name for name, node in self.nodes.items()}
+        for name, settings in vectors.items():
+            types[name] = f'vector[{settings["dim"]}]' + (' | None' if types[name].endswith(' | None') else '')
+        return types
+
+    def json_schema(self) -> dict[str, Any] | None:
+        """Return the JSON schema of the document class; None if a type in it has none."""
+        try:
+            return self.doc_type.model_json_schema()
+        except PydanticInvalidForJsonSchema:
+            return None
 
     def documents(self, docs: object) -> list[D]:
         """
@@ -235,7 +264,7 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object) -> BaseModel:
     return type(doc).model_validate(fields, by_alias=False, by_name=True)
 
 
-def _columns(
+def _nodes(
     doc_type: type[BaseModel], outer: tuple[str, ...], is_optional: bool, within: tuple[type[BaseModel], ...]
 ) -> Iterable[Column]:
     if doc_type in within:
@@ -250,15 +279,18 @@ def _columns(
         annotation, can_be_none, annotated = _unwrap(info.annotation)
         if info.exclude and info.is_required():
             raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
+        none = ' | None' if can_be_none else ''
+        optional, has_default = is_optional or can_be_none, not info.is_required()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
-            yield from _columns(annotation, path, is_optional or can_be_none, (*within, doc_type))
+            yield Column(flat, path, f'document{none}', optional, has_default, is_document=True)
+            yield from _nodes(annotation, path, optional, (*within, doc_type))
             continue
         settings: dict[str, Any] = {}
         for source in (*annotated, info):
             settings |= declared_settings(source, where)
-        type_name = _type_name(annotation) + (' | None' if can_be_none else '')
         is_tensor, settings = _tensor(where, annotation, settings)
-        yield Column(flat, path, type_name, is_optional or can_be_none, is_tensor, settings)
+        type_name = f'{_type_name(annotation)}{none}'
+        yield Column(flat, path, type_name, optional, has_default, is_tensor=is_tensor, settings=settings)
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:

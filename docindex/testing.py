@@ -98,14 +98,14 @@ class ExactIndex(Generic[D]):
 
     def distances(self, query: Any, search_field: str) -> dict[str, float]:
         """Return the distance of every document that has a vector in the field, nearest first."""
+        found = {id_: vector for id_ in self.docs if (vector := self.vector(id_, search_field)) is not None}
+        if not found:
+            return {}
         exact = np.asarray(query, np.float32).astype(np.float64)
-        vectors = {id_: self.vector(id_, search_field) for id_ in self.docs}
-        unsorted = {
-            id_: distance(exact, vector, self.spaces[search_field])
-            for id_, vector in vectors.items()
-            if vector is not None
-        }
-        return dict(sorted(unsorted.items(), key=lambda item: item[1]))
+        unsorted = distances(exact, np.stack(list(found.values())), self.spaces[search_field])
+        order = np.argsort(unsorted, kind='stable').tolist()
+        ids = list(found)
+        return {ids[at]: float(unsorted[at]) for at in order}
 
     def check(self, found: FindResult[D], query: Any, search_field: str, limit: int) -> None:
         """
@@ -154,14 +154,15 @@ class ExactIndex(Generic[D]):
         return lambda own: 1e-6 * (1 + length * longest)
 
 
-def distance(left: Float64Array, right: Float64Array, space: str) -> float:
-    """Return the distance of two vectors in float64, as `docindex.results` defines it."""
+def distances(query: Float64Array, vectors: Float64Array, space: str) -> Float64Array:
+    """Return the distances of a query (dim,) to vectors (n, dim) in float64, as `docindex.results` defines them."""
     if space == 'l2':
-        return float(((left - right) ** 2).sum())
+        return np.asarray(((vectors - query) ** 2).sum(axis=1))
+    products = (vectors * query).sum(axis=1)
     if space == 'ip':
-        return 1 - float((left * right).sum())
-    lengths = float(np.linalg.norm(left)) * float(np.linalg.norm(right))
-    return 1 - float((left * right).sum()) / lengths if lengths else 1.0
+        return np.asarray(1 - products)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return np.asarray(1 - products / np.where(lengths > 0, lengths, 1))
 
 
 def same(left: BaseModel, right: BaseModel) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .._progress import progress_bar
 from ..distances import Labels, distances
 from ..errors import DocIndexError
 from .graph import Graph, ShortAnswerError
+from .sidecar import ScannedRow
 from .store import Store
 
 ReadDocument = Callable[[int, bytes, bytes | None], Any]
@@ -24,7 +25,7 @@ ReadDocument = Callable[[int, bytes, bytes | None], Any]
 _BATCH = 1024
 _NEIGHBOURS = 10
 _ROUNDS = 3
-_GENEROUS_EF = 2000
+_TOLERATED_SHARE = 0.01
 # Between two ways of computing one float32 distance; measured on 384-d vectors: below 1e-6 of their length.
 _TOLERANCE = 1e-5
 
@@ -59,7 +60,7 @@ class CheckReport:
     Attributes:
         documents: How many documents were read.
         vectors: How many vectors were read.
-        unreachable: By field, how many vectors no search finds, not even one for themselves.
+        unreachable: By field, how many vectors a search for themselves misses; a few are in the nature of a graph.
         problems: Everything that was wrong, mended or not.
     """
 
@@ -94,40 +95,17 @@ def verify(store: Store, read: ReadDocument, repair: bool, show_progress: bool |
         report.problems += [Problem(f'SQLite: {line}') for line in store.sidecar.integrity()]
         total = store.labels.documents * (1 + 2 * len(store.settings))
         with progress_bar(total, 'checking', show_progress) as advance:
-            _check_vectors(store, report, advance)
-            if not report.problems:
-                # Reading a document reads its vectors; where those are damaged it would only be said twice.
-                _check_documents(store, read, report, advance)
-                for name in store.settings:
+            try:
+                _check_vectors(store, report, advance)
+                damaged = {problem.id for problem in report.problems}
+                _check_documents(store, read, damaged, report, advance)
+            except DocIndexError as error:  # SQLite could not go on reading
+                report.problems.append(Problem(str(error)))
+            is_damaged = {problem.field for problem in report.problems}
+            for name in store.settings:
+                if name not in is_damaged:
                     _check_graph(store, name, repair, report, advance)
     return report
-
-
-def _check_documents(store: Store, read: ReadDocument, report: CheckReport, advance: Callable[[int], object]) -> None:
-    seen: list[int] = []
-    for row in store.sidecar.scan():
-        seen.append(row.label)
-        advance(1)
-        if row.is_damaged:
-            report.problems.append(Problem('its row does not match its checksum', row.id))
-            continue
-        try:
-            doc = read(row.label, row.data, row.tensors)
-        except DocIndexError as error:
-            report.problems.append(Problem(f'it cannot be read: {error}', row.id))
-            continue
-        except Exception as error:  # pydantic's, json's, anything: the bytes are as they were written
-            report.problems.append(Problem(f'the schema does not accept it: {error}', row.id))
-            continue
-        if doc.id != row.id:
-            report.problems.append(Problem(f'its row says the id is {doc.id!r}', row.id))
-    report.documents = len(seen)
-    living = set(store.labels.living_documents().tolist())
-    for label in sorted(living.symmetric_difference(seen)):
-        lost = label in living
-        report.problems.append(
-            Problem(f'the document with label {label} is {"lost" if lost else "there, but counts as deleted"}')
-        )
 
 
 def _check_vectors(store: Store, report: CheckReport, advance: Callable[[int], object]) -> None:
@@ -140,35 +118,73 @@ def _check_vectors(store: Store, report: CheckReport, advance: Callable[[int], o
             advance(len(labels))
 
 
+def _check_documents(
+    store: Store, read: ReadDocument, damaged: set[str | None], report: CheckReport, advance: Callable[[int], object]
+) -> None:
+    """Check each row, and that a document can be made of it; those whose vectors are `damaged` cannot."""
+    seen: list[int] = []
+    for row in store.sidecar.scan():
+        seen.append(row.label)
+        report.documents += 1
+        advance(1)
+        if row.is_damaged:
+            report.problems.append(Problem('its row does not match its checksum', row.id))
+        elif row.id not in damaged:
+            problem = _unreadable(row, read)
+            if problem is not None:
+                report.problems.append(Problem(problem, row.id))
+    living = set(store.labels.living_documents().tolist())
+    for label in sorted(living.symmetric_difference(seen)):
+        what = 'is lost' if label in living else 'is there, but counts as deleted'
+        report.problems.append(Problem(f'the document with label {label} {what}'))
+
+
+def _unreadable(row: ScannedRow, read: ReadDocument) -> str | None:
+    """Return why a row does not give the document it says it is, if it does not."""
+    try:
+        doc = read(row.label, row.data, row.tensors)
+    except Exception as error:  # pydantic's, json's, anything: the bytes are as they were written
+        return f'it cannot be read: {error}'
+    return None if doc.id == row.id else f'its row says the id is {doc.id!r}'
+
+
 def _check_graph(store: Store, name: str, repair: bool, report: CheckReport, advance: Callable[[int], object]) -> None:
     graph = store.graphs.get(name)
     if graph is None:
         return
     problem = _disagreement(store, graph, name)
+    if problem is None:
+        answer = _ask_all(store, name, advance)
+        if answer.wrong:
+            problem = f'the graph has other vectors than the documents, {answer.wrong} at least'
     if problem is not None:
         if repair:
             store.graphs.rebuild(name)
         report.problems.append(Problem(problem, field=name, is_mended=repair))
         return
-    lost = _unreachable(store, graph, name, advance)
-    report.unreachable[name] = len(lost)
-    if len(lost):
-        is_mended = repair and relink(store, name, lost)
-        report.problems.append(Problem(f'no search finds {len(lost)} vectors', field=name, is_mended=is_mended))
+    vectors = store.labels.vectors(name)
+    missed = answer.missed
+    if repair and len(missed):
+        missed = relink(store, name, missed)
+    report.unreachable[name] = len(missed)
+    # An approximate graph misses one in a thousand or so, and finds it from elsewhere; this is another matter.
+    if len(answer.missed) > _TOLERATED_SHARE * vectors:
+        is_mended = len(missed) <= _TOLERATED_SHARE * vectors
+        message = f'searches miss {len(answer.missed):,} of {vectors:,} vectors'
+        report.problems.append(Problem(message, field=name, is_mended=is_mended))
 
 
-def relink(store: Store, name: str, lost: Labels) -> bool:
-    """Make vectors that no search finds reachable, by linking them anew or by a new graph; return whether all are."""
+def relink(store: Store, name: str, missed: Labels) -> Labels:
+    """Link vectors that searches miss anew, or all in a new graph; return those that are missed even so."""
     for attempt in range(_ROUNDS + 1):
         if attempt < _ROUNDS:
-            store.graphs.relink(name, lost)
+            store.graphs.relink(name, missed)
         else:
             store.graphs.rebuild(name)
-        graph = store.graphs.get(name)
-        lost = lost[:0] if graph is None else _unreachable(store, graph, name, lambda done: None)
-        if not len(lost):
-            return True
-    return False
+        missed = _ask_all(store, name, lambda done: None).missed
+        if not len(missed):
+            break
+    return missed
 
 
 def _disagreement(store: Store, graph: Graph, name: str) -> str | None:
@@ -183,37 +199,49 @@ def _disagreement(store: Store, graph: Graph, name: str) -> str | None:
     return None
 
 
-def _unreachable(store: Store, graph: Graph, name: str, advance: Callable[[int], object]) -> Labels:
-    """
-    Return the labels that no search finds.
+class _Answer(NamedTuple):
+    """What became of asking a graph for vectors by themselves: the labels it missed, and how many it had wrong."""
 
-    A search with the usual `ef` now and then misses a vector that it could reach, being approximate; so those are asked
-    for once more, with a generous one.
-    """
-    lost: list[Labels] = []
+    missed: Labels
+    wrong: int
+
+
+def _ask_all(store: Store, name: str, advance: Callable[[int], object]) -> _Answer:
+    """Search for every vector of a field by itself, with the usual `ef`."""
+    missed, wrong = [np.empty(0, np.int64)], 0
+    graph = store.graphs.get(name)
+    if graph is None:
+        return _Answer(missed[0], wrong)
     for labels in _batches(store, name):
-        missed = _missed(store, graph, name, labels, store.settings[name].search_ef(_NEIGHBOURS))
-        lost.append(_missed(store, graph, name, missed, _GENEROUS_EF))
+        answer = _ask(store, graph, name, labels)
+        missed.append(answer.missed)
+        wrong += answer.wrong
         advance(len(labels))
-    return np.concatenate([np.empty(0, np.int64), *lost])
+    return _Answer(np.concatenate(missed), wrong)
 
 
-def _missed(store: Store, graph: Graph, name: str, labels: Labels, ef: int) -> Labels:
-    """Return those of `labels` whose own vector does not find them: something farther was returned instead."""
-    if not len(labels):
-        return labels
+def _ask(store: Store, graph: Graph, name: str, labels: Labels) -> _Answer:
+    settings = store.settings[name]
     vectors = store.file(name).rows(labels)
     k = min(_NEIGHBOURS, store.labels.vectors(name))
     try:
-        found, found_distances = graph.search(vectors, k, ef)
+        found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS))
     except ShortAnswerError:
         if len(labels) == 1:
-            return labels
-        return np.concatenate([_missed(store, graph, name, labels[at : at + 1], ef) for at in range(len(labels))])
-    own = np.array([distances(row[None], row[None], store.settings[name].space)[0, 0] for row in vectors])
-    slack = _TOLERANCE * np.maximum(1, np.einsum('ij,ij->i', vectors, vectors))
-    is_found = (found == labels[:, None]).any(axis=1) | (found_distances[:, -1] <= own + slack)
-    return np.asarray(labels[~is_found], np.int64)
+            return _Answer(labels, 0)
+        each = [_ask(store, graph, name, labels[at : at + 1]) for at in range(len(labels))]
+        return _Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
+    own = np.array([distances(row[None], row[None], settings.space)[0, 0] for row in vectors])
+    lengths = np.einsum('ij,ij->i', vectors, vectors)
+    # Equal vectors are exactly 0 apart in l2; in the other spaces their distance is rounded.
+    slack = {'l2': 0 * lengths, 'ip': _TOLERANCE * np.maximum(1, lengths), 'cosine': 0 * lengths + _TOLERANCE}[
+        settings.space
+    ]
+    is_own = found == labels[:, None]
+    # Not missed either if all that was returned is as near: the vector has that many equals.
+    is_found = is_own.any(axis=1) | (found_distances[:, -1] <= own + slack)
+    is_wrong = (is_own & (np.abs(found_distances - own[:, None]) > slack[:, None])).any(axis=1)
+    return _Answer(np.asarray(labels[~is_found], np.int64), int(is_wrong.sum()))
 
 
 def _batches(store: Store, name: str) -> Iterator[Labels]:

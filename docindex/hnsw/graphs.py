@@ -18,7 +18,6 @@ from typing import Any
 from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
-from ..errors import CorruptIndexError
 from ..fields import GRAPH_SETTINGS, VectorSettings
 from .graph import Graph
 from .labels import LabelTable
@@ -34,6 +33,7 @@ _ADD_ROWS = 512  # a quarter of a second; a search waits for no more than that
 # writes each vector about three times.
 _SAVE_ROWS = 20_000
 _SAVE_SHARE = 0.5
+_MOSTLY_DEAD = 4  # nodes for each living one
 
 
 class GraphCache:
@@ -72,14 +72,14 @@ class GraphCache:
         """Read the graph files, and make a new graph where one cannot be used."""
         for field, given in settings.items():
             if given.index:
-                self._graphs[field] = self._load(field, given) or Graph(given, self._labels.next)
+                self._graphs[field] = self._load(field, given) or self._empty(given)
 
     def build(self, settings: Mapping[str, VectorSettings], show_progress: bool | None) -> None:
         """Make all graphs anew; files there are of labels that have changed since, so they are not saved yet."""
         self._snapshots.clear()
         for field, given in settings.items():
             if given.index:
-                self._graphs[field] = Graph(given, self._labels.next)
+                self._graphs[field] = self._empty(given)
         self.catch_up(show_progress)
 
     def paths(self) -> list[Path]:
@@ -115,7 +115,7 @@ class GraphCache:
         if not settings.index:
             self._graphs.pop(field, None)
         elif graph is None or _built_in(graph.settings) != _built_in(settings):
-            self._graphs[field] = Graph(settings)
+            self._graphs[field] = self._empty(settings)
         else:
             graph.settings = settings
             graph.reserve(settings.max_elements)
@@ -125,6 +125,16 @@ class GraphCache:
         for field in list(self._graphs):
             with self._giving_up(field):
                 self._bury(field)
+
+    def _empty(self, settings: VectorSettings) -> Graph:
+        """Return a graph that follows the truth from the start, where nobody has to be buried."""
+        graph = Graph(settings, self._labels.documents)
+        graph.buried = len(self._labels.dead)
+        return graph
+
+    def _start_anew(self, field: str) -> None:
+        self._graphs[field] = self._empty(self._graphs[field].settings)
+        self._snapshots.pop(field, None)  # its file is of the graph before
 
     def _bury(self, field: str) -> None:
         graph = self._graphs[field]
@@ -136,11 +146,16 @@ class GraphCache:
 
     def catch_up(self, show_progress: bool | None) -> None:
         """Add to every graph what the truth has and it lacks, letting searches through now and then."""
-        missing = {field: self._labels.next - graph.covered for field, graph in self._graphs.items()}
         with self._lock.exclusive():
             self.bury()
-        with progress_bar(sum(missing.values()), 'indexing', show_progress) as advance:
-            for field in missing:
+            for field, graph in list(self._graphs.items()):
+                if graph.covered < self._labels.next and graph.held > _MOSTLY_DEAD * graph.live:
+                    # What is added among the dead is linked to nothing but them, and lost; and adding the few that live
+                    # once more costs less than burying the others did.
+                    self._start_anew(field)
+        missing = sum(self._labels.next - graph.covered for graph in self._graphs.values())
+        with progress_bar(missing, 'indexing', show_progress) as advance:
+            for field in list(self._graphs):
                 self._add_missing(field, advance)
 
     def _add_missing(self, field: str, advance: Callable[[int], object]) -> None:
@@ -152,15 +167,14 @@ class GraphCache:
             labels = self._labels.living(field, graph.covered, stop)
             vectors = file.rows(labels)
             with self._lock.exclusive(), self._giving_up(field):
-                graph.add(labels, vectors, file.rows, self._labels.is_living)
+                graph.add(labels, vectors, file.peek, self._labels.is_living)
                 advance(stop - graph.covered)
                 graph.covered = stop
 
     def rebuild(self, field: str) -> None:
         """Make a field's graph anew from the vectors."""
         with self._lock.exclusive():
-            self._graphs[field] = Graph(self._graphs[field].settings, self._labels.next)
-        self._snapshots.pop(field, None)  # its file is of the graph before
+            self._start_anew(field)
         self._add_missing(field, lambda done: None)
 
     def relink(self, field: str, labels: Labels) -> None:
@@ -168,22 +182,23 @@ class GraphCache:
         vectors = self._files[field].rows(labels)
         with self._lock.exclusive(), self._giving_up(field):
             self._graphs[field].relink(labels, vectors)
-        self._snapshots.pop(field, None)
+        self._snapshots.pop(field, None)  # its file is of the graph before
 
     @contextmanager
     def _giving_up(self, field: str) -> Iterator[None]:
         """
-        Replace a graph that fails by an empty one, which follows the truth from the start (I5).
+        Replace a graph that fails half-way by an empty one, which follows the truth from the start (I5).
 
-        What is committed stays committed: a graph that hnswlib has no memory for must not make a write fail.
+        What is committed stays committed: a graph that hnswlib has no memory for must not make a write fail. An
+        interrupt (Ctrl-C) goes on its way, but nobody knows how far the graph had come.
         """
         try:
             yield
-        except CorruptIndexError:
-            raise
-        except Exception:
+        except BaseException as error:
+            self._start_anew(field)
+            if not isinstance(error, Exception):
+                raise
             logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', field, self._work_dir)
-            self._graphs[field] = Graph(self._graphs[field].settings)
 
     def save(self, at_least: int = 1, share: float = 0.0) -> None:
         """

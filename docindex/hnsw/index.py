@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
-from pydantic.errors import PydanticInvalidForJsonSchema
 
 from ..distances import Labels
 from ..doclist import DocList
@@ -123,8 +122,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
         declared = self._schema.vector_settings(_vector_defaults(self._db_config.default_column_config))
-        description = {'columns': self._schema.describe(declared), 'json_schema': _json_schema(self._doc_type)}
-        self._store = Store.shared(_directory(self._db_config), description, declared, lock_timeout)
+        self._store = Store.shared(_directory(self._db_config), self._schema, declared, lock_timeout)
         # Also when the handle is forgotten, or the interpreter ends: DocArray's users never closed one.
         self._release = weakref.finalize(self, self._store.release)
         self._columns = [self._schema.columns[name] for name in declared]
@@ -446,10 +444,3 @@ def _vector_defaults(config: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     if settings.get('dim') == -1:  # DocArray's way to say: as long as the type says
         del settings['dim']
     return settings
-
-
-def _json_schema(doc_type: type[BaseModel]) -> dict[str, Any] | None:
-    try:
-        return doc_type.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # an arbitrary type
-        return None

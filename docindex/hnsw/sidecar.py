@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -45,7 +44,7 @@ CREATE TABLE snapshots (
 ) WITHOUT ROWID;
 """
 _VARIABLES = 10_000  # a statement's limit is 32,766
-_DAMAGED = 'restore it from a backup'
+_DAMAGED = 'index.verify() lists all that is damaged; restore it from a backup'
 
 
 class Row(NamedTuple):
@@ -63,7 +62,10 @@ class Row(NamedTuple):
 def row_checksum(data: bytes, tensors: bytes | None) -> int:
     """Return the CRC-32 of a row's JSON and tensors."""
     checksum = zlib.crc32(data)
-    return checksum if tensors is None else zlib.crc32(tensors, checksum)
+    if tensors is None:
+        return checksum
+    # In a damaged row anything may stand here.
+    return zlib.crc32(tensors, checksum) if isinstance(tensors, bytes) else ~checksum
 
 
 class ScannedRow(NamedTuple):
@@ -113,7 +115,7 @@ class Snapshot:
 
 class Sidecar:
     """
-    The SQLite file of a work directory. One thread writes at a time; each thread reads through a connection of its own.
+    The SQLite file of a work directory. One thread writes at a time; any number may read.
 
     Raises:
         CorruptIndexError: SQLite does not accept the file.
@@ -122,35 +124,37 @@ class Sidecar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._readers = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connecting = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
         self._writer = self._connect()
-        with self._translated():
-            self._writer.execute('PRAGMA journal_mode = WAL')
-            self._writer.execute('PRAGMA synchronous = FULL')
-            # Only macOS heeds these; see `_files.sync_file`.
-            self._writer.execute('PRAGMA fullfsync = ON')
-            self._writer.execute('PRAGMA checkpoint_fullfsync = ON')
+        try:
+            with self._translated():
+                self._writer.execute('PRAGMA journal_mode = WAL')
+                self._writer.execute('PRAGMA synchronous = FULL')
+                # Only macOS heeds these; see `_files.sync_file`.
+                self._writer.execute('PRAGMA fullfsync = ON')
+                self._writer.execute('PRAGMA checkpoint_fullfsync = ON')
+        except BaseException:
+            self._writer.close()
+            raise
 
     def _connect(self) -> sqlite3.Connection:
-        # A connection is used by one thread at a time, but closed by whoever closes the index.
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=60)
-        with self._connecting:
-            self._connections.append(connection)
-        return connection
+        # Used by one thread at a time, though not always the same.
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=60)
 
-    @property
-    def _reader(self) -> sqlite3.Connection:
-        try:
-            return self._readers.connection  # type: ignore[no-any-return]
-        except AttributeError:
-            connection = self._connect()
-            connection.execute('PRAGMA query_only = ON')
-            # KiB. With SQLite's 2 MB, ten rows of 20,000 documents took 25 us; with this 18.
-            connection.execute('PRAGMA cache_size = -32768')
-            self._readers.connection = connection
-            return connection
+    def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a SELECT, which may run beside others: each takes a connection that is idle."""
+        with self._translated():
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+                connection.execute('PRAGMA query_only = ON')
+                # KiB. With SQLite's 2 MB, ten rows of 20,000 documents took 25 us; with this 18.
+                connection.execute('PRAGMA cache_size = -32768')
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            finally:
+                self._idle.append(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -206,15 +210,18 @@ class Sidecar:
             FormatVersionError: a newer docindex wrote it.
         """
         with self._translated():
-            meta = {key: json.loads(value) for key, value in self._writer.execute('SELECT key, value FROM meta')}
-        if meta.get('format', 0) > FORMAT:
-            raise FormatVersionError(
-                f'this directory has format {meta["format"]}, and this docindex knows up to {FORMAT}',
-                self.path,
-                'upgrade docindex',
-            )
-        if not {'format', 'columns', 'settings', 'next_label', 'commits', 'generation'} <= meta.keys():
-            raise CorruptIndexError('this file lacks its own description', self.path, _DAMAGED)
+            rows = self._writer.execute('SELECT key, value FROM meta').fetchall()
+        try:
+            meta: dict[str, Any] = {key: json.loads(value) for key, value in rows}
+            newer = meta['format'] > FORMAT
+            is_complete = {'columns', 'settings', 'next_label', 'commits', 'generation'} <= meta.keys()
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptIndexError('this file does not describe itself', self.path, _DAMAGED) from error
+        if newer:
+            message = f'this directory has format {meta["format"]}, and this docindex knows up to {FORMAT}'
+            raise FormatVersionError(message, self.path, 'upgrade docindex')
+        if not is_complete:
+            raise CorruptIndexError('this file lacks a part of its description', self.path, _DAMAGED)
         return meta
 
     def commits(self) -> int:
@@ -245,6 +252,14 @@ class Sidecar:
             )
             _insert_absences(connection, change.absences)
             _count_commit(connection, {'next_label': change.next_label})
+
+    def adapt(self, meta: Mapping[str, Any], new_vectors: Sequence[str]) -> None:
+        """Commit another description of the directory, in which the documents there are lack `new_vectors`."""
+        with self._transaction() as connection:
+            for name in new_vectors:
+                connection.execute('DELETE FROM absences WHERE field = ?', (name,))
+                connection.execute('INSERT INTO absences SELECT ?, label FROM documents', (name,))
+            _count_commit(connection, meta)
 
     def renumber(self, meta: Mapping[str, Any], absences: Mapping[str, Sequence[int]]) -> None:
         """
@@ -277,11 +292,8 @@ class Sidecar:
     def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of those `ids` that exist."""
         found: dict[str, int] = {}
-        with self._translated():
-            for chunk in _chunks(ids):
-                found.update(
-                    self._reader.execute(f'SELECT id, label FROM documents WHERE id IN ({_marks(chunk)})', chunk)
-                )
+        for chunk in _chunks(ids):
+            found.update(self._read(f'SELECT id, label FROM documents WHERE id IN ({_marks(chunk)})', chunk))
         return found
 
     def fetch(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
@@ -292,44 +304,43 @@ class Sidecar:
             CorruptIndexError: a row does not match its checksum.
         """
         found: dict[int, tuple[bytes, bytes | None]] = {}
-        with self._translated():
-            for chunk in _chunks(labels):
-                # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
-                rows = self._reader.execute(
-                    'SELECT label, CAST(data AS BLOB), tensors, checksum FROM documents '
-                    f'WHERE label IN ({_marks(chunk)})',
-                    chunk,
-                ).fetchall()
-                for label, data, tensors, checksum in rows:
-                    if row_checksum(data, tensors) != checksum:
-                        raise CorruptIndexError(
-                            f'the document with label {label} does not match its checksum', self.path, _DAMAGED
-                        )
-                    found[label] = data, tensors
+        for chunk in _chunks(labels):
+            # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
+            sql = f'SELECT label, CAST(data AS BLOB), tensors, checksum FROM documents WHERE label IN ({_marks(chunk)})'
+            for label, data, tensors, checksum in self._read(sql, chunk):
+                if row_checksum(data, tensors) != checksum:
+                    message = f'the document with label {label} does not match its checksum'
+                    raise CorruptIndexError(message, self.path, _DAMAGED)
+                found[label] = data, tensors
         return found
 
     def ids(self) -> list[str]:
         """Return the ids of all documents, in the order of their labels."""
-        with self._translated():
-            return [id_ for (id_,) in self._reader.execute('SELECT id FROM documents ORDER BY label')]
+        return [id_ for (id_,) in self._read('SELECT id FROM documents ORDER BY label')]
 
     def id_of(self, label: int) -> str | None:
         """Return the id of the document with a label."""
         with self._translated():
-            row = self._writer.execute('SELECT id FROM documents WHERE label = ?', (label,)).fetchone()
-        return None if row is None else str(row[0])
+            row = self._writer.execute('SELECT CAST(id AS BLOB) FROM documents WHERE label = ?', (label,)).fetchone()
+        return None if row is None else str(row[0].decode(errors='replace'))
 
     def scan(self) -> Iterator[ScannedRow]:
         """Yield every row, damaged ones too."""
-        sql = 'SELECT label, id, CAST(data AS BLOB), tensors, checksum FROM documents ORDER BY label'
+        sql = (
+            'SELECT label, CAST(id AS BLOB), CAST(data AS BLOB), CAST(tensors AS BLOB), typeof(tensors), checksum '
+            'FROM documents ORDER BY label'
+        )
         with self._translated():
-            for label, id_, data, tensors, checksum in self._writer.execute(sql):
-                yield ScannedRow(label, id_, data, tensors, row_checksum(data, tensors) != checksum)
+            for label, id_, data, tensors, kind, checksum in self._writer.execute(sql):
+                is_damaged = kind not in ('blob', 'null') or row_checksum(data, tensors) != checksum
+                yield ScannedRow(label, id_.decode(errors='replace'), data, tensors, is_damaged)
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with its own file; nothing if it is sound."""
-        with self._translated():
+        try:
             lines = [line for (line,) in self._writer.execute('PRAGMA integrity_check')]
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
         return [] if lines == ['ok'] else lines
 
     def backup(self, path: Path) -> None:
@@ -368,10 +379,10 @@ class Sidecar:
             connection.execute('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', astuple(snapshot))
 
     def close(self) -> None:
-        """Close the connections of all threads; the last one folds the write-ahead log into the file."""
-        with self._connecting:
-            for connection in reversed(self._connections):
-                connection.close()
+        """Close all connections; the last one folds the write-ahead log into the file."""
+        while self._idle:
+            self._idle.pop().close()
+        self._writer.close()
 
 
 def _set_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:

@@ -31,7 +31,9 @@ from .. import _files
 from ..distances import Labels, exact_search, nearest
 from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError, WorkDirError
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
+from ..schema import Schema
 from ..tensors import Float32Array
+from .evolution import evolution
 from .graph import Graph, ShortAnswerError
 from .graphs import GraphCache
 from .labels import Flags, LabelTable
@@ -77,13 +79,13 @@ class Store:
     # -- opening and closing ---------------------------------------------------------------------
 
     @classmethod
-    def shared(cls, path: Path, description: Mapping[str, Any], declared: Declared, lock_timeout: float) -> Store:
+    def shared(cls, path: Path, schema: Schema[Any], declared: Declared, lock_timeout: float) -> Store:
         """
         Return the store of a directory, opening it if this process has not; give it up with `release`.
 
         Args:
             path: The directory.
-            description: `columns`, the type of each column, and `json_schema`.
+            schema: The schema of its documents.
             declared: For each vector field, the settings that the caller gives.
             lock_timeout: Seconds to wait for another process.
 
@@ -95,10 +97,10 @@ class Store:
         with cls._opening:
             store = cls._open.get(path)
             if store is None or store._pid != os.getpid():
-                store = cls(path, description, declared, lock_timeout)
+                store = cls(path, schema, declared, lock_timeout)
                 cls._open[path] = store
             else:
-                store._check_columns(description['columns'])
+                store._check_types(schema.describe(declared))
                 store.declare(declared)
             store._handles += 1
             return store
@@ -111,7 +113,7 @@ class Store:
                 del self._open[self.path]
                 self._close()
 
-    def __init__(self, path: Path, description: Mapping[str, Any], declared: Declared, lock_timeout: float) -> None:
+    def __init__(self, path: Path, schema: Schema[Any], declared: Declared, lock_timeout: float) -> None:
         self.path = path
         self._pid = os.getpid()
         self._handles = 0
@@ -125,11 +127,12 @@ class Store:
             self._rows = Sidecar(self._work_dir.database)
             undo.callback(self._rows.close)
             if self._rows.is_new():
-                self._create(description, declared)
+                self._create(schema, declared)
+            self._types = schema.describe(declared)
             meta = self._rows.meta()
-            self._columns: dict[str, str] = meta['columns']
-            self._check_columns(description['columns'])
-            self._settings = SettingsRecord(self._rows, meta['settings'])
+            if meta['columns'] != self._types:
+                self._carry_over(meta, schema, declared)
+            self._settings = SettingsRecord(self._rows, self._rows.meta()['settings'])
             self._settings.put(self._settings.news(declared), declared)
             undo.callback(self._close_vectors)
             self._follow()
@@ -137,7 +140,7 @@ class Store:
             self._graphs.catch_up(show_progress=None)
             undo.pop_all()
 
-    def _create(self, description: Mapping[str, Any], declared: Declared) -> None:
+    def _create(self, schema: Schema[Any], declared: Declared) -> None:
         """Make the files of a new directory; the SQLite tables last, for they are what makes it an index."""
         for field in declared:
             if any(not VectorFile.is_empty(path) for path in self._work_dir.vector_files(field)):
@@ -149,21 +152,30 @@ class Store:
         remembered = first_entry(declared)
         for field, both in remembered.items():
             VectorFile.create(self._work_dir.vector_file(field, 0), both['effective']['dim'])
-        self._rows.create({**description, 'settings': remembered})
+        self._rows.create({**_description(schema, declared), 'settings': remembered})
 
-    def _check_columns(self, columns: Mapping[str, str]) -> None:
-        if columns == self._columns:
-            return
-        differences = [
-            f'{name} is {self._columns.get(name, "missing")} there and {columns.get(name, "missing")} here'
-            for name in {**self._columns, **columns}
-            if self._columns.get(name) != columns.get(name)
-        ]
-        raise SchemaMismatchError(
-            f'this directory was made with another schema: {"; ".join(differences)}',
-            self.path,
-            'open it with the schema it was made with, or choose another work_dir',
-        )
+    def _check_types(self, types: Mapping[str, str]) -> None:
+        if types != self._types:
+            raise SchemaMismatchError(
+                'this directory is open in this process with another schema', self.path, 'close that index first'
+            )
+
+    def _carry_over(self, meta: Mapping[str, Any], schema: Schema[Any], declared: Declared) -> None:
+        """Take a new schema for the stored documents, if they fit it; nothing is changed if they do not."""
+        way = evolution(meta['columns'], self._types, schema)
+        if way.obstacles:
+            raise SchemaMismatchError(
+                f'the documents in this directory do not fit the schema: {"; ".join(way.obstacles)}',
+                self.path,
+                'open it with the schema it was made with, or index the documents anew into another work_dir',
+            )
+        new_vectors = {field: declared[field] for field in way.new_vectors if field in declared}
+        for field, given in new_vectors.items():
+            path = self._work_dir.vector_file(field, meta['generation'])
+            VectorFile.create(path, given['dim'], rows=meta['next_label'])
+        settings = {**meta['settings'], **first_entry(new_vectors)}
+        self._rows.adapt({**_description(schema, declared), 'settings': settings}, list(new_vectors))
+        logger.info('the schema of %s has changed: %s', self.path, '; '.join(way.changes))
 
     def _follow(self) -> None:
         """Take over from SQLite what is there: when opening, and when an interrupt came just after a commit."""
@@ -181,8 +193,19 @@ class Store:
         self.labels = labels
         self._graphs = GraphCache(self._work_dir, self._rows, self._files, labels, self._lock)
         self._graphs.load(self.settings)
+        self._graphs.bury()
         self._generation: int = meta['generation']
         self._commits: int = meta['commits']
+
+    @contextmanager
+    def _following(self) -> Iterator[None]:
+        """If an interrupt (Ctrl-C) comes between a commit and what follows it in memory, read it all from SQLite."""
+        try:
+            yield
+        except BaseException:
+            if self._rows.commits() != self._commits:
+                self._follow()
+            raise
 
     def _open_vectors(self, field: str, meta: Mapping[str, Any]) -> VectorFile:
         path = self._work_dir.vector_file(field, meta['generation'])
@@ -201,17 +224,22 @@ class Store:
         self._work_dir.sweep(self.settings, known)
 
     def _close(self) -> None:
-        with self._writing:
+        with self._writing, ExitStack() as always:
+            # Each of these, whatever becomes of the others, and even if Ctrl-C ends the saving.
+            always.callback(self._work_dir.release)
+            always.callback(self._rows.close)
+            always.callback(self._close_vectors)
+            always.callback(self._turn_away)
             try:
                 self._graphs.catch_up(show_progress=False)
                 self._graphs.save()
             except Exception:  # a full disk, say: the graphs are caches, and the next opening catches up
                 logger.exception('the graphs in %s could not be saved; the next opening takes longer', self.path)
-            with self._lock.exclusive():
-                self._is_closed = True
-                self._close_vectors()
-                self._rows.close()
-                self._work_dir.release()
+
+    def _turn_away(self) -> None:
+        """Let the searches that are under way end, and no other begin."""
+        with self._lock.exclusive():
+            self._is_closed = True
 
     def _close_vectors(self) -> None:
         for file in self._files.values():
@@ -279,7 +307,7 @@ class Store:
         with self._writing:
             self._check_usable()
             if self._rows.commits() != self._commits:
-                # An interrupt (Ctrl-C) came just after a commit: the labels in memory are behind, and the next vectors
+                # An interrupt came while `_following` another: the labels in memory are behind, and the next vectors
                 # would be written over committed ones (I3).
                 with self._lock.exclusive():
                     self._follow()
@@ -334,12 +362,14 @@ class Store:
                 files[field] = undo.enter_context(closing(self._copied(field, living, generation)))
             graphs = GraphCache(self._work_dir, self._rows, files, labels, self._lock)
             graphs.build(self.settings, show_progress)
-            with self._lock.exclusive():
+            with self._lock.exclusive(), self._following():
                 self._rows.renumber({'next_label': labels.next, 'generation': generation}, absences)  # I1
-                self._close_vectors()
-                self._files, self._graphs, self.labels, self._generation = files, graphs, labels, generation
+                replaced, self._files = self._files, files
+                self._graphs, self.labels, self._generation = graphs, labels, generation
                 self._commits += 1
-            undo.pop_all()
+                undo.pop_all()
+            for file in replaced.values():
+                file.close()
             self._graphs.save_if_worthwhile()
             self._sweep()
             self._rows.vacuum()
@@ -371,9 +401,11 @@ class Store:
         """Return a new vector file with the rows of `labels`, in that order."""
         path = self._work_dir.vector_file(field, generation)
         VectorFile.create(path, self.settings[field].dim)
-        file = VectorFile(path, self.settings[field].dim, 0)
-        for start in range(0, len(labels), _COPY_ROWS):
-            file.write(start, self._files[field].rows(labels[start : start + _COPY_ROWS]))
+        with ExitStack() as undo:
+            file = undo.enter_context(closing(VectorFile(path, self.settings[field].dim, 0)))
+            for start in range(0, len(labels), _COPY_ROWS):
+                file.write(start, self.vectors(field, labels[start : start + _COPY_ROWS]))
+            undo.pop_all()
         return file
 
     def _plan(self, rows: Sequence[Row], vectors: Mapping[str, Vectors]) -> tuple[Change, list[int]]:
@@ -409,22 +441,19 @@ class Store:
         is_same = np.ones(len(positions), bool)
         for field, given in vectors.items():
             had_one = np.array([self.labels.has_vector(field, label) for label in labels.tolist()], bool)
-            # As bits: -0.0 is not 0.0 when a vector is to come back as it was given.
-            stored = self._files[field].rows(labels).view(np.uint32)
+            # As bits: -0.0 is not 0.0 when a vector is to come back as it was given. Unchecked: a damaged one is not
+            # the same.
+            stored = self._files[field].peek(labels).view(np.uint32)
             has_same = (stored == given.matrix[positions].view(np.uint32)).all(axis=1)
             is_same &= (had_one == given.is_present[positions]) & has_same
         return {position for position, same in zip(positions, is_same.tolist(), strict=True) if same}
 
     def _commit(self, change: Change) -> None:
-        with self._lock.exclusive():
+        with self._lock.exclusive(), self._following():
             self._rows.apply(change)  # I1
-            try:
-                self.labels.publish(change.next_label, change.buried, change.absences)
-                self._graphs.bury()
-                self._commits += 1
-            except BaseException:  # an interrupt, Ctrl-C
-                self._follow()
-                raise
+            self.labels.publish(change.next_label, change.buried, change.absences)
+            self._graphs.bury()
+            self._commits += 1
         for file in self._files.values():
             file.acknowledge(self._commits)
 
@@ -478,8 +507,14 @@ class Store:
         return self._rows.fetch(labels)
 
     def vectors(self, field: str, labels: Labels) -> Float32Array:
-        """Return the vectors of these labels, checked, shape (n, dim). Call it under `reading()`."""
-        return self._files[field].rows(labels)
+        """Return the vectors of these labels (n,), checked, with zeros for those that have none; see `reading()`."""
+        is_absent = self.labels.absent(field, labels)
+        if not is_absent.any():
+            return self._files[field].rows(labels)
+        # What was never written has no checksum: the rows of documents that are older than the field.
+        vectors = np.zeros((len(labels), self.settings[field].dim), np.float32)
+        vectors[~is_absent] = self._files[field].rows(labels[~is_absent])
+        return vectors
 
     def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of those ids that exist. Call it under `reading()`."""
@@ -529,6 +564,10 @@ class _Reading:
 
     def __exit__(self, *exception: object) -> None:
         self._shared.__exit__(None, None, None)
+
+
+def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
+    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema()}
 
 
 def _merged(some: _Found, others: _Found, k: int) -> _Found:

@@ -38,7 +38,7 @@ _MAGIC = b'docindex'
 _VERSION = 1
 _WRITE_ROWS = 16_384
 
-_CHECK = 'the file is damaged or was cut off; restore it from a backup'
+_CHECK = 'index.verify() lists all that is damaged; restore it from a backup'
 
 
 class VectorFile:
@@ -67,9 +67,10 @@ class VectorFile:
         self._table = np.empty((0, dim + 1), np.float32)
 
     @staticmethod
-    def create(path: Path, dim: int) -> None:
-        """Make an empty file, synced."""
-        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0))
+    def create(path: Path, dim: int, rows: int = 0) -> None:
+        """Make a file, synced, with room for `rows` labels that have no vector."""
+        size = _HEADER.size + rows * (4 * dim + 4)
+        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0), size)
 
     @staticmethod
     def is_empty(path: Path) -> bool:
@@ -129,6 +130,10 @@ class VectorFile:
             label = int(labels[is_damaged][0])
             raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
         return table[:, : self.dim]
+
+    def peek(self, labels: Labels) -> Float32Array:
+        """Return copies of the rows of `labels` (n,), unchecked: to compare with."""
+        return self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)[:, : self.dim]
 
     def damaged(self, labels: Labels) -> Labels:
         """Return those of `labels` whose row does not match its checksum."""

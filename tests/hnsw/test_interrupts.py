@@ -1,0 +1,430 @@
+"""Ctrl-C at any moment: the state before or the state after, here and reopened, and the next write works."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import docindex.hnsw
+from docindex import BaseDoc, CorruptIndexError, Field, HnswDocumentIndex, NdArray, _files
+from docindex.hnsw.graph import Graph
+from docindex.hnsw.graphs import GraphCache
+from docindex.hnsw.labels import LabelTable
+from docindex.hnsw.sidecar import Sidecar
+from docindex.hnsw.store import Store
+from docindex.hnsw.twins import Twins
+from docindex.hnsw.vectors import VectorFile
+from docindex.hnsw.workdir import WorkDir
+
+
+class Note(BaseDoc):
+    text: str
+    embedding: NdArray[8]
+    other: NdArray[4] | None = Field(default=None, space='cosine')
+
+
+Notes = HnswDocumentIndex[Note]
+State = dict[str, Note]
+
+
+def notes(ids: range, seed: int = 0) -> list[Note]:
+    """Return notes of which every third has a vector that others have too, and every fourth no `other`."""
+    rng = np.random.default_rng([seed, ids.start])
+    same = rng.normal(size=8)
+    return [
+        Note(
+            id=f'n{at}',
+            text=f'note {at} of {seed}',
+            embedding=rng.normal(size=8) if at % 3 else same,
+            other=rng.normal(size=4) if at % 4 else None,
+        )
+        for at in ids
+    ]
+
+
+def state(index: HnswDocumentIndex[Note]) -> State:
+    return {id_: index[id_] for id_ in index}
+
+
+def by_id(docs: list[Note]) -> State:
+    return {doc.id: doc for doc in docs}
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with 40 notes, the dead of 10 replaced and 5 deleted ones, and saved graphs."""
+    path = tmp_path_factory.mktemp('prepared') / 'work'
+    with Notes(work_dir=path) as index:
+        index.index(notes(range(45)))
+        index.index(notes(range(10), seed=1))
+        index.delete([f'n{at}' for at in range(40, 45)])
+    return path
+
+
+@pytest.fixture
+def opened(prepared: Path, tmp_path: Path) -> Iterator[HnswDocumentIndex[Note]]:
+    shutil.copytree(prepared, tmp_path / 'work')
+    with Notes(work_dir=tmp_path / 'work') as index:
+        yield index
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Something that is done to the prepared index, and what it makes of the documents."""
+
+    run: Callable[[HnswDocumentIndex[Note]], object]
+    after: Callable[[State], State] = dict
+
+
+VERBS = {
+    'index': Verb(
+        lambda index: index.index(notes(range(35, 60), seed=2)),
+        lambda before: before | by_id(notes(range(35, 60), seed=2)),
+    ),
+    'update': Verb(
+        lambda index: index.update(notes(range(5, 20), seed=3)),
+        lambda before: before | by_id(notes(range(5, 20), seed=3)),
+    ),
+    'update one': Verb(
+        lambda index: index.update('n7', text='new'),
+        lambda before: before | {'n7': before['n7'].model_copy(update={'text': 'new'})},
+    ),
+    'delete': Verb(
+        lambda index: index.delete([f'n{at}' for at in range(0, 30, 2)]),
+        lambda before: {id_: note for id_, note in before.items() if int(id_[1:]) >= 30 or int(id_[1:]) % 2},
+    ),
+    'compact': Verb(lambda index: index.compact()),
+    'save_graphs': Verb(lambda index: (index._store.graphs._snapshots.clear(), index.save_graphs())),
+}
+
+
+def interrupted(function: Callable[..., Any], moment: str, at: int) -> Callable[..., Any]:
+    """Return `function`, which the `at`-th time is interrupted before it began or after it ended."""
+    count = itertools.count(1)
+
+    def interrupting(*args: Any, **kwargs: Any) -> Any:
+        is_now = next(count) == at
+        if is_now and moment == 'before':
+            raise KeyboardInterrupt
+        result = function(*args, **kwargs)
+        if is_now:
+            raise KeyboardInterrupt
+        return result
+
+    return interrupting
+
+
+def check_answers(index: HnswDocumentIndex[Note], docs: State) -> None:
+    """Check that by id, by search and by exact search, an index holds just these documents, each once."""
+    assert len(index) == len(docs)
+    assert state(index) == docs
+    for field, query in (('embedding', np.ones(8)), ('other', np.ones(4))):
+        ids = sorted(id_ for id_, note in docs.items() if getattr(note, field) is not None)
+        for limit in (1000, 5):
+            found, exact = (index.find(query, field, limit=limit, exact=exact) for exact in (False, True))
+            assert len(set(found.documents.id)) == len(found.documents) == min(limit, len(ids))
+            assert all(doc == docs[doc.id] for doc in (*found.documents, *exact.documents))
+            np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-4, atol=1e-5)
+            if limit > len(ids):
+                assert sorted(found.documents.id) == sorted(exact.documents.id) == ids
+
+
+def check_whole(index: HnswDocumentIndex[Note], before: State, after: State, aside: Path) -> None:
+    """Check that an interrupted index is whole: at once, copied and reopened, after the next writes, and closed."""
+    held = state(index)
+    assert held in (before, after)
+    check_answers(index, held)
+    shutil.copytree(index.work_dir, aside)
+    with Notes(work_dir=aside) as copy:
+        check_answers(copy, held)
+    more = notes(range(70, 75), seed=4)
+    index.index(more)
+    del index['n31']
+    expected = {id_: note for id_, note in (held | by_id(more)).items() if id_ != 'n31'}
+    check_answers(index, expected)
+    assert index.verify().problems == []
+    work_dir = index.work_dir
+    index.close()
+    with Notes(work_dir=work_dir) as reopened:
+        check_answers(reopened, expected)
+        assert reopened.verify().problems == []
+
+
+POINTS: list[tuple[str, Any, str, int]] = [
+    ('index', VectorFile, 'write', 1),
+    ('index', VectorFile, 'write', 2),
+    ('index', _files, 'write_at', 1),
+    ('index', _files, 'sync_file', 1),
+    ('index', Store, '_plan', 1),
+    ('index', Sidecar, 'apply', 1),
+    ('index', LabelTable, 'publish', 1),
+    ('index', GraphCache, 'bury', 1),
+    ('index', Graph, 'bury', 1),
+    ('index', Graph, 'bury', 4),
+    ('index', VectorFile, 'acknowledge', 1),
+    ('index', VectorFile, 'acknowledge', 2),
+    ('index', GraphCache, 'catch_up', 1),
+    ('index', GraphCache, '_add_missing', 1),
+    ('index', Graph, 'add', 1),
+    ('index', Graph, 'add', 2),
+    ('index', Graph, '_put', 1),
+    ('index', Twins, 'nodes', 1),
+    ('index', Twins, 'join', 1),
+    ('index', GraphCache, 'save_if_worthwhile', 1),
+    ('update', VectorFile, 'write', 2),
+    ('update', Sidecar, 'apply', 1),
+    ('update', LabelTable, 'publish', 1),
+    ('update', Graph, 'bury', 2),
+    ('update', Graph, 'add', 1),
+    ('update', Graph, '_put', 2),
+    ('update', GraphCache, 'catch_up', 1),
+    ('update one', Sidecar, 'apply', 1),
+    ('update one', LabelTable, 'publish', 1),
+    ('update one', GraphCache, 'catch_up', 1),
+    ('delete', Sidecar, 'apply', 1),
+    ('delete', LabelTable, 'publish', 1),
+    ('delete', GraphCache, 'bury', 1),
+    ('delete', Graph, 'bury', 1),
+    ('delete', Graph, 'bury', 20),
+    ('delete', Twins, 'leave', 3),
+    ('delete', VectorFile, 'acknowledge', 1),
+    ('compact', VectorFile, 'create', 2),
+    ('compact', VectorFile, 'write', 1),
+    ('compact', _files, 'publish', 1),
+    ('compact', GraphCache, 'build', 1),
+    ('compact', Graph, 'add', 2),
+    ('compact', Sidecar, 'renumber', 1),
+    ('compact', VectorFile, 'close', 1),
+    ('compact', GraphCache, 'save_if_worthwhile', 1),
+    ('compact', Store, '_sweep', 1),
+    ('compact', Sidecar, 'vacuum', 1),
+    ('save_graphs', GraphCache, 'catch_up', 1),
+    ('save_graphs', Graph, 'save', 1),
+    ('save_graphs', Graph, 'save', 2),
+    ('save_graphs', _files, 'publish', 1),
+    ('save_graphs', _files, 'checksum', 2),
+    ('save_graphs', Sidecar, 'record', 1),
+    ('save_graphs', Sidecar, 'record', 2),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(
+    ('verb', 'owner', 'name', 'at'),
+    POINTS,
+    ids=[f'{verb}-{owner.__name__}.{name}-{at}' for verb, owner, name, at in POINTS],
+)
+def test_an_interrupt_leaves_one_state_or_the_other(
+    opened: HnswDocumentIndex[Note],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    owner: Any,
+    name: str,
+    at: int,
+    moment: str,
+) -> None:
+    """I1, I7: Ctrl-C before or after a step leaves all of a call or nothing, by id and by search, now and reopened."""
+    before = state(opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
+        with pytest.raises(KeyboardInterrupt):
+            VERBS[verb].run(opened)
+    check_whole(opened, before, VERBS[verb].after(before), tmp_path / 'aside')
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize('verb', ['index', 'update', 'delete'])
+def test_an_interrupt_before_the_commit_has_done_nothing(
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, verb: str, moment: str
+) -> None:
+    """I1: what was interrupted before SQLite committed is not there; what was after it, is."""
+    before = state(opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sidecar, 'apply', interrupted(Sidecar.apply, moment, 1))
+        with pytest.raises(KeyboardInterrupt):
+            VERBS[verb].run(opened)
+    assert state(opened) == (before if moment == 'before' else VERBS[verb].after(before))
+
+
+def test_a_deletion_after_an_interrupted_addition(
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I4: documents that an interrupt left half in a graph, and that are deleted then, are not found again."""
+    before = state(opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(Graph, 'add', interrupted(Graph.add, 'after', 1))
+        with pytest.raises(KeyboardInterrupt):
+            VERBS['index'].run(opened)
+    opened.delete([f'n{at}' for at in range(35, 60)])
+    opened.index(notes(range(80, 82)))
+    expected = {id_: note for id_, note in before.items() if int(id_[1:]) < 35} | by_id(notes(range(80, 82)))
+    check_answers(opened, expected)
+    assert opened.verify().problems == []
+
+
+# Not WorkDir.release: an interrupt in the very last step cannot be helped.
+CLOSING: list[tuple[Any, str]] = [
+    (GraphCache, 'catch_up'),
+    (GraphCache, 'save'),
+    (Graph, 'save'),
+    (_files, 'publish'),
+    (Sidecar, 'record'),
+    (Store, '_close_vectors'),
+    (VectorFile, 'close'),
+    (Sidecar, 'close'),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(('owner', 'name'), CLOSING, ids=[f'{owner.__name__}.{name}' for owner, name in CLOSING])
+def test_an_interrupted_close_lets_go(
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, moment: str
+) -> None:
+    """Ctrl-C while closing loses nothing, and this process can open the directory again at once."""
+    opened.index(notes(range(90, 95)))
+    expected = state(opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted(getattr(owner, name), moment, 1))
+        with pytest.raises(KeyboardInterrupt):
+            opened.close()
+    opened.close()
+    with Notes(work_dir=opened.work_dir) as reopened:
+        check_answers(reopened, expected)
+        reopened.index(notes(range(95, 97)))
+        assert reopened.verify().problems == []
+
+
+OPENING: list[tuple[Any, str]] = [
+    (WorkDir, '_refuse_docarray'),
+    (Sidecar, 'meta'),
+    (Sidecar, 'tombstones'),
+    (VectorFile, '_check_header'),
+    (Graph, 'load'),
+    (Store, '_sweep'),
+    (GraphCache, 'catch_up'),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(('owner', 'name'), OPENING, ids=[f'{owner.__name__}.{name}' for owner, name in OPENING])
+def test_an_interrupted_opening_lets_go(
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, moment: str
+) -> None:
+    """Ctrl-C while opening leaves nothing locked: the next opening, in this process, finds everything."""
+    expected = state(opened)
+    opened.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted(getattr(owner, name), moment, 1))
+        with pytest.raises(KeyboardInterrupt):
+            Notes(work_dir=opened.work_dir)
+    with Notes(work_dir=opened.work_dir) as reopened:
+        check_answers(reopened, expected)
+
+
+class Interrupter:
+    """Raises at the n-th time that a function of `docindex.hnsw` begins or ends, where Python looks for signals."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.count = 0
+        self._directory = str(Path(docindex.hnsw.__file__).parent)
+
+    def __enter__(self) -> None:
+        sys.settrace(self._trace)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.settrace(None)
+
+    def _trace(self, frame: Any, event: str, arg: object) -> Any:
+        file = frame.f_code.co_filename
+        # Not in the lock itself: raised between taking it and noting that, this would be a test of Python.
+        if not file.startswith(self._directory) or file.endswith('locks.py'):
+            return None
+        frame.f_trace_lines = False
+        if event in ('call', 'return'):
+            self.count += 1
+            if self.count == self.at:
+                raise KeyboardInterrupt
+        return self._trace
+
+
+def steps_of(verb: str, prepared: Path, path: Path) -> int:
+    """Return at how many moments a call can be interrupted."""
+    shutil.copytree(prepared, path)
+    with Notes(work_dir=path) as index:
+        counter = Interrupter(-1)
+        with counter:
+            VERBS[verb].run(index)
+        return counter.count
+
+
+@pytest.mark.parametrize('part', range(8))
+@pytest.mark.parametrize('verb', ['index', 'delete', 'compact'])
+def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
+    prepared: Path, tmp_path: Path, verb: str, part: int
+) -> None:
+    """I1, I7: the same at moments all over a call, wherever a function begins or ends."""
+    steps = steps_of(verb, prepared, tmp_path / 'counted')
+    # How many there are differs by a few from run to run.
+    moments = np.linspace(1, steps - 5, 24).astype(int)[part::8].tolist()
+    for at in moments:
+        shutil.copytree(prepared, tmp_path / str(at))
+        with Notes(work_dir=tmp_path / str(at)) as index:
+            before = state(index)
+            with pytest.raises(KeyboardInterrupt), Interrupter(at):
+                VERBS[verb].run(index)
+            check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
+
+
+# -- the write-ahead log -------------------------------------------------------------------------
+
+
+def copied(index: HnswDocumentIndex[Any], path: Path) -> Path:
+    """Copy a work directory that is open, with commits that are in the write-ahead log only."""
+    log = index.work_dir / 'documents.sqlite3-wal'
+    assert log.stat().st_size > 0
+    shutil.copytree(index.work_dir, path)
+    return path
+
+
+def test_a_copy_with_its_log_is_complete(opened: HnswDocumentIndex[Note], tmp_path: Path) -> None:
+    """A directory copied while it is open, and not written to, has everything that was committed."""
+    VERBS['index'].run(opened)
+    VERBS['delete'].run(opened)
+    path = copied(opened, tmp_path / 'copy')
+    with Notes(work_dir=path) as copy:
+        check_answers(copy, state(opened))
+        assert copy.verify().problems == []
+
+
+@pytest.mark.parametrize('verb', ['index', 'update', 'update one', 'delete', 'compact'])
+def test_a_lost_log_is_noticed(opened: HnswDocumentIndex[Note], tmp_path: Path, verb: str) -> None:
+    """I1: a directory that has lost the commits in its write-ahead log is not opened as if they had never been."""
+    VERBS['index'].run(opened)
+    if verb == 'compact':
+        VERBS['delete'].run(opened)  # a compaction empties the log
+        opened.compact()
+    VERBS[verb if verb != 'compact' else 'update one'].run(opened)
+    path = copied(opened, tmp_path / 'copy')
+    (path / 'documents.sqlite3-wal').unlink()
+    with pytest.raises(CorruptIndexError, match=r'this file has lost \d+ of \d+ commits.*"-wal" file belong together'):
+        Notes(work_dir=path)
+
+
+def test_a_lost_log_of_a_new_directory_is_noticed(tmp_path: Path) -> None:
+    """A directory whose whole content was in the log that is gone is not taken for a new one."""
+    with Notes(work_dir=tmp_path / 'work') as index:
+        index.index(notes(range(3)))
+        path = copied(index, tmp_path / 'copy')
+    (path / 'documents.sqlite3-wal').unlink()
+    with pytest.raises(CorruptIndexError, match='there are vectors beside it'):
+        Notes(work_dir=path)
