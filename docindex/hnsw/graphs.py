@@ -92,21 +92,29 @@ class GraphCache:
         if snapshot is None:
             return None
         path = self._work_dir.graph_file(snapshot.file)
-        if json.loads(snapshot.settings) != _built_in(settings):
-            problem = 'was built with other settings'
-        elif not path.is_file() or path.is_symlink():
-            problem = 'is missing'
-        elif path.stat().st_size != snapshot.size or _files.checksum(path) != snapshot.checksum:
-            problem = 'is damaged'
-        elif snapshot.covered > self._labels.next or snapshot.buried > len(self._labels.dead):
-            problem = 'is newer than the documents'
-        else:
-            try:
+        try:
+            problem = self._doubt(snapshot, settings, path)
+            if problem is None:
                 twins = json.loads(snapshot.twins)
                 return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.dead, twins)
-            except RuntimeError as error:
-                problem = f'is not accepted by hnswlib ({error})'
+        except RuntimeError as error:
+            problem = f'is not accepted by hnswlib ({error})'
+        except (ValueError, TypeError) as error:
+            problem = f'has a record that makes no sense ({error})'
         logger.warning('graph file %s %s; the graph is rebuilt from the vectors', path, problem)
+        del self._snapshots[field]
+        return None
+
+    def _doubt(self, snapshot: Snapshot, settings: VectorSettings, path: Path) -> str | None:
+        """Return what speaks against a graph file, before hnswlib sees it."""
+        if json.loads(snapshot.settings) != _built_in(settings):
+            return 'was built with other settings'
+        if not path.is_file() or path.is_symlink():
+            return 'is missing'
+        if path.stat().st_size != snapshot.size or _files.checksum(path) != snapshot.checksum:
+            return 'is damaged'
+        if snapshot.covered > self._labels.next or snapshot.buried > len(self._labels.dead):
+            return 'is newer than the documents'
         return None
 
     def put_settings(self, field: str, settings: VectorSettings) -> None:
