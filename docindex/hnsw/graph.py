@@ -124,7 +124,7 @@ class Graph:
         nodes = self._twins.nodes(labels, ready, self._nodes, lambda known: self._ready(read(known)))
         is_node = nodes == labels
         self.reserve(self.held + int(is_node.sum()))
-        self._put(labels[is_node], ready[is_node])
+        self._put(*((labels, ready) if is_node.all() else (labels[is_node], ready[is_node])))
         for label, node in zip(labels[~is_node].tolist(), nodes[~is_node].tolist(), strict=True):
             on_it = self._twins.labels_on(node)
             node_lives = is_living(node) if on_it is None else bool(on_it)

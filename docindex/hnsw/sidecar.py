@@ -244,11 +244,11 @@ class Sidecar:
             execute('INSERT INTO tombstones (label) VALUES (?)', [(label,) for label in change.buried])
             execute(
                 'UPDATE documents SET data = CAST(? AS TEXT), tensors = ?, checksum = ? WHERE label = ?',
-                [(row.data, row.tensors, row.checksum(), label) for label, row in change.rewritten],
+                ((row.data, row.tensors, row.checksum(), label) for label, row in change.rewritten),
             )
             execute(
                 'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
-                [(label, row.id, row.data, row.tensors, row.checksum()) for label, row in change.inserted],
+                ((label, row.id, row.data, row.tensors, row.checksum()) for label, row in change.inserted),
             )
             _insert_absences(connection, change.absences)
             _count_commit(connection, {'next_label': change.next_label})
