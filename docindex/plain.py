@@ -1,0 +1,164 @@
+"""
+Which documents JSON says everything about.
+
+Pydantic's own JSON is the fast way to write a document, and right for most. It would not do for a `datetime | str`
+(which comes back as a string), for `bytes` that are not UTF-8, for NaN (which becomes null), for a class whose
+validators change what they are given once more. In doubt the answer here is no: `docindex.typed` then writes the
+document, with the type of each value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import annotated_types
+import numpy as np
+from pydantic import BaseModel, StringConstraints
+from pydantic.fields import FieldInfo
+
+from .doclist import DocList
+from .document import ID, AnyUrl, BaseDoc
+from .tensors import is_tensor_type
+
+_PLAIN = {str, int, bool, float, type(None), datetime, date, time, timedelta, Decimal, UUID, ID}
+_PLAIN_KEYS = {str, int, UUID}
+_CHECKS_ONLY = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, StringConstraints, FieldInfo)
+_CHANGES_JSON = {
+    'ser_json_timedelta',
+    'ser_json_temporal',
+    'ser_json_bytes',
+    'val_json_bytes',
+    'json_encoders',
+    'use_enum_values',
+}
+
+
+def json_says_all(annotation: Any, within: tuple[type[Any], ...] = ()) -> bool:
+    """
+    Return whether every value of a type comes back from pydantic's JSON as what it was, but for `json_loses`.
+
+    `within` are the classes on the way here, for those that contain themselves in a list.
+    """
+
+    def says_all(inner: Any) -> bool:
+        return json_says_all(inner, within)
+
+    if (_is_hashable(annotation) and annotation in _PLAIN) or is_tensor_type(annotation):
+        return True
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return says_all(arguments[0]) and _only_checks(arguments[1:])
+    if origin is Literal:
+        return all(type(argument) in (str, int) for argument in arguments)
+    if origin in (list, set, frozenset, tuple):
+        return all(argument is ... or says_all(argument) for argument in arguments)
+    if origin is dict:
+        return arguments[0] in _PLAIN_KEYS and says_all(arguments[1])
+    if type(None) in arguments and len(arguments) == 2:
+        return all(map(says_all, arguments))
+    return (
+        isinstance(annotation, type)
+        and origin is None
+        and (annotation in within or _class_is_plain(annotation, within))
+    )
+
+
+def _class_is_plain(cls: type[Any], within: tuple[type[Any], ...]) -> bool:
+    if issubclass(cls, AnyUrl):
+        return True
+    if issubclass(cls, Enum):
+        values = [member.value for member in cls]
+        of_one_type = all(type(value) is str for value in values) or all(type(value) is int for value in values)
+        return of_one_type and not issubclass(cls, Flag)
+    if issubclass(cls, DocList):
+        return cls.doc_type is not None and json_says_all(cls.doc_type, within)
+    if not issubclass(cls, BaseModel):
+        return False
+    decorators = cls.__pydantic_decorators__
+    return (
+        not (decorators.validators or decorators.field_validators or decorators.root_validators)
+        and not (decorators.field_serializers or decorators.model_serializers or decorators.model_validators)
+        and not _CHANGES_JSON & cls.model_config.keys()
+        and cls.model_config.get('extra') != 'allow'
+        and not cls.__pydantic_root_model__
+        and _is_made_as_usual(cls)
+        and all(_field_is_plain(info, (*within, cls)) for info in cls.model_fields.values())
+    )
+
+
+def _is_made_as_usual(cls: type[BaseModel]) -> bool:
+    """Return whether making an instance runs no code of the user's."""
+    after = getattr(cls.model_post_init, '__name__', '')
+    return (
+        cls.__init__ in (BaseModel.__init__, BaseDoc.__init__)
+        and (cls.model_post_init is BaseModel.model_post_init or after == 'init_private_attributes')
+        and cls.__get_pydantic_core_schema__.__func__ is BaseModel.__get_pydantic_core_schema__.__func__  # type: ignore[attr-defined]
+    )
+
+
+def _field_is_plain(info: FieldInfo, within: tuple[type[Any], ...]) -> bool:
+    is_left_out_sometimes = getattr(info, 'exclude_if', None) is not None
+    return not is_left_out_sometimes and json_says_all(info.annotation, within) and _only_checks(info.metadata)
+
+
+def _only_checks(metadata: Iterable[object]) -> bool:
+    return all(isinstance(item, _CHECKS_ONLY) or type(item).__name__ == 'PydanticGeneralMetadata' for item in metadata)
+
+
+def json_loses(value: object) -> bool:
+    """Return whether there is something in a value that JSON cannot say, though it can say all else of its type."""
+    if isinstance(value, float):
+        return not math.isfinite(value)  # pydantic writes null
+    if isinstance(value, (str, int, np.ndarray, type(None))):
+        return False
+    if isinstance(value, (datetime, time)):
+        offset = value.utcoffset()
+        return offset is not None and bool(offset.total_seconds() % 60)  # pydantic writes hours and minutes
+    if isinstance(value, BaseModel):
+        return any(map(json_loses, value.__dict__.values()))
+    if isinstance(value, Mapping):
+        return any(map(json_loses, value.keys())) or any(map(json_loses, value.values()))
+    return isinstance(value, Iterable) and any(map(json_loses, value))
+
+
+def types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
+    """Yield every class that a type mentions, also through the fields of documents, dataclasses and typed dicts."""
+    seen = set() if seen is None else seen
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        yield from {type(argument) for argument in arguments if isinstance(argument, Enum)} - seen
+        return
+    if isinstance(annotation, type) and origin is None:
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        yield annotation
+        arguments = _members(annotation)
+    elif isinstance(origin, type):
+        yield from types_within(origin, seen)
+    for argument in arguments:
+        yield from types_within(argument, seen)
+
+
+@cache
+def _members(cls: Any) -> tuple[Any, ...]:
+    """Return the types that the fields of a class have."""
+    if issubclass(cls, DocList):
+        return () if cls.doc_type is None else (cls.doc_type,)
+    if issubclass(cls, BaseModel):
+        return tuple(info.annotation for info in cls.model_fields.values())
+    if dataclasses.is_dataclass(cls) or hasattr(cls, '__total__') or hasattr(cls, '_fields'):
+        return tuple(get_type_hints(cls, include_extras=True).values())
+    return ()
+
+
+def _is_hashable(annotation: object) -> bool:
+    return getattr(annotation, '__hash__', None) is not None and get_origin(annotation) is None
