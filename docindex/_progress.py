@@ -7,6 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def check_progress(show: bool | None) -> None:
+    """
+    Raise `ImportError` if a bar is asked for that cannot be shown: better before the work than after it.
+
+    Raises:
+        ImportError: tqdm is missing; the message says what to install.
+    """
+    if show:
+        try:
+            import tqdm.auto  # noqa: F401
+        except ImportError as error:
+            raise ImportError('a progress bar needs tqdm: pip install tqdm') from error
+
+
 @contextmanager
 def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[[int], object]]:
     """
@@ -23,11 +37,10 @@ def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[
     if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda done: None
         return
+    check_progress(show)
     try:
         from tqdm.auto import tqdm
-    except ImportError as error:
-        if show:
-            raise ImportError('a progress bar needs tqdm: pip install tqdm') from error
+    except ImportError:
         yield lambda done: None
         return
     with tqdm(total=total, desc=what, unit='vector', delay=0 if show else 2) as bar:

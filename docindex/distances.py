@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,15 @@ def unit(vectors: Float32Array) -> Float32Array:
     return np.asarray(exact / exact_norms[:, None], np.float32)
 
 
-def check_comparable(vectors: Float32Array, space: Space, field: str) -> None:
-    """Raise `VectorError` if distances between `vectors` (n, dim) would overflow float32."""
+def check_comparable(
+    vectors: Float32Array, space: Space, field: str, name_of: Callable[[int], str] = 'row {}'.format
+) -> None:
+    """
+    Check that distances between `vectors` (n, dim) do not overflow float32.
+
+    Raises:
+        VectorError: one of them is too long; `name_of` names its row.
+    """
     if space == 'cosine' or not vectors.size:
         return
     largest = float(np.abs(vectors).max()) * vectors.shape[1] ** 0.5
@@ -43,13 +50,15 @@ def check_comparable(vectors: Float32Array, space: Space, field: str) -> None:
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         if norms.max() > _LARGEST_COMPARABLE_NORM:
             raise VectorError(
-                f'field {field!r}: a vector of length {norms.max():.3g} is too large for space {space!r}, '
+                f'{name_of(int(norms.argmax()))}: field {field!r}: a vector of length {norms.max():.3g} is too large for space {space!r}, '
                 f'whose distances are float32 (at most {_LARGEST_COMPARABLE_NORM:.3g}); scale the vectors down'
             )
 
 
 def distances(queries: Float32Array, vectors: Float32Array, space: Space) -> Float32Array:
     """Return the distances of each query (q, dim) to each vector (n, dim), shape (q, n), float32."""
+    if not len(queries):
+        return np.empty((0, len(vectors)), np.float32)
     if space == 'l2':
         # Not |a|^2 - 2ab + |b|^2, which loses the difference of two near vectors to rounding.
         return np.stack([np.einsum('ij,ij->i', rest, rest) for rest in (vectors - query for query in queries)])
@@ -91,4 +100,6 @@ def exact_search(
             best_labels[at], best_distances[at] = nearest(
                 np.concatenate([best_labels[at], labels]), np.concatenate([best_distances[at], found[at]]), k
             )
+    if not len(queries):
+        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     return np.stack(best_labels), np.stack(best_distances)

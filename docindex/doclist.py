@@ -74,7 +74,7 @@ class DocList(list[D]):
         """Return one document, or for a slice, a list of positions or a boolean mask a `DocList`."""
         if isinstance(key, slice):
             return type(self).trusted(super().__getitem__(key))
-        if isinstance(key, SupportsIndex):
+        if isinstance(key, (int, np.integer)):
             return super().__getitem__(key)
         positions = np.asarray(key)
         if positions.dtype == bool and len(positions) != len(self):

@@ -61,9 +61,7 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, BaseDoc):
             return NotImplemented
-        return equal_values(self.__dict__, other.__dict__) and equal_values(
-            self.__pydantic_extra__, other.__pydantic_extra__
-        )
+        return _equal_fields(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # equality looks at fields, and fields can change
 
@@ -83,6 +81,12 @@ class _ShortArray:
         return f'<{shape} {self._array.dtype}>'
 
 
+def _equal_fields(left: BaseModel, right: BaseModel) -> bool:
+    # Not the whole __dict__, where cached properties stand too.
+    mine, others = ({name: doc.__dict__.get(name) for name in type(left).model_fields} for doc in (left, right))
+    return equal_values(mine, others) and equal_values(left.__pydantic_extra__, right.__pydantic_extra__)
+
+
 def equal_values(left: object, right: object) -> bool:
     """Return whether two values are the same, looking into containers and comparing arrays as a whole."""
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
@@ -91,7 +95,7 @@ def equal_values(left: object, right: object) -> bool:
         may_be_nan = left.dtype.kind == 'f' and right.dtype.kind == 'f'
         return np.array_equal(left, right, equal_nan=may_be_nan)
     if isinstance(left, BaseModel) and not isinstance(left, BaseDoc) and type(left) is type(right):
-        return equal_values(left.__dict__, right.__dict__)
+        return _equal_fields(left, right)
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(equal_values(left[key], right[key]) for key in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):

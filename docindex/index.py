@@ -113,7 +113,7 @@ class DocumentIndex(ABC, Generic[D]):
 
     @abstractmethod
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the ids there are at this moment, oldest version first."""
+        """Iterate over the ids of this moment: in the order of indexing, but an updated document stands anywhere."""
 
     @abstractmethod
     def num_docs(self) -> int:
@@ -132,6 +132,7 @@ class DocumentIndex(ABC, Generic[D]):
 
         Raises:
             SettingsError: nobody knows a setting, it is out of range, or it cannot be changed any more.
+            QueryError: there is no such vector field.
         """
 
     @abstractmethod
@@ -154,7 +155,8 @@ class DocumentIndex(ABC, Generic[D]):
         ids = ids_of(key)
         docs = self.get(ids)
         if len(docs) < len(ids):
-            raise DocumentNotFoundError([id_ for id_ in ids if id_ not in set(docs.id)])
+            found = set(docs.id)
+            raise DocumentNotFoundError([id_ for id_ in dict.fromkeys(ids) if id_ not in found])
         return docs[0] if isinstance(key, str) else docs
 
     @abstractmethod

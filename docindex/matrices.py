@@ -38,7 +38,7 @@ def column_matrix(
     nothing = np.zeros(settings.dim, np.float32)
     matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
     _check_finite(matrix, column.name, document)
-    check_comparable(matrix, settings.space, column.name)
+    check_comparable(matrix, settings.space, column.name, document)
     return matrix, arrays
 
 
@@ -69,7 +69,7 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     ]
     matrix = _float32(arrays, settings.dim)
     _check_finite(matrix, column.name, query)
-    check_comparable(matrix, settings.space, column.name)
+    check_comparable(matrix, settings.space, column.name, query)
     return matrix
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
@@ -72,7 +73,7 @@ class Column:
         for step in self.path:
             if value is None:
                 return None
-            value = getattr(value, step)
+            value = getattr(value, step, None)  # model_construct() may have left it out
         return value
 
 
@@ -156,7 +157,9 @@ class Schema(Generic[D]):
     def json_schema(self) -> dict[str, Any] | None:
         """Return the JSON schema of the document class; None if a type in it has none."""
         try:
-            return self.doc_type.model_json_schema()
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of defaults that JSON cannot say; they are left out
+                return self.doc_type.model_json_schema()
         except PydanticInvalidForJsonSchema:
             return None
 
@@ -260,8 +263,13 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object) -> BaseModel:
         if inner is None:
             raise DocumentError(f'{step} is None in this document; set it as a whole, {step}=...')
         value = _replaced(inner, rest, value)
-    fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
-    return type(doc).model_validate(fields, by_alias=False, by_name=True)
+    if doc.model_config.get('frozen'):
+        fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
+        return type(doc).model_validate(fields, by_alias=False, by_name=True)
+    # Only this field is validated: the validators of the others need not like their own output.
+    changed = doc.model_copy()
+    type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
+    return changed
 
 
 def _nodes(
@@ -273,6 +281,8 @@ def _nodes(
             f'make it a list (list[{doc_type.__name__}]), which is stored as one value'
         )
     for name, info in doc_type.model_fields.items():
+        if not name.isidentifier():
+            raise SchemaError(f'{doc_type.__name__}: the field {name!r} has a name that is no Python name')
         path = (*outer, name)
         flat = '__'.join(path)
         where = f'{doc_type.__name__}.{name}'
@@ -347,13 +357,24 @@ def _holds_tensor(annotation: Any) -> bool:
     return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
 
 
-def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is None and isinstance(annotation, type):
-        return annotation.__name__
-    members = typing.get_args(annotation)
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        return ' | '.join('None' if member is types.NoneType else _type_name(member) for member in members)
-    return str(annotation).replace('typing.', '')
+def _type_name(annotation: Any, is_outermost: bool = True) -> str:
+    """Return a type as one would write it, without the modules of classes and what `Annotated` adds."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is types.NoneType:
+        return 'None'
+    if origin is Annotated:
+        return _type_name(arguments[0], is_outermost)
+    if origin in (Union, types.UnionType):
+        # Whether None is allowed at all is said by the caller.
+        members = [member for member in arguments if not (is_outermost and member is types.NoneType)]
+        return ' | '.join(_type_name(member, False) for member in members)
+    if origin is typing.Literal:
+        return f'Literal[{", ".join(map(repr, arguments))}]'
+    name = getattr(annotation, '__name__', None) or str(annotation).replace('typing.', '')
+    if origin is None or not arguments:
+        return name
+    inner = ('...' if argument is ... else _type_name(argument, False) for argument in arguments)
+    return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
 
 
 def _check_file_names(schema_name: str, vectors: Iterable[str]) -> None:

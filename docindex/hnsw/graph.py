@@ -200,15 +200,17 @@ class _EfGate:
         self._condition = threading.Condition(threading.Lock())
         self._users = 0
         self._ef = 0
+        self._is_closing = False
 
     @contextmanager
     def set(self, index: hnswlib.Index, ef: int) -> Iterator[None]:
         with self._condition:
+            self._condition.wait_for(lambda: self._may_enter(ef))
+            if not self._users:
+                self._is_closing = False
             if self._ef != ef:
-                self._condition.wait_for(lambda: self._ef == ef or not self._users)
-                if self._ef != ef:
-                    index.set_ef(ef)
-                    self._ef = ef
+                index.set_ef(ef)
+                self._ef = ef
             self._users += 1
         try:
             yield
@@ -217,6 +219,12 @@ class _EfGate:
                 self._users -= 1
                 if not self._users:
                     self._condition.notify_all()
+
+    def _may_enter(self, ef: int) -> bool:
+        if self._users and self._ef != ef:
+            # Nobody else comes in, so that those inside come to an end.
+            self._is_closing = True
+        return not self._users or (self._ef == ef and not self._is_closing)
 
 
 def _new_index(settings: VectorSettings) -> hnswlib.Index:

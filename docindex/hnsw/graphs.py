@@ -18,6 +18,7 @@ from typing import Any
 from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
+from ..errors import SettingsError
 from ..fields import GRAPH_SETTINGS, VectorSettings
 from .graph import Graph
 from .labels import LabelTable
@@ -117,6 +118,20 @@ class GraphCache:
             return 'is newer than the documents'
         return None
 
+    def reserve(self, field: str, capacity: int) -> None:
+        """
+        Make room in a field's graph. Called with the lock held alone.
+
+        Raises:
+            SettingsError: there is not that much memory.
+        """
+        graph = self._graphs.get(field)
+        try:
+            if graph is not None:
+                graph.reserve(capacity)
+        except (MemoryError, RuntimeError) as error:
+            raise SettingsError(f'{field}: there is no memory for max_elements={capacity:,}') from error
+
     def put_settings(self, field: str, settings: VectorSettings) -> None:
         """Give a field's graph new settings; it starts anew if they are built in. Called with the lock held alone."""
         graph = self._graphs.get(field)
@@ -126,7 +141,6 @@ class GraphCache:
             self._graphs[field] = self._empty(settings)
         else:
             graph.settings = settings
-            graph.reserve(settings.max_elements)
 
     def bury(self) -> None:
         """Mark in each graph what died since it last followed. Called with the lock held alone."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from ..doclist import DocList
 from ..errors import (
     ClosedIndexError,
     CorruptIndexError,
+    DocumentError,
     DocumentNotFoundError,
     IdTypeError,
     QueryError,
@@ -137,15 +138,19 @@ class HnswDocumentIndex(DocumentIndex[D]):
         if rows:
             store.put(rows, vectors, show_progress)
 
+    @overload
+    def update(self, docs: str, /, **fields: Any) -> None: ...
+    @overload
+    def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
     def update(self, docs: Any, /, **fields: Any) -> None:
         """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
         if not isinstance(docs, str) and fields:
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
+        # Before any lock, for the user's iterators and properties run here.
+        replaced = None if isinstance(docs, str) else self._schema.documents(docs)
         with store.updating():
-            changed = (
-                [self._schema.changed(self[docs], fields)] if isinstance(docs, str) else self._schema.documents(docs)
-            )
+            changed = [self._schema.changed(self[docs], fields)] if replaced is None else replaced
             rows, vectors = self._prepared(changed)
             self._labels_of([row.id for row in rows])
             if rows:
@@ -153,18 +158,18 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def delete(self, ids: str | Iterable[str]) -> int:
         """Delete the documents with these ids, passing over unknown ones; return how many there were."""
-        store = self._usable()
+        store, wanted = self._usable(), ids_of(ids)
         with store.updating():
             with store.reading():
-                labels = store.labels_of(ids_of(ids))
+                labels = store.labels_of(wanted)
             if labels:
                 store.remove(list(labels.values()))
             return len(labels)
 
     def __delitem__(self, key: str | list[str] | tuple[str, ...]) -> None:
-        store = self._usable()
+        store, wanted = self._usable(), ids_of(key)
         with store.updating():
-            labels = self._labels_of(ids_of(key))
+            labels = self._labels_of(wanted)
             if labels:
                 store.remove(list(labels.values()))
 
@@ -179,7 +184,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def _prepared(self, docs: Sequence[Any]) -> tuple[list[Row], dict[str, Vectors]]:
         """Check documents and turn them into rows and matrices, the last of each id. Nothing is written yet."""
-        ids = [check_id(doc.id, at) for at, doc in enumerate(docs)]
+        ids = [check_id(getattr(doc, 'id', None), at) for at, doc in enumerate(docs)]
         last = list({id_: at for at, id_ in enumerate(ids)}.values())
         vectors: dict[str, Vectors] = {}
         originals: dict[str, list[Any]] = {}
@@ -191,10 +196,13 @@ class HnswDocumentIndex(DocumentIndex[D]):
                 Vectors(matrix[last], is_present[last]) if len(last) < len(docs) else Vectors(matrix, is_present)
             )
             originals[column.name] = arrays
-        rows = [
-            Row(ids[at], *self._payloads.dump(docs[at], {name: arrays[at] for name, arrays in originals.items()}))
-            for at in last
-        ]
+        rows: list[Row] = []
+        for at in last:
+            try:
+                data, tensors = self._payloads.dump(docs[at], {name: arrays[at] for name, arrays in originals.items()})
+            except DocumentError as error:
+                raise DocumentError(f'document {at} (id {ids[at]!r}): {error}') from error
+            rows.append(Row(ids[at], data, tensors))
         return rows, vectors
 
     # -- reading ---------------------------------------------------------------------------------
@@ -226,7 +234,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         check_settings({} if ef is None else {'ef': ef}, 'find()')
         matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
         with store.reading():
-            labels, scores = store.search(name, matrix, int(limit), exact, ef)
+            labels, scores = store.search(name, matrix, int(limit), exact, ef if ef and ef > 0 else None)
             docs = self._load(labels.ravel())
         each = labels.shape[1]
         lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]
@@ -242,13 +250,21 @@ class HnswDocumentIndex(DocumentIndex[D]):
         problem = f'{name!r} is not a vector field of {self._schema.name}' if name else 'search_field is missing'
         raise QueryError(f'{problem}; {known}')
 
-    def get(self, ids: Any) -> Any:
+    @overload
+    def get(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: Iterable[str]) -> DocList[D]: ...
+    def get(self, ids: str | Iterable[str]) -> D | DocList[D] | None:
         """Return the document with an id or None; or those of several ids that exist, in that order."""
         store = self._usable()
         asked = ids_of(ids)
         with store.reading():
             known = store.labels_of(asked)
-            docs = self._load(np.array([known[id_] for id_ in asked if id_ in known], np.int64))
+            found = [id_ for id_ in asked if id_ in known]
+            docs = self._load(np.array([known[id_] for id_ in found], np.int64))
+        for id_, doc in zip(found, docs, strict=True):
+            if doc.id != id_:  # type: ignore[attr-defined]  # a schema has an id
+                raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
         if isinstance(ids, str):
             return docs[0] if docs else None
         return self._doclist(docs)

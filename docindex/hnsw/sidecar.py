@@ -292,7 +292,9 @@ class Sidecar:
     def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of those `ids` that exist."""
         found: dict[str, int] = {}
-        for chunk in _chunks(ids):
+        # Half of a surrogate pair cannot be written as UTF-8, so no document has such an id.
+        possible = [id_ for id_ in ids if id_.isascii() or id_.encode(errors='ignore').decode() == id_]
+        for chunk in _chunks(possible):
             found.update(self._read(f'SELECT id, label FROM documents WHERE id IN ({_marks(chunk)})', chunk))
         return found
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _files
-from ..distances import Labels, exact_search, nearest
+from .._progress import check_progress
+from ..distances import Labels, check_comparable, exact_search, nearest
 from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError, WorkDirError
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
@@ -74,7 +76,8 @@ class Store:
     """
 
     _open: ClassVar[dict[Path, Store]] = {}
-    _opening: ClassVar[threading.RLock] = threading.RLock()
+    # One lock for each directory that was ever opened: waiting for one does not hold up another.
+    _opening: ClassVar[defaultdict[Path, threading.RLock]] = defaultdict(threading.RLock)
 
     # -- opening and closing ---------------------------------------------------------------------
 
@@ -94,22 +97,36 @@ class Store:
             SettingsError: a setting cannot be changed while others use the store.
         """
         path = path.resolve()
-        with cls._opening:
+        with cls._opening[path]:
             store = cls._open.get(path)
-            if store is None or store._pid != os.getpid():
+            is_new = store is None
+            if store is None:
                 store = cls(path, schema, declared, lock_timeout)
                 cls._open[path] = store
-            else:
+            store._handles += 1
+        if not is_new:
+            # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.
+            try:
                 store._check_types(schema.describe(declared))
                 store.declare(declared)
-            store._handles += 1
-            return store
+            except BaseException:
+                store.release()
+                raise
+        return store
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """In a process that was forked: leave what is open to the parent, whose threads may hold the locks."""
+        cls._open.clear()
+        cls._opening.clear()
 
     def release(self) -> None:
         """Give up one handle; the last one saves the graphs and closes the files."""
-        with self._opening:
+        if self._pid != os.getpid():
+            return
+        with self._opening[self.path]:
             self._handles -= 1
-            if self._handles == 0 and self._pid == os.getpid():
+            if self._handles == 0:
                 del self._open[self.path]
                 self._close()
 
@@ -133,8 +150,8 @@ class Store:
             if meta['columns'] != self._types:
                 self._carry_over(meta, schema, declared)
             self._settings = SettingsRecord(self._rows, self._rows.meta()['settings'])
-            self._settings.put(self._settings.news(declared), declared)
             undo.callback(self._close_vectors)
+            self._put_declared(declared)
             self._follow()
             self._sweep()
             self._graphs.catch_up(show_progress=None)
@@ -155,10 +172,16 @@ class Store:
         self._rows.create({**_description(schema, declared), 'settings': remembered})
 
     def _check_types(self, types: Mapping[str, str]) -> None:
-        if types != self._types:
-            raise SchemaMismatchError(
-                'this directory is open in this process with another schema', self.path, 'close that index first'
-            )
+        if types == self._types:
+            return
+        different = sorted(
+            name for name in {*types, *self._types} if types.get(name, None) != self._types.get(name, None)
+        )
+        raise SchemaMismatchError(
+            f'this directory is open in this process with another schema, which differs in {", ".join(different)}',
+            self.path,
+            'close that index first',
+        )
 
     def _carry_over(self, meta: Mapping[str, Any], schema: Schema[Any], declared: Declared) -> None:
         """Take a new schema for the stored documents, if they fit it; nothing is changed if they do not."""
@@ -176,6 +199,22 @@ class Store:
         settings = {**meta['settings'], **first_entry(new_vectors)}
         self._rows.adapt({**_description(schema, declared), 'settings': settings}, list(new_vectors))
         logger.info('the schema of %s has changed: %s', self.path, '; '.join(way.changes))
+
+    def _put_declared(self, declared: Declared) -> None:
+        """Take over the settings that the schema says anew, if the vectors that are there allow it."""
+        news = self._settings.news(declared)
+        for field, new in news.items():
+            if self.settings[field].space == 'cosine' != new.space:
+                self._check_lengths(field, new)
+        self._settings.put(news, declared)
+
+    def _check_lengths(self, field: str, new: VectorSettings) -> None:
+        """Raise `VectorError` if vectors that were stored for 'cosine' are too long for a new space."""
+        meta = self._rows.meta()
+        with closing(self._open_vectors(field, meta)) as file:
+            for start in range(0, meta['next_label'], _COPY_ROWS):
+                block = file.block(start, min(start + _COPY_ROWS, meta['next_label']))
+                check_comparable(block, new.space, field, lambda row: f'a document in {self.path}')
 
     def _follow(self) -> None:
         """Take over from SQLite what is there: when opening, and when an interrupt came just after a commit."""
@@ -280,6 +319,8 @@ class Store:
         for field, new in changed.items():
             self._check_changeable(field, new)
         with self._lock.exclusive():
+            for field, new in changed.items():
+                self._graphs.reserve(field, new.max_elements)
             self._settings.put(changed, declared)
             for field, new in changed.items():
                 self._graphs.put_settings(field, new)
@@ -304,6 +345,7 @@ class Store:
     @contextmanager
     def updating(self) -> Iterator[None]:
         """Keep other writers out between a look at the documents and the write that rests on it."""
+        self._check_process()
         with self._writing:
             self._check_usable()
             if self._rows.commits() != self._commits:
@@ -322,6 +364,7 @@ class Store:
             vectors: For each vector field, their vectors in the same order.
             show_progress: Whether to show a bar while the graphs are built.
         """
+        check_progress(show_progress)
         with self.updating():
             change, new = self._plan(rows, vectors)
             for field, given in vectors.items():
@@ -461,6 +504,7 @@ class Store:
 
     def reading(self) -> AbstractContextManager[None]:
         """See one state of the documents and their vectors for as long as this is held."""
+        self._check_process()
         return _Reading(self._lock, self._check_usable)
 
     def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> _Found:
@@ -540,9 +584,13 @@ class Store:
         """Return the vector file of a field."""
         return self._files[field]
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
+        # Before a lock is asked for: in a forked process it may be held for ever by a thread that is not there.
         if self._pid != os.getpid():
             raise ClosedIndexError('this index belongs to the process that this one was forked from; open it anew here')
+
+    def _check_usable(self) -> None:
+        self._check_process()
         if self._is_closed:
             raise ClosedIndexError(f'the index in {self.path} was closed; open it again')
 
@@ -564,6 +612,10 @@ class _Reading:
 
     def __exit__(self, *exception: object) -> None:
         self._shared.__exit__(None, None, None)
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=Store.forget_all)
 
 
 def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:

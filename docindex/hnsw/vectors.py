@@ -21,6 +21,7 @@ import mmap
 import os
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from .. import _files
 from ..distances import Labels
-from ..errors import CorruptIndexError, FormatVersionError
+from ..errors import CorruptIndexError, FormatVersionError, WorkDirError
 from ..tensors import Float32Array
 
 _HEADER = struct.Struct('<8sIIQ40x')
@@ -100,7 +101,19 @@ class VectorFile:
             raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, _CHECK)
 
     def write(self, first_label: int, vectors: Float32Array) -> None:
-        """Write vectors (n, dim) as the rows from `first_label` on, and sync them."""
+        """
+        Write vectors (n, dim) as the rows from `first_label` on, and sync them.
+
+        Raises:
+            WorkDirError: the disk is full, say. What was written does not count.
+        """
+        try:
+            self._write(first_label, vectors)
+        except OSError as error:
+            message = f'the vectors could not be written: {error.strerror or error}'
+            raise WorkDirError(message, self.path, 'make room on the disk and try again') from error
+
+    def _write(self, first_label: int, vectors: Float32Array) -> None:
         for start in range(0, len(vectors), _WRITE_ROWS):
             part = vectors[start : start + _WRITE_ROWS]
             table = np.empty((len(part), self.dim + 1), '<f4')
@@ -114,8 +127,10 @@ class VectorFile:
 
     def acknowledge(self, commits: int) -> None:
         """Note that SQLite has made this many commits. Not synced: it only serves to notice that SQLite lost some."""
-        _files.write_at(self._fd, memoryview(_COMMITS.pack(commits)), _COMMITS_OFFSET)
-        self.commits = commits
+        # The commit stands; if it cannot be noted, a loss might not be noticed, and that is all.
+        with suppress(OSError):
+            _files.write_at(self._fd, memoryview(_COMMITS.pack(commits)), _COMMITS_OFFSET)
+            self.commits = commits
 
     def rows(self, labels: Labels) -> Float32Array:
         """

@@ -22,7 +22,7 @@ from pathlib import Path
 import filelock
 
 from .. import _files
-from ..errors import WorkDirError, WorkDirLockedError
+from ..errors import SettingsError, WorkDirError, WorkDirLockedError
 
 _CLOSE_IT = 'close it there, choose another work_dir, or wait with lock_timeout=<seconds>'
 
@@ -42,6 +42,8 @@ class WorkDir:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
+        if not lock_timeout >= 0:  # NaN neither
+            raise SettingsError(f'lock_timeout must be 0 or more seconds, got {lock_timeout!r}')
         try:
             _files.make_directory(path)
             self._lock = self._acquire(lock_timeout)

@@ -1,0 +1,44 @@
+"""
+Every check there is: python -m tests [arguments for pytest].
+
+Goes on after a check that failed, to report all there is to mend, and exits with 1 if any did.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: list[str]) -> int:
+    python = [sys.executable, '-m']
+    steps = {
+        'ruff check': [*python, 'ruff', 'check', '.'],
+        'ruff format': [*python, 'ruff', 'format', '--check', '.'],
+        'mypy': [*python, 'mypy'],
+        'pytest': [*python, 'pytest', *arguments],
+    }
+    outcomes: dict[str, str] = {}
+    for number, (name, command) in enumerate(steps.items(), 1):
+        say(f'[{number}/{len(steps)}] {name}')
+        began = time.monotonic()
+        passed = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+        outcomes[name] = 'passed' if passed else 'FAILED'
+        say(f'[{number}/{len(steps)}] {name}: {outcomes[name]} after {time.monotonic() - began:.0f} s\n')
+    say('   '.join(f'{name}: {outcome}' for name, outcome in outcomes.items()))
+    return int('FAILED' in outcomes.values())
+
+
+def say(line: str) -> None:
+    """Print a line at once, before what the next program prints."""
+    sys.stdout.write(line + os.linesep)
+    sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,20 @@
+"""The local index keeps the contract of every backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docindex import HnswDocumentIndex
+from docindex.testing import DocumentIndexContract, OpenIndex
+
+
+class TestHnswDocumentIndex(DocumentIndexContract):
+    @pytest.fixture
+    def open_index(self, tmp_path: Path) -> OpenIndex:
+        def open_(doc_type: type[Any]) -> HnswDocumentIndex[Any]:
+            return HnswDocumentIndex[doc_type](work_dir=tmp_path)  # type: ignore[valid-type]  # known when it runs
+
+        return open_

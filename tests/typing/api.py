@@ -1,0 +1,134 @@
+"""
+What a user's editor and type checker see. Checked with `mypy --strict` and pyright by `tests/test_typing.py`; not run.
+
+A line that must be an error says so in a `type: ignore`, which a strict checker reports when it is not needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import numpy as np
+
+from docindex import (
+    BaseDoc,
+    DocList,
+    DocumentIndex,
+    Field,
+    FindResult,
+    FindResultBatched,
+    HnswDocumentIndex,
+    NdArray,
+)
+
+
+class Image(BaseDoc):
+    url: str
+    tensor: NdArray = Field(dim=64, space='cosine')
+
+
+class Video(BaseDoc):
+    title: str
+    seconds: int = 0
+    thumbnail: Image
+    tensor: NdArray = Field(dim=128, M=32, ef_construction=400)
+    sound: NdArray | None = Field(default=None, dim=16, space='ip')
+
+
+vector = np.zeros(128, np.float32)
+image = Image(url='boat.png', tensor=np.zeros(64))
+video = Video(title='A boat', thumbnail=image, tensor=vector)
+assert_type(video.title, str)
+assert_type(video.id, str)
+assert_type(video.thumbnail.url, str)
+assert_type(video.tensor, np.ndarray[Any, np.dtype[Any]])
+
+# -- what a checker must refuse ------------------------------------------------------------------------
+
+Video(thumbnail=image, tensor=vector)  # type: ignore[call-arg]  # no title
+Video(title='A boat', tensor=vector, thumbnail=image, length=3)  # type: ignore[call-arg]  # no such field
+Video(title=3, thumbnail=image, tensor=vector)  # type: ignore[arg-type]
+Field(space='manhattan')  # type: ignore[arg-type]
+Field(dimension=128)  # type: ignore[arg-type]
+HnswDocumentIndex[int](work_dir='videos')  # type: ignore[type-var]
+
+# -- an index --------------------------------------------------------------------------------------
+
+index = HnswDocumentIndex[Video](work_dir='videos')
+assert_type(index, HnswDocumentIndex[Video])
+HnswDocumentIndex[Video]('videos', index_name='boats', lock_timeout=3)
+HnswDocumentIndex[Video](HnswDocumentIndex.DBConfig(work_dir='videos'))
+HnswDocumentIndex[Video](work_dir='videos', default_column_config={np.ndarray: {'space': 'cosine'}})
+with HnswDocumentIndex[Video](work_dir='videos') as opened:
+    assert_type(opened, HnswDocumentIndex[Video])
+
+index.index(video)
+index.index([video, video])
+index.index(DocList[Video]([video]))
+index.index({'title': 'A boat', 'thumbnail': image, 'tensor': vector})
+index.index((item for item in [video]), show_progress=True)
+
+# -- finding ---------------------------------------------------------------------------------------
+
+found = index.find(vector, search_field='tensor', limit=3)
+assert_type(found, FindResult[Video])
+assert_type(found.documents, DocList[Video])
+assert_type(found.documents[0], Video)
+assert_type(found.documents[0].title, str)
+assert_type(found.documents[:2], DocList[Video])
+assert_type(found.scores, np.ndarray[Any, np.dtype[np.float32]])
+docs, scores = found
+assert_type(docs, DocList[Video])
+for doc in docs:
+    assert_type(doc, Video)
+index.find(video, 'tensor', exact=True)
+index.find([0.0] * 128, 'tensor', ef=200)
+index.find(image, 'thumbnail__tensor')
+
+batched = index.find_batched(np.zeros((2, 128)), 'tensor')
+assert_type(batched, FindResultBatched[Video])
+assert_type(batched.documents, list[DocList[Video]])
+assert_type(batched.documents[0][0], Video)
+index.find_batched([video, vector], 'tensor', limit=3)
+
+# -- by id -----------------------------------------------------------------------------------------
+
+assert_type(index['id'], Video)
+assert_type(index[['id', 'other']], DocList[Video])
+assert_type(index['id', 'other'], DocList[Video])
+index[7]  # type: ignore[call-overload]
+assert_type(index.get('id'), Video | None)
+assert_type(index.get(['id', 'other']), DocList[Video])
+assert_type(index.delete('id'), int)
+assert_type(index.delete(['id', 'other']), int)
+assert_type(len(index), int)
+assert_type(index.num_docs(), int)
+assert_type(list(index), list[str])
+assert_type('id' in index, bool)
+assert_type(video in index, bool)
+del index['id']
+del index['id', 'other']
+
+index.update('id', title='Another', thumbnail__url='other.png')
+index.update(video)
+index.update([video, {'id': 'other', 'title': 'x', 'thumbnail': image, 'tensor': vector}])
+index.update(DocList[Video]([video]))
+index.update(7)  # type: ignore[call-overload]
+index.update(video, title='not both')  # type: ignore[call-overload]
+
+index.configure(ef=200, search_field='tensor')
+index.close()
+
+
+# -- code for any backend ------------------------------------------------------------------------------
+
+
+def rename(index: DocumentIndex[Video]) -> Video | None:
+    assert_type(index.find(vector), FindResult[Video])
+    assert_type(index.get(['id', 'other']), DocList[Video])
+    index.update('id', title='Another')
+    index.update(7)  # type: ignore[call-overload]
+    return index.get('id')
+
+
+rename(index)
