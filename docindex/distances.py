@@ -50,8 +50,8 @@ def check_comparable(
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         if norms.max() > _LARGEST_COMPARABLE_NORM:
             raise VectorError(
-                f'{name_of(int(norms.argmax()))}: field {field!r}: a vector of length {norms.max():.3g} is too large for space {space!r}, '
-                f'whose distances are float32 (at most {_LARGEST_COMPARABLE_NORM:.3g}); scale the vectors down'
+                f'{name_of(int(norms.argmax()))}: field {field!r}: a vector of length {norms.max():.3g} is too large for '
+                f'space {space!r}, whose distances are float32 (at most {_LARGEST_COMPARABLE_NORM:.3g}); scale them down'
             )
 
 
