@@ -49,9 +49,10 @@ def check_comparable(
     if largest > _LARGEST_COMPARABLE_NORM:
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         if norms.max() > _LARGEST_COMPARABLE_NORM:
+            name, longest = name_of(int(norms.argmax())), norms.max()
             raise VectorError(
-                f'{name_of(int(norms.argmax()))}: field {field!r}: a vector of length {norms.max():.3g} is too large for '
-                f'space {space!r}, whose distances are float32 (at most {_LARGEST_COMPARABLE_NORM:.3g}); scale them down'
+                f'{name}: field {field!r}: a vector of length {longest:.3g} is too large for space {space!r}, whose '
+                f'distances are float32 (at most {_LARGEST_COMPARABLE_NORM:.3g}); scale the vectors down'
             )
 
 
