@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,16 @@ import numpy as np
 
 from .. import _files
 from .._progress import check_progress
-from ..distances import Labels, check_comparable, exact_search, nearest
+from ..distances import Labels, check_comparable
 from ..errors import ClosedIndexError, CorruptIndexError, SchemaMismatchError, SettingsError, WorkDirError
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from ..tensors import Float32Array
 from .evolution import evolution
-from .graph import Graph, ShortAnswerError
 from .graphs import GraphCache
 from .labels import Flags, LabelTable
 from .locks import SharedLock
+from .search import FieldSearch, Found
 from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Change, Row, Sidecar
 from .vectors import VectorFile
@@ -47,9 +47,7 @@ from .workdir import WorkDir
 
 logger = logging.getLogger('docindex')
 
-_SCAN_ROWS = 4096
 _COPY_ROWS = 65_536
-_Found = tuple[Labels, Float32Array]
 
 
 @dataclass(frozen=True)
@@ -505,46 +503,12 @@ class Store:
     def reading(self) -> AbstractContextManager[None]:
         """See one state of the documents and their vectors for as long as this is held."""
         self._check_process()
-        return _Reading(self._lock, self._check_usable)
+        return self._lock.shared(self._check_usable)
 
-    def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> _Found:
-        """
-        Return the labels and distances, both (q, k), of the vectors nearest to each query (q, dim).
-
-        k is `limit`, or the number of vectors if that is less. Call it under `reading()`.
-        """
-        k = min(limit, self.labels.vectors(field))
-        if k == 0:
-            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        graph = self._graphs.get(field)
-        if exact or graph is None or graph.live == 0:
-            return self._scan(field, queries, k, 0, self.labels.next)
-        found = self._search_graph(graph, field, queries, k, ef or self.settings[field].search_ef(limit))
-        if graph.covered == self.labels.next:
-            return found
-        return _merged(found, self._scan(field, queries, k, graph.covered, self.labels.next), k)  # I5
-
-    def _search_graph(self, graph: Graph, field: str, queries: Float32Array, k: int, ef: int) -> _Found:
-        if graph.covered < self.labels.next:
-            k = min(k, self.labels.vectors(field) - len(self.labels.living(field, graph.covered, self.labels.next)))
-        try:
-            return graph.search(queries, k, ef)
-        except ShortAnswerError:
-            if len(queries) == 1:
-                return self._scan(field, queries, k, 0, graph.covered)
-            # One of them came back short; only that one needs the scan.
-            each = [self._search_graph(graph, field, query[None], k, ef) for query in queries]
-            return np.concatenate([labels for labels, _ in each]), np.concatenate([found for _, found in each])
-
-    def _scan(self, field: str, queries: Float32Array, k: int, start: int, stop: int) -> _Found:
-        """Compare with every vector from label `start` to before `stop`; fewer than `k` if there are fewer."""
-        return exact_search(queries, k, self.settings[field].space, self._blocks(field, start, stop))
-
-    def _blocks(self, field: str, start: int, stop: int) -> Iterator[tuple[Labels, Float32Array]]:
-        for first in range(start, stop, _SCAN_ROWS):
-            last = min(first + _SCAN_ROWS, stop)
-            labels = self.labels.living(field, first, last)
-            yield labels, self._files[field].block(first, last)[labels - first]
+    def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
+        """Return labels and distances of the vectors nearest to each query; see `FieldSearch`. Under `reading()`."""
+        graph, file = self._graphs.get(field), self._files[field]
+        return FieldSearch(field, self.settings[field], graph, file, self.labels).nearest(queries, limit, exact, ef)
 
     def rows(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
         """Return the JSON and tensors of these labels. Call it under `reading()`."""
@@ -595,34 +559,9 @@ class Store:
             raise ClosedIndexError(f'the index in {self.path} was closed; open it again')
 
 
-class _Reading:
-    """The shared lock, with a check once it is held: the index may have been closed while a reader waited for it."""
-
-    def __init__(self, lock: SharedLock, check: Callable[[], None]) -> None:
-        self._shared = lock.shared()
-        self._check = check
-
-    def __enter__(self) -> None:
-        self._shared.__enter__()
-        try:
-            self._check()
-        except BaseException:
-            self._shared.__exit__(None, None, None)
-            raise
-
-    def __exit__(self, *exception: object) -> None:
-        self._shared.__exit__(None, None, None)
-
-
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=Store.forget_all)
 
 
 def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
     return {'columns': schema.describe(declared), 'json_schema': schema.json_schema()}
-
-
-def _merged(some: _Found, others: _Found, k: int) -> _Found:
-    labels, distances = np.hstack([some[0], others[0]]), np.hstack([some[1], others[1]])
-    rows = [nearest(*row, k) for row in zip(labels, distances, strict=True)]
-    return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
