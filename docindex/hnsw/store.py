@@ -292,8 +292,9 @@ class Store:
 
     def declare(self, declared: Declared) -> None:
         """Take over what a schema says anew about the settings; see `SettingsRecord`."""
-        with self._writing:
-            self._change_settings(self._settings.news(declared), declared)
+        if self._settings.news(declared):  # seldom; otherwise another handle need not wait for a long write
+            with self._writing:
+                self._change_settings(self._settings.news(declared), declared)
 
     def configure(self, settings: Declared) -> None:
         """
