@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +58,15 @@ def state(index: HnswDocumentIndex[Note]) -> State:
 
 def by_id(docs: list[Note]) -> State:
     return {doc.id: doc for doc in docs}
+
+
+@pytest.fixture(autouse=True)
+def left_open() -> Iterator[None]:
+    """Let go of connections that an interrupt of their own closing left open, before a later test is blamed."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope='module')
