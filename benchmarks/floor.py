@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument(
         '--data', type=Path, required=True, help='the directory with packages.jsonl.gz and embeddings.npz'
     )
-    parser.add_argument('--rounds', type=int, default=10, help='in how many parts the packages are indexed, in turn')
+    parser.add_argument('--rounds', type=int, default=4, help='in how many parts the packages are indexed, in turn')
     given = parser.parse_args()
     docs, vectors, queries = load(given.data)
     floor = Floor(len(docs))

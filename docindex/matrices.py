@@ -37,7 +37,7 @@ def column_matrix(
         arrays.append(None if value is None else _vector(value, column.name, settings.dim, document, at))
     nothing = np.zeros(settings.dim, np.float32)
     matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
-    _check_finite(matrix, column.name, document)
+    _check_values(matrix, arrays, column.name, document)
     check_comparable(matrix, settings.space, column.name, document)
     return matrix, arrays
 
@@ -68,7 +68,7 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
         for at, one in enumerate(given)
     ]
     matrix = _float32(arrays, settings.dim)
-    _check_finite(matrix, column.name, query)
+    _check_values(matrix, arrays, column.name, query)
     check_comparable(matrix, settings.space, column.name, query)
     return matrix
 
@@ -104,8 +104,13 @@ def _float32(arrays: Sequence[Array], dim: int) -> Float32Array:
     return together.reshape(len(arrays), dim)
 
 
-def _check_finite(matrix: Float32Array, field: str, what: Callable[[int], str]) -> None:
+def _check_values(matrix: Float32Array, arrays: Sequence[Array | None], field: str, what: Callable[[int], str]) -> None:
+    """Check that float32 holds the vectors: that they are finite in it, and not zero unless they are."""
     if np.isfinite(matrix).all():
+        for row in np.flatnonzero(~matrix.any(axis=1)).tolist():
+            array = arrays[row]
+            if array is not None and array.any():
+                raise VectorError(f'{what(row)}: field {field!r} is so small that it is zero in float32; scale it up')
         return
     row, position = np.argwhere(~np.isfinite(matrix))[0].tolist()
     found = 'NaN' if np.isnan(matrix[row, position]) else 'a value that is infinite in float32'

@@ -203,13 +203,13 @@ class Schema(Generic[D]):
             DocumentError: a value does not fit its column.
         """
         for name, value in values.items():
-            if name not in self.columns and name not in self.doc_type.model_fields:
+            if name not in self.nodes:
                 raise QueryError(f'{self.name} has no field {name!r}; its fields are {", ".join(self.columns)}')
             if name == 'id':
                 raise QueryError(
                     'the id of a document cannot be changed; index it under the new id and delete the old one'
                 )
-            path = self.columns[name].path if name in self.columns else (name,)
+            path = self.nodes[name].path
             try:
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
@@ -256,13 +256,13 @@ def _flat(outer: tuple[str, ...], complaint: ErrorDetails) -> str:
     return '__'.join((*outer, *map(str, complaint['loc'])))
 
 
-def _replaced(doc: BaseModel, path: Sequence[str], value: object) -> BaseModel:
+def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[str, ...] = ()) -> BaseModel:
     step, *rest = path
     if rest:
-        inner = getattr(doc, step)
+        inner, flat = getattr(doc, step), '__'.join((*outer, step))
         if inner is None:
-            raise DocumentError(f'{step} is None in this document; set it as a whole, {step}=...')
-        value = _replaced(inner, rest, value)
+            raise DocumentError(f'{flat} is None in this document; set it as a whole, {flat}=...')
+        value = _replaced(inner, rest, value, (*outer, step))
     if doc.model_config.get('frozen'):
         fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
         return type(doc).model_validate(fields, by_alias=False, by_name=True)
@@ -343,8 +343,11 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
     if shape is None:
         return True, settings
     if len(shape) != 1 or shape[0] is ...:
-        if settings.get('index') or settings.get('dim', -1) > 0:
-            raise SchemaError(f'{where}: only vectors can be indexed, and {_type_name(annotation)} is not one')
+        if settings.keys() - {'index'} or settings.get('index'):
+            raise SchemaError(
+                f'{where}: only vectors can be indexed, and {_type_name(annotation)} is not one; it is stored without '
+                'any settings'
+            )
         return False, settings
     if isinstance(shape[0], str):
         return True, settings

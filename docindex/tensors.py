@@ -180,10 +180,9 @@ def _show(shape: tuple[Axis, ...]) -> str:
     return f'({", ".join("..." if axis is ... else str(axis) for axis in shape)})'
 
 
-def _to_json(array: Array, info: core_schema.SerializationInfo) -> object:
-    if isinstance(info.context, Tensors):
-        return info.context.refer(array)
-    return array.tolist()
+def _to_json(value: object, info: core_schema.SerializationInfo) -> object:
+    array = as_array(value)  # an assignment that nobody checked may have left a list here
+    return info.context.refer(array) if isinstance(info.context, Tensors) else array.tolist()
 
 
 def is_tensor_type(annotation: object) -> bool:

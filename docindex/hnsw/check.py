@@ -232,7 +232,7 @@ def _ask(store: Store, graph: Graph, name: str, labels: Labels) -> _Answer:
         each = [_ask(store, graph, name, labels[at : at + 1]) for at in range(len(labels))]
         return _Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
     own = np.array([distances(row[None], row[None], settings.space)[0, 0] for row in vectors])
-    lengths = np.einsum('ij,ij->i', vectors, vectors)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1) ** 2
     # Equal vectors are exactly 0 apart in l2; in the other spaces their distance is rounded.
     slack = {'l2': 0 * lengths, 'ip': _TOLERANCE * np.maximum(1, lengths), 'cosine': 0 * lengths + _TOLERANCE}[
         settings.space

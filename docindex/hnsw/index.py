@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
@@ -114,6 +114,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
     ) -> None:
         if self._doc_type is None:
             raise SchemaError('an index needs a document class: HnswDocumentIndex[YourDocument](work_dir=...)')
+        if db_config is not None and not isinstance(db_config, (HnswDBConfig, str, os.PathLike)):
+            raise SettingsError(f'expected a DBConfig or a directory, got {type(db_config).__name__} {db_config!r}')
         given = db_config if isinstance(db_config, HnswDBConfig) else HnswDBConfig(db_config or '.')
         self._db_config = HnswDBConfig(
             work_dir or given.work_dir,
@@ -401,6 +403,10 @@ class HnswDocumentIndex(DocumentIndex[D]):
             raise
         except OSError as error:
             raise WorkDirError(f'the backup failed: {error.strerror or error}', path) from error
+
+    def __enter__(self) -> Self:
+        self._usable()
+        return self
 
     def close(self) -> None:
         """Save the graphs and let go of the directory. Closing twice is fine."""

@@ -44,7 +44,7 @@ CREATE TABLE snapshots (
 ) WITHOUT ROWID;
 """
 _VARIABLES = 10_000  # a statement's limit is 32,766
-_DAMAGED = 'index.verify() lists all that is damaged; restore it from a backup'
+_DAMAGED = 'if it opens, index.verify() lists all that is damaged; restore it from a backup'
 
 
 class Row(NamedTuple):
@@ -85,14 +85,14 @@ class Change:
 
     Attributes:
         next_label: The first label that is free afterwards.
-        inserted: New versions, by label.
+        inserted: New versions; their labels are the last ones before `next_label`, in this order.
         rewritten: Documents that change without a new version, by label.
         buried: Labels of versions that end: of deleted documents, and of replaced ones.
         absences: Per field, the labels among the inserted that have no vector in it.
     """
 
     next_label: int
-    inserted: list[tuple[int, Row]] = field(default_factory=list)
+    inserted: list[Row] = field(default_factory=list)
     rewritten: list[tuple[int, Row]] = field(default_factory=list)
     buried: list[int] = field(default_factory=list)
     absences: dict[str, list[int]] = field(default_factory=dict)
@@ -167,18 +167,6 @@ class Sidecar:
         except sqlite3.DatabaseError as error:
             raise CorruptIndexError(f'SQLite cannot read this file: {error}', self.path, _DAMAGED) from error
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._translated():
-            self._writer.execute('BEGIN IMMEDIATE')
-            try:
-                yield self._writer
-                self._writer.execute('COMMIT')
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute('ROLLBACK')
-                raise
-
     # -- what the directory is -------------------------------------------------------------------
 
     def is_new(self) -> bool:
@@ -196,7 +184,7 @@ class Sidecar:
 
     def create(self, meta: Mapping[str, Any]) -> None:
         """Make the tables, in one transaction, so that a directory either is an index or is not."""
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             for statement in _TABLES.split(';'):
                 connection.execute(statement)
             _set_meta(connection, {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, **meta})
@@ -231,14 +219,14 @@ class Sidecar:
 
     def set_meta(self, **values: Any) -> None:
         """Change entries of `meta`, durably."""
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             _set_meta(connection, values)
 
     # -- documents -------------------------------------------------------------------------------
 
     def apply(self, change: Change) -> None:
         """Commit a change: when this returns it exists, when it raises it never did."""
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             execute = connection.executemany
             execute('DELETE FROM documents WHERE label = ?', [(label,) for label in change.buried])
             execute('INSERT INTO tombstones (label) VALUES (?)', [(label,) for label in change.buried])
@@ -248,14 +236,17 @@ class Sidecar:
             )
             execute(
                 'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
-                ((label, row.id, row.data, row.tensors, row.checksum()) for label, row in change.inserted),
+                (
+                    (label, row.id, row.data, row.tensors, row.checksum())
+                    for label, row in enumerate(change.inserted, change.next_label - len(change.inserted))
+                ),
             )
             _insert_absences(connection, change.absences)
             _count_commit(connection, {'next_label': change.next_label})
 
     def adapt(self, meta: Mapping[str, Any], new_vectors: Sequence[str]) -> None:
         """Commit another description of the directory, in which the documents there are lack `new_vectors`."""
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             for name in new_vectors:
                 connection.execute('DELETE FROM absences WHERE field = ?', (name,))
                 connection.execute('INSERT INTO absences SELECT ?, label FROM documents', (name,))
@@ -269,7 +260,7 @@ class Sidecar:
             meta: The entries of `meta` that change with it.
             absences: By field, the new labels that have no vector.
         """
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             # Into a new table: changing the key of each row in place takes longer, and leaves the file full of holes.
             connection.execute(_DOCUMENTS.format('renumbered'))
             connection.execute(
@@ -377,7 +368,7 @@ class Sidecar:
 
     def record(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the graph file of its field."""
-        with self._transaction() as connection:
+        with self._translated(), _Transaction(self._writer) as connection:
             connection.execute('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', astuple(snapshot))
 
     def close(self) -> None:
@@ -385,6 +376,34 @@ class Sidecar:
         while self._idle:
             self._idle.pop().close()
         self._writer.close()
+
+
+class _Transaction:
+    """
+    A transaction of the writer: committed at the end of the block, rolled back if the block raises.
+
+    A class and no generator: an interrupt may leave either unfinished, and a generator would roll back when it is
+    collected, which may be in the middle of the next transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._roll_back()  # what an interrupt left unfinished
+        self._connection.execute('BEGIN IMMEDIATE')
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute('COMMIT')
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute('ROLLBACK')
 
 
 def _set_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:

@@ -334,9 +334,9 @@ class Store:
         fixed = [name for name in GRAPH_SETTINGS if getattr(new, name) != getattr(old, name)]
         if fixed:
             raise SettingsError(
-                f'{field}: {", ".join(fixed)} cannot be changed while the graph is in use; change it in the schema and '
-                'open the index anew, which rebuilds the graph. These can be changed at any time: '
-                f'index, max_elements, {", ".join(sorted(SEARCH_SETTINGS))}'
+                f'{field}: {", ".join(fixed)} cannot be changed while the graph is in use; change it in the schema or '
+                'default_column_config and open the index anew, which rebuilds the graph. These can be changed at any '
+                f'time: index, max_elements, {", ".join(sorted(SEARCH_SETTINGS))}'
             )
 
     # -- writing ---------------------------------------------------------------------------------
@@ -427,6 +427,8 @@ class Store:
 
         SQLite comes last: a backup that was interrupted is no index, and says so when it is opened.
         """
+        if path.resolve().is_relative_to(self.path):
+            raise WorkDirError('a backup inside the directory that it is of would be lost with it', path)
         with self.updating():
             if path.exists() and any(path.iterdir()):
                 raise WorkDirError('a backup needs an empty directory, or one that does not exist', path)
@@ -458,20 +460,16 @@ class Store:
         """
         known = self._rows.labels_of([row.id for row in rows]) if self.labels.documents else {}
         same = self._unchanged_vectors(rows, vectors, known)
-        change = Change(self.labels.next)
-        new: list[int] = []
-        for position, row in enumerate(rows):
-            if position in same:
-                change.rewritten.append((known[row.id], row))
-                continue
-            if row.id in known:
-                change.buried.append(known[row.id])
-            for field, given in vectors.items():
-                if not given.is_present[position]:
-                    change.absences.setdefault(field, []).append(change.next_label)
-            change.inserted.append((change.next_label, row))
-            change.next_label += 1
-            new.append(position)
+        new = [position for position in range(len(rows)) if position not in same]
+        first = self.labels.next
+        absent = {field: np.flatnonzero(~given.is_present[new]) + first for field, given in vectors.items()}
+        change = Change(
+            first + len(new),
+            inserted=[rows[position] for position in new],
+            rewritten=[(known[rows[position].id], rows[position]) for position in sorted(same)],
+            buried=[known[rows[position].id] for position in new if rows[position].id in known],
+            absences={field: labels.tolist() for field, labels in absent.items() if len(labels)},
+        )
         return change, new
 
     def _unchanged_vectors(

@@ -42,8 +42,9 @@ class WorkDir:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
-        if not lock_timeout >= 0:  # NaN neither
+        if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:  # NaN neither
             raise SettingsError(f'lock_timeout must be 0 or more seconds, got {lock_timeout!r}')
+        self._refuse_docarray()
         try:
             _files.make_directory(path)
             self._lock = self._acquire(lock_timeout)
@@ -52,7 +53,6 @@ class WorkDir:
         except OSError as error:
             raise WorkDirError(f'cannot use this as a work directory: {error.strerror or error}', path) from error
         try:
-            self._refuse_docarray()
             for directory in (self.path / 'vectors', self.path / 'graphs'):
                 _files.make_directory(directory)
         except BaseException:

@@ -26,7 +26,7 @@ def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
 
 
 def fill(sidecar: Sidecar, *ids: str) -> None:
-    sidecar.apply(Change(len(ids), inserted=[(label, row(id_, f'"{id_}"')) for label, id_ in enumerate(ids)]))
+    sidecar.apply(Change(len(ids), inserted=[row(id_, f'"{id_}"') for id_ in ids]))
 
 
 def execute(sidecar: Sidecar, sql: str, *values: Any) -> None:
@@ -55,7 +55,7 @@ def test_a_change_is_stored(sidecar: Sidecar) -> None:
     """Documents that a change inserts, rewrites and buries are so afterwards, and after reopening."""
     fill(sidecar, 'a', 'b', 'c')
     sidecar.apply(
-        Change(4, [(3, row('c', '"new"', b'\0\xff'))], [(0, row('a', '"again"'))], buried=[1, 2], absences={'v': [3]})
+        Change(4, [row('c', '"new"', b'\0\xff')], [(0, row('a', '"again"'))], buried=[1, 2], absences={'v': [3]})
     )
     for looked_at in (sidecar, Sidecar(sidecar.path)):
         assert looked_at.ids() == ['a', 'c']
@@ -71,9 +71,9 @@ def test_a_change_is_stored(sidecar: Sidecar) -> None:
 @pytest.mark.parametrize(
     'change',
     [
-        Change(2, inserted=[(1, row('b')), (1, row('c'))]),
-        Change(2, inserted=[(1, row('a'))]),
-        Change(2, inserted=[(1, row('b'))], absences={'v': [1, 1]}),
+        Change(2, inserted=[row('b'), row('c')]),
+        Change(2, inserted=[row('a')]),
+        Change(2, inserted=[row('b')], absences={'v': [1, 1]}),
     ],
     ids=['a label twice', 'an id twice', 'an absence twice'],
 )
@@ -84,7 +84,7 @@ def test_a_change_that_fails_is_none(sidecar: Sidecar, change: Change) -> None:
         sidecar.apply(change)
     assert sidecar.ids() == ['a']
     assert (sidecar.meta()['next_label'], sidecar.commits()) == (1, 1)
-    sidecar.apply(Change(2, inserted=[(1, row('b'))]))
+    sidecar.apply(Change(2, inserted=[row('b')]))
     assert sidecar.ids() == ['a', 'b']
 
 
