@@ -55,7 +55,7 @@ def test_a_nested_document_is_set_at_any_depth(tmp_path: Path) -> None:
     """`update` takes the flat name of a document at any level, and says it where one on the way is None."""
     with HnswDocumentIndex[Outer](work_dir=tmp_path) as index:
         index.index({'id': 'a', 'middle': {}, 'v': [1, 0]})
-        with pytest.raises(DocumentError, match='middle__inner is None .* middle__inner='):
+        with pytest.raises(DocumentError, match=r'middle__inner is None .* middle__inner='):
             index.update('a', middle__inner__text='x')
         index.update('a', middle__inner=Inner(text='y'))
         index.update('a', middle__inner__text='z')
