@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument(
         '--data', type=Path, required=True, help='the directory with packages.jsonl.gz and embeddings.npz'
     )
-    parser.add_argument('--rounds', type=int, default=4, help='in how many parts the packages are indexed, in turn')
+    parser.add_argument('--rounds', type=int, default=8, help='in how many parts the packages are indexed, in turn')
     given = parser.parse_args()
     docs, vectors, queries = load(given.data)
     floor = Floor(len(docs))
@@ -149,11 +149,12 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def report(what: str, ours: list[float], theirs: list[float], upside_down: bool = False) -> None:
-    """Print the median of the pairwise ratios and their quartiles, and both medians."""
+    """Print the ratio of the totals, the quartiles of the pairwise ratios, and both medians."""
     ratios = sorted(b / a if upside_down else a / b for a, b in zip(ours, theirs, strict=True))
     low, middle, high = statistics.quantiles(ratios, n=4)
+    total = sum(theirs) / sum(ours) if upside_down else sum(ours) / sum(theirs)
     times = ' and '.join(f'{1000 * statistics.median(side):.3g} ms' for side in (ours, theirs))
-    print(f'{what}: {middle:.2f} (quartiles {low:.2f} to {high:.2f}; medians {times})')
+    print(f'{what}: {middle:.2f}, in total {total:.2f} (quartiles {low:.2f} to {high:.2f}; medians {times})')
 
 
 if __name__ == '__main__':

@@ -30,9 +30,9 @@ from .workdir import WorkDir
 logger = logging.getLogger('docindex')
 
 _ADD_ROWS = 512  # a quarter of a second; a search waits for no more than that
-# After a kill at the worst moment, a third of a graph is built again; in return all the saving while an index grows
-# writes each vector about three times.
-_SAVE_ROWS = 20_000
+# After a kill at the worst moment a third of a graph is built again, or what takes some ten seconds if that is more. In
+# return all the saving while an index grows writes each vector about three times, and a small one is saved at close.
+_SAVE_ROWS = 30_000
 _SAVE_SHARE = 0.5
 _MOSTLY_DEAD = 4  # nodes for each living one
 
