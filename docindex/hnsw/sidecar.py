@@ -213,8 +213,9 @@ class Sidecar:
         return meta
 
     def commits(self) -> int:
-        """Return how many changes have been committed, ever."""
+        """Return how many changes have been committed, ever. Called by the writer, outside a transaction."""
         with self._translated():
+            _roll_back(self._writer)  # what an interrupt left unfinished would count here as committed
             return int(self._writer.execute("SELECT value FROM meta WHERE key = 'commits'").fetchone()[0])
 
     def set_meta(self, **values: Any) -> None:
@@ -390,7 +391,7 @@ class _Transaction:
         self._connection = connection
 
     def __enter__(self) -> sqlite3.Connection:
-        self._roll_back()  # what an interrupt left unfinished
+        _roll_back(self._connection)  # what an interrupt left unfinished
         self._connection.execute('BEGIN IMMEDIATE')
         return self._connection
 
@@ -399,11 +400,12 @@ class _Transaction:
             if kind is None:
                 self._connection.execute('COMMIT')
         finally:
-            self._roll_back()
+            _roll_back(self._connection)
 
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute('ROLLBACK')
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute('ROLLBACK')
 
 
 def _set_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
