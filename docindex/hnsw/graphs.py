@@ -139,6 +139,7 @@ class GraphCache:
             self._graphs.pop(field, None)
         elif graph is None or _built_in(graph.settings) != _built_in(settings):
             self._graphs[field] = self._empty(settings)
+            self._snapshots.pop(field, None)  # its file is of the graph before
         else:
             graph.settings = settings
 
@@ -242,7 +243,7 @@ class GraphCache:
 
     def _unsaved(self, field: str, graph: Graph) -> int:
         saved = self._snapshots.get(field)
-        if saved is None or json.loads(saved.settings) != _built_in(graph.settings) or saved.covered > graph.covered:
+        if saved is None:
             return graph.covered
         return graph.covered - saved.covered + graph.buried - saved.buried
 
