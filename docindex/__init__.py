@@ -17,81 +17,31 @@ docindex: a typed document index. Vector search over every vector field of a pyd
     (['A boat'], [0.0])
 """
 
-from .doclist import DocList as DocList
-from .document import (
-    ID as ID,
-)
-from .document import (
-    AnyUrl as AnyUrl,
-)
-from .document import (
-    AudioUrl as AudioUrl,
-)
-from .document import (
-    BaseDoc as BaseDoc,
-)
-from .document import (
-    ImageUrl as ImageUrl,
-)
-from .document import (
-    TextUrl as TextUrl,
-)
-from .document import (
-    VideoUrl as VideoUrl,
-)
+from .doclist import DocList
+from .document import ID, AnyUrl, AudioUrl, BaseDoc, ImageUrl, TextUrl, VideoUrl
 from .errors import (
-    ClosedIndexError as ClosedIndexError,
+    ClosedIndexError,
+    CorruptIndexError,
+    DimensionError,
+    DocIndexError,
+    DocumentError,
+    DocumentNotFoundError,
+    FormatVersionError,
+    IdTypeError,
+    QueryError,
+    ReadOnlyError,
+    SchemaError,
+    SchemaMismatchError,
+    SettingsError,
+    VectorError,
+    WorkDirError,
+    WorkDirLockedError,
 )
-from .errors import (
-    CorruptIndexError as CorruptIndexError,
-)
-from .errors import (
-    DimensionError as DimensionError,
-)
-from .errors import (
-    DocIndexError as DocIndexError,
-)
-from .errors import (
-    DocumentError as DocumentError,
-)
-from .errors import (
-    DocumentNotFoundError as DocumentNotFoundError,
-)
-from .errors import (
-    FormatVersionError as FormatVersionError,
-)
-from .errors import (
-    IdTypeError as IdTypeError,
-)
-from .errors import (
-    QueryError as QueryError,
-)
-from .errors import (
-    SchemaError as SchemaError,
-)
-from .errors import (
-    SchemaMismatchError as SchemaMismatchError,
-)
-from .errors import (
-    SettingsError as SettingsError,
-)
-from .errors import (
-    VectorError as VectorError,
-)
-from .errors import (
-    WorkDirError as WorkDirError,
-)
-from .errors import (
-    WorkDirLockedError as WorkDirLockedError,
-)
-from .fields import Field as Field
-from .fields import VectorSettings as VectorSettings
-from .hnsw.index import HnswDocumentIndex as HnswDocumentIndex
-from .index import DocumentIndex as DocumentIndex
-from .results import FindResult as FindResult
-from .results import FindResultBatched as FindResultBatched
-from .tensors import AnyTensor as AnyTensor
-from .tensors import NdArray as NdArray
+from .fields import Field, VectorSettings
+from .hnsw.index import HnswDocumentIndex
+from .index import DocumentIndex
+from .results import FindResult, FindResultBatched
+from .tensors import AnyTensor, NdArray
 
 __version__ = '0.1.0'
 
@@ -118,6 +68,7 @@ __all__ = [
     'ImageUrl',
     'NdArray',
     'QueryError',
+    'ReadOnlyError',
     'SchemaError',
     'SchemaMismatchError',
     'SettingsError',

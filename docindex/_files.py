@@ -7,13 +7,22 @@ until its directory is. Everything in `hnsw/` goes through here, so a test can s
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 _READ_SIZE = 1 << 20
+# Others may read what the umask lets them, and write nothing: an index is as private or public as its owner's files.
+FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
+# A link may stand where a file is to be written, if a stranger made the directory: it is not followed. Not on Windows,
+# where nobody without privileges can make one.
+_NO_LINK = getattr(os, 'O_NOFOLLOW', 0)
+_BINARY = getattr(os, 'O_BINARY', 0)
 
 if sys.platform == 'darwin':
     import fcntl
@@ -46,14 +55,41 @@ def make_directory(path: Path) -> None:
     if path.is_dir():
         return
     make_directory(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(_DIRECTORY_MODE, exist_ok=True)
     sync_directory(path.parent)
+
+
+def open_file(path: Path, read_only: bool) -> int:
+    """
+    Open a regular file that exists and is no link, and return its descriptor.
+
+    Raises:
+        OSError: there is something else.
+    """
+    # A pipe would be waited for without O_NONBLOCK, which means nothing to a file.
+    fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | _BINARY | _NO_LINK | getattr(os, 'O_NONBLOCK', 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, 'this is no regular file', str(path))
+    return fd
+
+
+def touch(path: Path) -> None:
+    """Make an empty file at `path` if there is nothing."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | _BINARY | _NO_LINK, FILE_MODE))
+
+
+def create_empty(path: Path) -> None:
+    """Make an empty file at `path`, in the place of whatever is there."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY | _NO_LINK, FILE_MODE))
 
 
 def create_file(path: Path, content: bytes, size: int = 0) -> None:
     """Create `path` with `content`, and a hole up to `size` bytes; complete and synced, or not at all."""
     beside = path.with_name(path.name + '.new')
-    with beside.open('wb') as file:
+    create_empty(beside)
+    with beside.open('r+b') as file:
         file.write(content)
         if size > len(content):
             file.truncate(size)
@@ -63,8 +99,15 @@ def create_file(path: Path, content: bytes, size: int = 0) -> None:
 def copy_file(source: Path, path: Path) -> None:
     """Copy a file, complete and synced, or not at all."""
     beside = path.with_name(path.name + '.new')
+    create_empty(beside)
     shutil.copyfile(source, beside)
     publish(beside, path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that nothing refers to any more; on Windows it stays for as long as somebody has it open."""
+    with suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+        path.unlink()
 
 
 def publish(beside: Path, path: Path) -> None:

@@ -12,6 +12,7 @@ Every error that docindex raises on purpose.
       DocumentNotFoundError (KeyError)     no document has this id
       WorkDirError (OSError)               the work directory cannot be used
         WorkDirLockedError (TimeoutError)  ... another process is writing to it
+        ReadOnlyError (PermissionError)    ... it was opened for reading
         SchemaMismatchError                ... it holds documents of another schema
         FormatVersionError                 ... a newer docindex wrote it
         CorruptIndexError                  ... a file in it is damaged
@@ -25,6 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike, fspath
+
+CHECK = 'index.verify(), or `docindex check` with the directory, lists all that is damaged; restore it from a backup'
+"""What to do about a damaged file."""
 
 
 class DocIndexError(Exception):
@@ -101,6 +105,10 @@ class WorkDirLockedError(WorkDirError, TimeoutError):
         super().__init__(message, path, hint)
         self.args = (message, path, hint, pid)
         self.pid = pid
+
+
+class ReadOnlyError(WorkDirError, PermissionError):
+    """The index was opened with `read_only=True`, and this call writes."""
 
 
 class SchemaMismatchError(WorkDirError):

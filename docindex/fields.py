@@ -106,7 +106,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     'dim': ('a positive integer, or -1 for the one in the type', lambda v: _is_int(v) and (v == -1 or 0 < v < 1 << 20)),
     'index': _BOOLEAN,
     'space': ("'l2', 'ip' or 'cosine'", lambda value: value in ('l2', 'ip', 'cosine')),
-    'max_elements': _within(1, 1 << 32),
+    'max_elements': _within(1, (1 << 31) - 1),  # hnswlib counts visited places in an int
     'ef_construction': _within(1, 1_000_000),
     'M': _within(2, 10_000),
     'ef': (

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Generic, Self, TypeVar, overload
 
 from numpy.typing import ArrayLike
 from pydantic import BaseModel
 
+from ._aio import OneByOne, beside
 from .doclist import DocList
 from .errors import DocumentNotFoundError, IdTypeError
 from .results import FindResult, FindResultBatched
@@ -138,6 +140,73 @@ class DocumentIndex(ABC, Generic[D]):
     @abstractmethod
     def close(self) -> None:
         """Save and let go of everything. Closing twice is fine; any other use afterwards is a `ClosedIndexError`."""
+
+    # -- the same verbs in async code ------------------------------------------------------------------
+
+    @cached_property
+    def _writes(self) -> OneByOne:
+        return OneByOne()
+
+    async def aindex(self, docs: object, *, show_progress: bool | None = False) -> None:
+        """Do what `index` does, while the event loop goes on."""
+        await self._writes.run(self.index, docs, show_progress=show_progress)
+
+    @overload
+    async def aupdate(self, docs: str, /, **fields: Any) -> None: ...
+    @overload
+    async def aupdate(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
+    async def aupdate(self, docs: Any, /, **fields: Any) -> None:
+        """Do what `update` does, while the event loop goes on."""
+        await self._writes.run(self.update, docs, **fields)
+
+    async def adelete(self, ids: str | Iterable[str]) -> int:
+        """Do what `delete` does, while the event loop goes on."""
+        return await self._writes.run(self.delete, ids)
+
+    async def afind(
+        self, query: object, search_field: str = '', limit: int = 10, *, exact: bool = False, ef: int | None = None
+    ) -> FindResult[D]:
+        """Do what `find` does, while the event loop goes on."""
+        return await beside(self.find, query, search_field, limit, exact=exact, ef=ef)
+
+    async def afind_batched(
+        self,
+        queries: Sequence[object] | ArrayLike,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        exact: bool = False,
+        ef: int | None = None,
+    ) -> FindResultBatched[D]:
+        """Do what `find_batched` does, while the event loop goes on."""
+        return await beside(self.find_batched, queries, search_field, limit, exact=exact, ef=ef)
+
+    @overload
+    async def aget(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]
+    @overload
+    async def aget(self, ids: Iterable[str]) -> DocList[D]: ...
+    async def aget(self, ids: str | Iterable[str]) -> D | DocList[D] | None:
+        """Do what `get` does, while the event loop goes on."""
+        return await beside(self.get, ids)
+
+    async def anum_docs(self) -> int:
+        """Do what `num_docs` does, while the event loop goes on."""
+        return await beside(self.num_docs)
+
+    async def aconfigure(self, runtime_config: Any = None, /, **settings: Any) -> None:
+        """Do what `configure` does, while the event loop goes on."""
+        await self._writes.run(self.configure, runtime_config, **settings)
+
+    async def aclose(self) -> None:
+        """Do what `close` does, after the writes that were begun, while the event loop goes on."""
+        await self._writes.run(self.close)
+        self._writes.end()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
 
     # -- the same verbs as operators ------------------------------------------------------------------
 

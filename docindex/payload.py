@@ -21,7 +21,7 @@ from pydantic_core import PydanticSerializationError
 from .errors import DocumentError
 from .plain import json_loses, json_says_all, types_within
 from .schema import Column, explain
-from .tensors import Array, Float32Array, Tensors
+from .tensors import Array, Float32Array, LostTensorError, Tensors
 from .typed import TypedJson
 
 D = TypeVar('D', bound=BaseModel)
@@ -63,13 +63,24 @@ class Payloads(Generic[D]):
         text = (self._dump_plain(doc, tensors) if self._is_plain else None) or self._dump_typed(doc, tensors)
         return text, _pack(tensors)
 
-    def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array]) -> D:
-        """Return the document that `dump` was given; `vectors` are its vector columns by flat name, as float32."""
+    def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array | None]) -> D:
+        """
+        Return the document that `dump` was given; `vectors` are its vector columns by flat name, as float32.
+
+        Raises:
+            DocumentError: it does not fit its class any more, or never did.
+            LostTensorError: it refers to a vector that is None.
+        """
         tensors = Tensors(vectors)
-        if packed is not None:
-            _unpack(packed, tensors)
-        if text.startswith(b'['):
-            return cast(D, self._typed.load(text, tensors))
+        try:
+            if packed is not None:
+                _unpack(packed, tensors)
+            if text.startswith(b'['):
+                return cast(D, self._typed.load(text, tensors))
+        except (LostTensorError, DocumentError):
+            raise
+        except Exception as error:  # whatever a stranger wrote there, or a class that has changed since
+            raise DocumentError(f'a stored document does not fit {self._doc_type.__name__}: {error!r}') from error
         try:
             validated = self._doc_type.__pydantic_validator__.validate_json(
                 text, context=tensors, by_alias=False, by_name=True

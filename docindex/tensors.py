@@ -94,9 +94,24 @@ class Tensors:
         self.others.append(array)
         return len(self.others) - 1
 
-    def resolve(self, reference: str | int) -> Array | None:
-        """Return the array that a reference stands for."""
-        return self.vectors[reference] if isinstance(reference, str) else self.others[reference]
+    def resolve(self, reference: str | int) -> Array:
+        """
+        Return the array that a reference stands for.
+
+        Raises:
+            LostTensorError: there is none.
+        """
+        try:
+            found = self.vectors[reference] if isinstance(reference, str) else self.others[reference]
+        except (LookupError, TypeError):
+            found = None
+        if found is None:
+            raise LostTensorError(reference)
+        return found
+
+
+class LostTensorError(Exception):
+    """A stored document refers to an array that is not stored with it."""
 
 
 class _TensorType(type):

@@ -260,13 +260,13 @@ class TestFork:
             writing, done = threading.Event(), threading.Event()
 
             def write() -> None:
-                with index._store.updating(), index._store._lock.exclusive():  # as every write does
+                with index._store.updating(), index._store._following.lock.exclusive():  # as every write does
                     writing.set()
                     done.wait()
 
             writer = threading.Thread(target=write)
             writer.start()
-            writing.wait()
+            assert writing.wait(10)
 
             def use() -> None:
                 with pytest.raises(ClosedIndexError, match='fork'):

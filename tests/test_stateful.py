@@ -138,9 +138,9 @@ class Story(RuleBasedStateMachine):
                 del self.index[ids]
             assert raised.value.ids == missing
 
-    @rule(things=st.lists(_things, min_size=1, max_size=8))
-    def fail_to_store(self, things: list[Thing]) -> None:
-        with mock.patch.object(Sidecar, 'apply', side_effect=OSError('no')), pytest.raises(OSError, match='no'):
+    @rule(things=st.lists(_things, min_size=1, max_size=8), step=st.sampled_from(['apply', 'commit']))
+    def fail_to_store(self, things: list[Thing], step: str) -> None:
+        with mock.patch.object(Sidecar, step, side_effect=OSError('no')), pytest.raises(OSError, match='no'):
             self.index.index(things)
 
     # -- reading ---------------------------------------------------------------------------------

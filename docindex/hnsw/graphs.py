@@ -15,15 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import SettingsError
 from ..fields import GRAPH_SETTINGS, VectorSettings
+from . import graph_file
 from .graph import Graph
 from .labels import LabelTable
 from .locks import SharedLock
-from .sidecar import Sidecar, Snapshot
+from .reachability import ask, ask_all
+from .rows import Snapshot
+from .search import FieldSearch
+from .sidecar import Sidecar
 from .vectors import VectorFile
 from .workdir import WorkDir
 
@@ -34,12 +40,31 @@ _ADD_ROWS = 512  # a quarter of a second; a search waits for no more than that
 # return all the saving while an index grows writes each vector about three times, and a small one is saved at close.
 _SAVE_ROWS = 30_000
 _SAVE_SHARE = 0.5
+# Vectors that searches miss have few links to them, up to 4, as 1.3 % of all have. To look for them in a graph of
+# 20,000 takes 60 ms, as long as adding 120; hence only after so many additions.
+_FEW_LINKS = 4
+_CHURN_ROWS = 100
+_CHURN_SHARE = 0.25
+_MOST_STRAYS = 256  # to compare with them takes as long as a search
+_CHURNED_SHARE = 0.2
+_QUICK_EF = 16
 _MOSTLY_DEAD = 4  # nodes for each living one
+# What other processes write is added a little at a call, 20 ms or so, and scanned until then; a graph file of theirs
+# that is ahead by more than this is loaded instead.
+STEP_ROWS = 64
+_FAR_BEHIND = 2_000
+
+
+class MovedError(Exception):
+    """Another process has replaced a graph file since SQLite was asked for its name."""
 
 
 class GraphCache:
     """
     The graph of each field that has one. One thread changes them at a time, the one that holds the writer's lock.
+
+    Attributes:
+        rejected: By field, why its graph file was not used.
 
     Args:
         work_dir: Where the graph files are.
@@ -63,21 +88,48 @@ class GraphCache:
         self._labels = labels
         self._lock = lock
         self._graphs: dict[str, Graph] = {}
-        self._snapshots = sidecar.snapshots()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._disowned: set[str] = set()
+        self.rejected: dict[str, str] = {}
 
     def get(self, field: str) -> Graph | None:
         """Return a field's graph; None if it has none."""
         return self._graphs.get(field)
 
-    def load(self, settings: Mapping[str, VectorSettings]) -> None:
-        """Read the graph files, and make a new graph where one cannot be used."""
+    def load(self, settings: Mapping[str, VectorSettings], snapshots: Mapping[str, Snapshot], may_move: bool) -> None:
+        """
+        Read the graph files, and make a new graph where one cannot be used.
+
+        Args:
+            settings: The settings of each field.
+            snapshots: The graph files, by field.
+            may_move: Whether another process may replace graph files meanwhile.
+
+        Raises:
+            MovedError: one has.
+        """
+        self._snapshots = {field: one for field, one in snapshots.items() if self._work_dir.is_graph_name(one.file)}
         for field, given in settings.items():
             if given.index:
-                self._graphs[field] = self._load(field, given) or self._empty(given)
+                self._graphs[field] = self._load(field, given, may_move) or self._empty(given)
+
+    def notice(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """
+        Take note of the graph files that another process has written; load one that is far ahead.
+
+        Called with the lock held alone.
+        """
+        for field, snapshot in snapshots.items():
+            graph = self._graphs.get(field)
+            if snapshot.file in self._disowned or not self._work_dir.is_graph_name(snapshot.file) or graph is None:
+                continue
+            self._snapshots[field] = snapshot
+            if snapshot.covered - graph.covered > _FAR_BEHIND:
+                self._graphs[field] = self._load(field, graph.settings, may_move=True) or graph
+                self._bury(field)
 
     def build(self, settings: Mapping[str, VectorSettings], show_progress: bool | None) -> None:
-        """Make all graphs anew; files there are of labels that have changed since, so they are not saved yet."""
-        self._snapshots.clear()
+        """Make all graphs anew, from vectors for which there are no graph files yet."""
         for field, given in settings.items():
             if given.index:
                 self._graphs[field] = self._empty(given)
@@ -87,7 +139,7 @@ class GraphCache:
         """Return the graph files that SQLite knows."""
         return [self._work_dir.graph_file(snapshot.file) for snapshot in self._snapshots.values()]
 
-    def _load(self, field: str, settings: VectorSettings) -> Graph | None:
+    def _load(self, field: str, settings: VectorSettings, may_move: bool) -> Graph | None:
         """Return the graph in a field's file, or None, and why in the log, if the file is not to be trusted."""
         snapshot = self._snapshots.get(field)
         if snapshot is None:
@@ -96,14 +148,24 @@ class GraphCache:
         try:
             problem = self._doubt(snapshot, settings, path)
             if problem is None:
-                twins = json.loads(snapshot.twins)
-                return Graph.load(path, settings, snapshot.covered, snapshot.buried, snapshot.dead, twins)
+                more = json.loads(snapshot.twins), json.loads(snapshot.strays)
+                problem = _nonsense(*more, snapshot.covered)
+            if problem is None:
+                dead_labels = self._labels.dead[: snapshot.buried]
+                return Graph.load(path, settings, snapshot.covered, dead_labels, snapshot.dead, *more)
+        except OSError as error:
+            problem = f'cannot be read ({error.strerror or error})'
         except RuntimeError as error:
             problem = f'is not accepted by hnswlib ({error})'
         except (ValueError, TypeError) as error:
             problem = f'has a record that makes no sense ({error})'
+        if may_move:
+            with self._sidecar.latest() as latest:
+                if latest.snapshots().get(field) != snapshot:
+                    raise MovedError
+        self.rejected[field] = problem
         logger.warning('graph file %s %s; the graph is rebuilt from the vectors', path, problem)
-        del self._snapshots[field]
+        self._disown(field)
         return None
 
     def _doubt(self, snapshot: Snapshot, settings: VectorSettings, path: Path) -> str | None:
@@ -116,7 +178,13 @@ class GraphCache:
             return 'is damaged'
         if snapshot.covered > self._labels.next or snapshot.buried > len(self._labels.dead):
             return 'is newer than the documents'
-        return None
+        return graph_file.defect(path, settings, snapshot.covered)
+
+    def _disown(self, field: str) -> None:
+        """Forget a field's graph file: it is damaged, or of another graph than the one in memory."""
+        snapshot = self._snapshots.pop(field, None)
+        if snapshot is not None:
+            self._disowned.add(snapshot.file)
 
     def reserve(self, field: str, capacity: int) -> None:
         """
@@ -139,7 +207,7 @@ class GraphCache:
             self._graphs.pop(field, None)
         elif graph is None or _built_in(graph.settings) != _built_in(settings):
             self._graphs[field] = self._empty(settings)
-            self._snapshots.pop(field, None)  # its file is of the graph before
+            self._disown(field)
         else:
             graph.settings = settings
 
@@ -157,55 +225,155 @@ class GraphCache:
 
     def _start_anew(self, field: str) -> None:
         self._graphs[field] = self._empty(self._graphs[field].settings)
-        self._snapshots.pop(field, None)  # its file is of the graph before
+        self._disown(field)
 
     def _bury(self, field: str) -> None:
         graph = self._graphs[field]
         for label in self._labels.dead[graph.buried :]:
             # A label from `covered` on is not in the graph yet, and being dead it will not get there.
-            if label < graph.covered and self._labels.has_vector(field, label):
+            if label in graph.left_out:
+                graph.left_out.remove(label)
+            elif label < graph.covered and self._labels.has_vector(field, label):
                 graph.bury(label)
             graph.buried += 1
 
-    def catch_up(self, show_progress: bool | None) -> None:
-        """Add to every graph what the truth has and it lacks, letting searches through now and then."""
-        with self._lock.exclusive():
-            self.bury()
-            for field, graph in list(self._graphs.items()):
-                if graph.covered < self._labels.next and graph.held > _MOSTLY_DEAD * graph.live:
-                    # What is added among the dead is linked to nothing but them, and lost; and adding the few that live
-                    # once more costs less than burying the others did.
-                    self._start_anew(field)
-        missing = sum(self._labels.next - graph.covered for graph in self._graphs.values())
-        with progress_bar(missing, 'indexing', show_progress) as advance:
-            for field in list(self._graphs):
-                self._add_missing(field, advance)
+    def catch_up(self, show_progress: bool | None, at_most: int | None = None) -> None:
+        """
+        Add to every graph what the truth has and it lacks, letting searches through now and then.
 
-    def _add_missing(self, field: str, advance: Callable[[int], object]) -> None:
-        graph, file = self._graphs[field], self._files[field]
+        Args:
+            show_progress: Whether to show a bar.
+            at_most: How many labels to go through in each graph; None: all.
+        """
+        with self._lock.exclusive():
+            self._prepare()
+        missing = {field: self._missing(graph, at_most) for field, graph in self._graphs.items()}
+        with progress_bar(sum(missing.values()), 'indexing', show_progress) as advance:
+            for field, count in missing.items():
+                self._add_missing(field, self._graphs[field].covered + count, advance)
+
+    def step(self) -> None:
+        """Add a little of what other processes have written. Called with the lock held alone."""
+        self._prepare()
+        for field, graph in list(self._graphs.items()):
+            stop = graph.covered + self._missing(graph, STEP_ROWS)
+            if stop > graph.covered:
+                with self._giving_up(field):
+                    self._add(field, stop)
+
+    @property
+    def are_behind(self) -> bool:
+        """Whether a graph lacks anything."""
+        return any(graph.covered < self._labels.next for graph in self._graphs.values())
+
+    def _missing(self, graph: Graph, at_most: int | None) -> int:
+        missing = self._labels.next - graph.covered
+        return missing if at_most is None else min(missing, at_most)
+
+    def _prepare(self) -> None:
+        self.bury()
+        for field, graph in list(self._graphs.items()):
+            if graph.covered < self._labels.next and graph.held > _MOSTLY_DEAD * graph.live:
+                # Searches walk among the dead, too; and adding the few that live once more costs less than adding the
+                # others did.
+                self._start_anew(field)
+
+    def _add_missing(self, field: str, stop: int, advance: Callable[[int], object]) -> None:
+        graph = self._graphs[field]
         with self._lock.exclusive(), self._giving_up(field):
-            graph.reserve(graph.held + self._labels.next - graph.covered)
-        while graph.covered < self._labels.next and self._graphs[field] is graph:
-            stop = min(graph.covered + _ADD_ROWS, self._labels.next)
-            labels = self._labels.living(field, graph.covered, stop)
-            vectors = file.rows(labels)
+            graph.reserve(graph.held + stop - graph.covered)
+        while graph.covered < stop and self._graphs[field] is graph:
+            before = graph.covered
             with self._lock.exclusive(), self._giving_up(field):
-                graph.add(labels, vectors, file.peek, self._labels.is_living)
-                advance(stop - graph.covered)
-                graph.covered = stop
+                self._add(field, min(before + _ADD_ROWS, stop))
+            advance(graph.covered - before)
+
+    def _add(self, field: str, stop: int) -> None:
+        """Add the labels up to `stop`. Called with the lock held alone."""
+        graph, file = self._graphs[field], self._files[field]
+        labels = self._labels.living(field, graph.covered, stop)
+        damaged = file.damaged(labels)
+        if len(damaged):
+            logger.error('%s: the vectors of %d documents are damaged; see index.verify()', file.path, len(damaged))
+            graph.left_out.extend(damaged.tolist())
+            labels = labels[~np.isin(labels, damaged)]
+        graph.add(labels, file.peek(labels), file.peek, self._labels.is_living)
+        graph.churn += len(labels)
+        graph.covered = stop
 
     def rebuild(self, field: str) -> None:
         """Make a field's graph anew from the vectors."""
         with self._lock.exclusive():
             self._start_anew(field)
-        self._add_missing(field, lambda done: None)
+        self._add_missing(field, self._labels.next, lambda done: None)
 
     def relink(self, field: str, labels: Labels) -> None:
         """Link vectors that are in a field's graph anew."""
         vectors = self._files[field].rows(labels)
         with self._lock.exclusive(), self._giving_up(field):
             self._graphs[field].relink(labels, vectors)
-        self._snapshots.pop(field, None)  # its file is of the graph before
+        self._disown(field)
+
+    def mend(self, field: str, missed: Labels) -> Labels:
+        """
+        Let searches find the vectors that they miss; return those that are missed even so.
+
+        They are linked anew; what is missed then is a stray. If that is too much, the graph is made anew.
+        """
+        for attempt in (1, 2):
+            self.relink(field, missed)
+            missed = ask_all(self._search(field)).missed
+            if len(missed) <= _MOST_STRAYS or attempt == 2:
+                break
+            self.rebuild(field)
+            missed = ask_all(self._search(field)).missed
+        return self._take_as_strays(field, missed)
+
+    def _take_as_strays(self, field: str, missed: Labels) -> Labels:
+        """Let searches look at vectors that the graph does not lead to; return those for which that is too much."""
+        graph = self._graphs[field]
+        room = _MOST_STRAYS - len(graph.strays)
+        graph.strays = sorted({*graph.strays, *missed[:room].tolist()})
+        return missed[room:]
+
+    def mend_all(self) -> None:
+        """Search for every vector by itself, and let searches find what they miss."""
+        for field in list(self._graphs):
+            missed = ask_all(self._search(field)).missed
+            if len(missed):
+                left = self.mend(field, missed)
+                counts = len(missed), field, len(left)
+                logger.info('%s: searches missed %d vectors of %r, and now %d', self._work_dir, *counts)
+
+    def mend_after_churn(self) -> None:
+        """Where much has been added or replaced, search for the vectors that hardly any other is linked to."""
+        for field, graph in list(self._graphs.items()):
+            if graph.churn > max(_CHURN_ROWS, _CHURN_SHARE * graph.held):
+                try:
+                    self._mend_scarce(field, graph)
+                except OSError:  # a full disk, say; searches may miss one in ten thousand
+                    logger.exception('the graph of %r in %s could not be looked through', field, self._work_dir)
+
+    def _mend_scarce(self, field: str, graph: Graph) -> None:
+        # hnswlib shows its links in files only. This one is not synced, and gone at once.
+        beside = self._work_dir.graph_file(f'{self._work_dir.new_graph_name(field)}.new')
+        try:
+            _files.create_empty(beside)
+            graph.save(beside)
+            scarce = graph_file.scarcely_linked(beside, _FEW_LINKS)
+        finally:
+            _files.remove(beside)
+        graph.churn = 0
+        scarce = scarce[[self._labels.is_living(label) for label in scarce.tolist()]]
+        missed = ask(self._search(field), np.sort(scarce)).missed
+        if len(missed):
+            self.relink(field, missed)
+            with self._lock.exclusive():
+                self._take_as_strays(field, ask(self._search(field), missed).missed)
+
+    def _search(self, field: str) -> FieldSearch:
+        graph = self._graphs[field]
+        return FieldSearch(field, graph.settings, graph, self._files[field], self._labels)
 
     @contextmanager
     def _giving_up(self, field: str) -> Iterator[None]:
@@ -231,8 +399,11 @@ class GraphCache:
             OSError: a file could not be written; the earlier one is still there.
         """
         for field, graph in self._graphs.items():
-            if self._unsaved(field, graph) >= max(at_least, share * graph.covered):
-                self._save(field, graph)
+            # A file of a graph that lacks something would have to say so.
+            if self._unsaved(field, graph) >= max(at_least, share * graph.covered) and not graph.left_out:
+                snapshot = self._write(field, graph)
+                self._sidecar.record(snapshot)  # I6
+                self._replace(snapshot)
 
     def save_if_worthwhile(self) -> None:
         """Save the graphs that have grown by a good share, so that saving costs in proportion to writing."""
@@ -241,18 +412,26 @@ class GraphCache:
         except OSError:  # a full disk, say; the documents are safe
             logger.exception('a graph in %s could not be saved; the next opening takes longer', self._work_dir)
 
+    def write_all(self) -> list[Snapshot]:
+        """Write a file for each graph, for SQLite to record together with another change (I6)."""
+        for field, graph in self._graphs.items():
+            if not graph.left_out:
+                self._snapshots[field] = self._write(field, graph)
+        return list(self._snapshots.values())
+
     def _unsaved(self, field: str, graph: Graph) -> int:
         saved = self._snapshots.get(field)
         if saved is None:
             return graph.covered
         return graph.covered - saved.covered + graph.buried - saved.buried
 
-    def _save(self, field: str, graph: Graph) -> None:
+    def _write(self, field: str, graph: Graph) -> Snapshot:
         path = self._work_dir.graph_file(self._work_dir.new_graph_name(field))
         beside = path.with_name(path.name + '.new')
+        _files.create_empty(beside)
         graph.save(beside)
         _files.publish(beside, path)
-        snapshot = Snapshot(
+        return Snapshot(
             field=field,
             file=path.name,
             size=path.stat().st_size,
@@ -261,12 +440,28 @@ class GraphCache:
             buried=graph.buried,
             dead=graph.dead,
             twins=json.dumps(graph.twins()),
+            strays=json.dumps(graph.strays),
             settings=json.dumps(_built_in(graph.settings)),
         )
-        self._sidecar.record(snapshot)  # I6
-        replaced, self._snapshots[field] = self._snapshots.get(field), snapshot
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        replaced, self._snapshots[snapshot.field] = self._snapshots.get(snapshot.field), snapshot
         if replaced is not None:
-            self._work_dir.graph_file(replaced.file).unlink(missing_ok=True)
+            _files.remove(self._work_dir.graph_file(replaced.file))
+
+
+def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:
+    """Return what is wrong with the twins and strays in a record that a stranger may have written."""
+    groups = [*twins, strays] if isinstance(twins, list) else [None]
+    if not all(isinstance(group, list) and all(type(label) is int for label in group) for group in groups):
+        return 'has a record that makes no sense'
+    labels = [label for group in twins for label in group[1:]]
+    nodes = [group[0] for group in twins if group]
+    if len(nodes) < len(twins) or len({*labels}) < len(labels) or len({*nodes}) < len(nodes):
+        return 'has a record that gives a label twice'
+    if not all(0 <= label < covered for label in (*labels, *nodes, *strays)):
+        return 'has a record with labels that it does not cover'
+    return None
 
 
 def _built_in(settings: VectorSettings) -> dict[str, Any]:

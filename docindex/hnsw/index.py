@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from ..distances import Labels
 from ..doclist import DocList
 from ..errors import (
+    CHECK,
     ClosedIndexError,
     CorruptIndexError,
     DocumentError,
@@ -32,40 +33,16 @@ from ..matrices import column_matrix, query_matrix
 from ..payload import Payloads
 from ..results import FindResult, FindResultBatched
 from ..schema import Schema, check_id
+from ..tensors import Float32Array, LostTensorError
+from . import sharing
 from .check import CheckReport, verify
-from .sidecar import Row
-from .store import Store, Vectors
+from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
+from .rows import Row
+from .state import View
+from .store import Store
+from .transaction import Vectors
 
 D = TypeVar('D', bound=BaseModel)
-ColumnConfig = dict[Any, dict[str, Any]]
-
-
-def _no_column_config() -> ColumnConfig:
-    return {np.ndarray: {}, None: {}}
-
-
-@dataclass
-class HnswDBConfig:
-    """
-    Where an index is kept, and the settings of its vector fields.
-
-    Attributes:
-        work_dir: The directory; the current one by default.
-        index_name: A name for this index, if `work_dir` holds several: each gets a directory in it.
-        default_column_config: Under the key `np.ndarray`, settings for all vector fields that do not have
-            their own; see `docindex.fields.VectorSettings`.
-    """
-
-    work_dir: str | os.PathLike[str] = '.'
-    index_name: str | None = None
-    default_column_config: ColumnConfig = field(default_factory=_no_column_config)
-
-
-@dataclass
-class HnswRuntimeConfig:
-    """What `configure` changes: under the key `np.ndarray`, settings for all vector fields."""
-
-    default_column_config: ColumnConfig = field(default_factory=_no_column_config)
 
 
 class HnswDocumentIndex(DocumentIndex[D]):
@@ -73,8 +50,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
     A document index in one directory: an hnswlib graph for each vector field, SQLite for everything else.
 
     `HnswDocumentIndex[Book](work_dir='books')` opens the directory, or makes it. Handles of one process on one
-    directory share what is in it; another process is kept out until the last of them is closed. Any number of threads
-    may use it.
+    directory share what is in it; another process that wants to write is kept out until the last of them is closed. Any
+    number of threads may use it.
 
     Args:
         db_config: A `DBConfig`, or the directory.
@@ -82,7 +59,15 @@ class HnswDocumentIndex(DocumentIndex[D]):
         index_name: A name for this index, if `work_dir` holds several.
         default_column_config: Settings for all vector fields, `{np.ndarray: {'space': 'cosine'}}`; a field's own come
             first.
-        lock_timeout: Seconds to wait for another process that has the directory open.
+        read_only: Open an index that exists, beside the process that writes to it and any number of other readers. Each
+            call sees what was committed before it. Calls that write raise `ReadOnlyError`.
+        shared_writes: Hold the lock for each write only, so that other processes that do the same can write in turn.
+        durability: 'power': what a call has acknowledged survives a power cut. 'process': it survives the end of the
+            process, however that comes; a power cut may take back, or damage, what was written in the last seconds.
+        auto_compact: The share of deleted and replaced versions, among all, at which a write compacts the index; 0.5 by
+            default, and False: never. See `compact`.
+        trust_graphs: False: do not read the graph files, build the graphs from the vectors.
+        lock_timeout: Seconds to wait for another process that writes; by default 0, and 60 with `shared_writes`.
 
     Raises:
         SchemaError: the document class cannot be indexed.
@@ -110,24 +95,41 @@ class HnswDocumentIndex(DocumentIndex[D]):
         work_dir: str | os.PathLike[str] | None = None,
         index_name: str | None = None,
         default_column_config: ColumnConfig | None = None,
-        lock_timeout: float = 0,
+        read_only: bool | None = None,
+        shared_writes: bool | None = None,
+        durability: Durability | None = None,
+        auto_compact: float | bool | None = None,
+        trust_graphs: bool | None = None,
+        lock_timeout: float | None = None,
     ) -> None:
         if self._doc_type is None:
             raise SchemaError('an index needs a document class: HnswDocumentIndex[YourDocument](work_dir=...)')
         if db_config is not None and not isinstance(db_config, (HnswDBConfig, str, os.PathLike)):
             raise SettingsError(f'expected a DBConfig or a directory, got {type(db_config).__name__} {db_config!r}')
         given = db_config if isinstance(db_config, HnswDBConfig) else HnswDBConfig(db_config or '.')
-        self._db_config = HnswDBConfig(
-            work_dir or given.work_dir,
-            index_name or given.index_name,
-            given.default_column_config if default_column_config is None else default_column_config,
+        self._db_config = given.changed(
+            work_dir=work_dir or None,
+            index_name=index_name or None,
+            default_column_config=default_column_config,
+            read_only=read_only,
+            shared_writes=shared_writes,
+            durability=durability,
+            auto_compact=auto_compact,
+            trust_graphs=trust_graphs,
+            lock_timeout=lock_timeout,
         )
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
-        declared = self._schema.vector_settings(_vector_defaults(self._db_config.default_column_config))
-        self._store = Store.shared(_directory(self._db_config), self._schema, declared, lock_timeout)
+        declared = self._schema.vector_settings(vector_defaults(self._db_config.default_column_config))
+        self._store = sharing.acquire(
+            self._db_config.directory(),
+            self._schema,
+            declared,
+            self._db_config.access(),
+            self._db_config.patience(),
+        )
         # Also when the handle is forgotten, or the interpreter ends: DocArray's users never closed one.
-        self._release = weakref.finalize(self, self._store.release)
+        self._release = weakref.finalize(self, sharing.release, self._store)
         self._columns = [self._schema.columns[name] for name in declared]
         self._payloads: Payloads[Any] = Payloads(self._doc_type, self._columns)
 
@@ -139,6 +141,19 @@ class HnswDocumentIndex(DocumentIndex[D]):
         rows, vectors = self._prepared(self._schema.documents(docs))
         if rows:
             store.put(rows, vectors, show_progress)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """
+        Make one transaction of all that this thread writes inside: it is stored whole at the end of the block.
+
+        What this thread reads inside has the changes in it; nobody else sees them before the end, and other threads'
+        writes wait for it. An exception that leaves the block undoes all of it. A call inside that fails by itself has
+        done nothing, as always, and the batch can go on.
+
+        Raises:
+            QueryError: this thread is in a batch already.
+        """
+        return self._usable().batch()
 
     @overload
     def update(self, docs: str, /, **fields: Any) -> None: ...
@@ -162,8 +177,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """Delete the documents with these ids, passing over unknown ones; return how many there were."""
         store, wanted = self._usable(), ids_of(ids)
         with store.updating():
-            with store.reading():
-                labels = store.labels_of(wanted)
+            with store.reading() as view:
+                labels = view.rows.labels_of(wanted)
             if labels:
                 store.remove(list(labels.values()))
             return len(labels)
@@ -177,8 +192,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def _labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of all these ids, or raise for those that are missing."""
-        with self._store.reading():
-            labels = self._store.labels_of(ids)
+        with self._store.reading() as view:
+            labels = view.rows.labels_of(ids)
         missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in labels]
         if missing:
             raise DocumentNotFoundError(missing)
@@ -235,9 +250,9 @@ class HnswDocumentIndex(DocumentIndex[D]):
             raise QueryError(f'limit must be 0 or a positive integer, got {limit!r}')
         check_settings({} if ef is None else {'ef': ef}, 'find()')
         matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
-        with store.reading():
-            labels, scores = store.search(name, matrix, int(limit), exact, ef if ef and ef > 0 else None)
-            docs = self._load(labels.ravel())
+        with store.reading() as view:
+            labels, scores = view.search(name, matrix, int(limit), exact, ef if ef and ef > 0 else None)
+            docs = self._load(view, labels.ravel())
         each = labels.shape[1]
         lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]
         return FindResultBatched(lists, scores)
@@ -260,10 +275,10 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """Return the document with an id or None; or those of several ids that exist, in that order."""
         store = self._usable()
         asked = ids_of(ids)
-        with store.reading():
-            known = store.labels_of(asked)
+        with store.reading() as view:
+            known = view.rows.labels_of(asked)
             found = [id_ for id_ in asked if id_ in known]
-            docs = self._load(np.array([known[id_] for id_ in found], np.int64))
+            docs = self._load(view, np.array([known[id_] for id_ in found], np.int64))
         for id_, doc in zip(found, docs, strict=True):
             if doc.id != id_:  # type: ignore[attr-defined]  # a schema has an id
                 raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
@@ -271,23 +286,31 @@ class HnswDocumentIndex(DocumentIndex[D]):
             return docs[0] if docs else None
         return self._doclist(docs)
 
-    def _load(self, labels: Labels) -> list[D]:
-        """Return the documents with these labels, in their order. Called while reading."""
+    def _load(self, view: View, labels: Labels) -> list[D]:
+        """Return the documents with these labels, in their order."""
         if not len(labels):
             return []
-        rows = self._store.rows(list(set(labels.tolist())))
+        rows = view.rows.fetch(list(set(labels.tolist())))
         names = [column.name for column in self._columns]
-        matrices = [self._store.vectors(name, labels) for name in names]
+        columns = [view.vectors_or_none(name, labels) for name in names]
         docs: list[D] = []
-        for label, *vectors in zip(labels.tolist(), *matrices, strict=True):
+        for label, *vectors in zip(labels.tolist(), *columns, strict=True):
             if label not in rows:
                 raise CorruptIndexError(
                     f'a graph knows the label {label}, which has no document',
                     self._store.path,
                     'remove its "graphs" directory and reopen',
                 )
-            docs.append(self._payloads.load(*rows[label], dict(zip(names, vectors, strict=True))))
+            docs.append(self._document(rows[label], dict(zip(names, vectors, strict=True))))
         return docs
+
+    def _document(self, row: tuple[bytes, bytes | None], vectors: dict[str, Float32Array | None]) -> D:
+        try:
+            doc: D = self._payloads.load(*row, vectors)
+            return doc
+        except LostTensorError as error:
+            message = f'a document refers to the vector {error.args[0]!r}, which is not there'
+            raise CorruptIndexError(message, self._store.path, CHECK) from error
 
     def _doclist(self, docs: list[D]) -> DocList[D]:
         return DocList[self._doc_type].trusted(docs)  # type: ignore[name-defined]
@@ -297,17 +320,17 @@ class HnswDocumentIndex(DocumentIndex[D]):
         id_ = getattr(item, 'id', None) if isinstance(item, BaseModel) else item
         if not isinstance(id_, str):
             raise IdTypeError(f'expected an id or a document, got {type(item).__name__} {item!r}')
-        with store.reading():
-            return bool(store.labels_of([id_]))
+        with store.reading() as view:
+            return bool(view.rows.labels_of([id_]))
 
     def __iter__(self) -> Iterator[str]:
-        with self._usable().reading():
-            return iter(self._store.ids())
+        with self._usable().reading() as view:
+            return iter(view.rows.ids())
 
     def num_docs(self) -> int:
         """Return the number of documents."""
-        with self._usable().reading():
-            return self._store.labels.documents
+        with self._usable().reading() as view:
+            return view.labels.documents
 
     # -- settings, closing ---------------------------------------------------------------------------
 
@@ -342,7 +365,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
                 f'expected a HnswRuntimeConfig, got {type(runtime_config).__name__}; settings go by name: ef=200'
             )
         config = default_column_config or (runtime_config or HnswRuntimeConfig()).default_column_config
-        changed = {**_vector_defaults(config), **settings}
+        changed = {**vector_defaults(config), **settings}
         names = [self._search_field(search_field)] if search_field else [column.name for column in self._columns]
         store.configure(dict.fromkeys(names, changed))
         if default_column_config is not None or runtime_config is not None:
@@ -361,18 +384,25 @@ class HnswDocumentIndex(DocumentIndex[D]):
         Read everything, compare it, and search for every document by its own vectors.
 
         Args:
-            repair: Mend the graphs: link vectors anew that searches miss, rebuild a graph that lacks some.
+            repair: Mend what can be mended: link vectors anew that searches miss, rebuild a graph that lacks some, take
+                a damaged vector from the graph (which has it as it was, unless the space is 'cosine').
             show_progress: True: show a progress bar. None: show one on a terminal.
 
         Returns:
             What was read and what was wrong; `report.is_sound` is the verdict, `print(report)` the list. Damage to
-            documents and vectors is listed by id; only a backup brings those back.
-        """
-        return verify(self._usable(), self._read, repair, show_progress)
+            documents and vectors is listed by id.
 
-    def _read(self, label: int, text: bytes, packed: bytes | None) -> Any:
+        Raises:
+            ReadOnlyError: something is to be mended, in an index that was opened with `read_only=True`.
+        """
+        store = self._usable()
+        if repair:
+            store.check_writable()
+        return verify(store, self._read, repair, show_progress)
+
+    def _read(self, view: View, label: int, text: bytes, packed: bytes | None) -> Any:
         labels = np.array([label], np.int64)
-        vectors = {column.name: self._store.vectors(column.name, labels)[0] for column in self._columns}
+        vectors = {column.name: view.vectors_or_none(column.name, labels)[0] for column in self._columns}
         return self._payloads.load(text, packed, vectors)
 
     def compact(self, *, show_progress: bool | None = None) -> None:
@@ -404,12 +434,35 @@ class HnswDocumentIndex(DocumentIndex[D]):
         except OSError as error:
             raise WorkDirError(f'the backup failed: {error.strerror or error}', path) from error
 
+    async def asave_graphs(self) -> None:
+        """Do what `save_graphs` does, while the event loop goes on."""
+        await self._writes.run(self.save_graphs)
+
+    async def averify(self, repair: bool = False) -> CheckReport:
+        """Do what `verify` does, while the event loop goes on."""
+        return await self._writes.run(self.verify, repair, show_progress=False)
+
+    async def acompact(self) -> None:
+        """Do what `compact` does, while the event loop goes on."""
+        await self._writes.run(self.compact, show_progress=False)
+
+    async def abackup(self, path: str | os.PathLike[str]) -> None:
+        """Do what `backup` does, while the event loop goes on."""
+        await self._writes.run(self.backup, path)
+
     def __enter__(self) -> Self:
         self._usable()
         return self
 
     def close(self) -> None:
-        """Save the graphs and let go of the directory. Closing twice is fine."""
+        """
+        Save the graphs and let go of the directory. Closing twice is fine.
+
+        Raises:
+            QueryError: this thread is in a batch.
+        """
+        if self._release.alive:
+            self._store.check_no_batch('close')
         self._release()
 
     @property
@@ -443,26 +496,3 @@ def _of_type(base: type[HnswDocumentIndex[Any]], doc_type: Any) -> type[HnswDocu
     return type(
         f'{base.__name__}[{doc_type.__name__}]', (base,), {'_doc_type': doc_type, '__module__': base.__module__}
     )
-
-
-def _directory(config: HnswDBConfig) -> Path:
-    path = Path(config.work_dir)
-    if config.index_name is None:
-        return path
-    if config.index_name in ('', '.', '..') or set(config.index_name) & set('/\\\0:'):
-        raise SettingsError(f'index_name becomes a directory, so it cannot be {config.index_name!r}')
-    return path / config.index_name
-
-
-def _vector_defaults(config: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the settings that a `default_column_config` gives for vectors."""
-    for key, settings in config.items():
-        if key is not np.ndarray and settings:
-            raise SettingsError(
-                f'default_column_config has settings for {key!r}; only np.ndarray, the vector fields, has any'
-            )
-    settings = dict(config.get(np.ndarray, {}))
-    check_settings(settings, 'default_column_config')
-    if settings.get('dim') == -1:  # DocArray's way to say: as long as the type says
-        del settings['dim']
-    return settings

@@ -26,20 +26,29 @@ class LabelTable:
     def __init__(self) -> None:
         self.next = 0
         self.dead: list[int] = []
-        self._is_dead = _FlagColumn()
-        self._absent: dict[str, _FlagColumn] = {}
+        self._is_dead = FlagColumn()
+        self._absent: dict[str, FlagColumn] = {}
         self._living_absent: dict[str, int] = {}
 
     def publish(self, next_label: int, buried: Sequence[int], absences: Mapping[str, Sequence[int]]) -> None:
         """Take over what a transaction has committed."""
         self.next = next_label
         for field, labels in absences.items():
-            self._absent.setdefault(field, _FlagColumn()).mark(labels)
+            self._absent.setdefault(field, FlagColumn()).mark(labels)
             self._living_absent[field] = self._living_absent.get(field, 0) + len(labels)
         self.dead += buried
         self._is_dead.mark(buried)
         for field, absent in self._absent.items():
             self._living_absent[field] -= sum(absent.is_marked(label) for label in buried)
+
+    def copy(self) -> LabelTable:
+        """Return a table of its own with what this one knows."""
+        other = LabelTable()
+        other.next, other.dead = self.next, self.dead.copy()
+        other._is_dead = self._is_dead.copy()
+        other._absent = {field: flags.copy() for field, flags in self._absent.items()}
+        other._living_absent = self._living_absent.copy()
+        return other
 
     @property
     def documents(self) -> int:
@@ -68,6 +77,10 @@ class LabelTable:
             return np.zeros(len(labels), bool)
         return self._absent[field].between(0, self.next)[labels]
 
+    def absences(self) -> dict[str, list[int]]:
+        """Return for each field the labels, dead or alive, without a vector."""
+        return {field: np.flatnonzero(flags.between(0, self.next)).tolist() for field, flags in self._absent.items()}
+
     def living(self, field: str, start: int, stop: int) -> Labels:
         """Return the living labels from `start` to before `stop` that have a vector in a field."""
         is_out = self._is_dead.between(start, stop)
@@ -76,21 +89,35 @@ class LabelTable:
         return np.flatnonzero(~is_out) + start
 
 
-class _FlagColumn:
+class FlagColumn:
     """One flag for each label, unset for all until marked."""
 
     def __init__(self) -> None:
         self._flags: Flags = np.zeros(1024, bool)
 
-    def mark(self, labels: Sequence[int]) -> None:
+    def copy(self) -> FlagColumn:
+        """Return a column of its own with these flags."""
+        other = FlagColumn()
+        other._flags = self._flags.copy()
+        return other
+
+    def mark(self, labels: Sequence[int], flag: bool = True) -> None:
+        """Set the flags of labels, or unset them."""
         if labels:
             self._grow(max(labels) + 1)
-            self._flags[labels] = True
+            self._flags[labels] = flag
 
     def is_marked(self, label: int) -> bool:
+        """Return the flag of a label."""
         return label < len(self._flags) and bool(self._flags[label])
 
+    def of(self, labels: Labels) -> Flags:
+        """Return the flags of labels, in their shape."""
+        self._grow(int(labels.max(initial=0)) + 1)
+        return self._flags[labels]
+
     def between(self, start: int, stop: int) -> Flags:
+        """Return a view of the flags from label `start` to before `stop`."""
         self._grow(stop)
         return self._flags[start:stop]
 

@@ -22,18 +22,31 @@ class SharedLock:
         self._waiting_readers = 0
         self._waiting_writers = 0
         self._is_exclusive = False
-        self._shared = _Held(self._acquire_shared, self._release_shared)
-        self._exclusive = _Held(self._acquire_exclusive, self._release_exclusive)
+        self._shared = _Held(self.acquire_shared, self.release_shared)
+        self._exclusive = _Held(self.acquire_exclusive, self.release_exclusive)
 
     def shared(self, check: Callable[[], None] | None = None) -> AbstractContextManager[None]:
         """Hold the lock together with other readers, unless `check` raises once it is held."""
-        return self._shared if check is None else _Held(self._acquire_shared, self._release_shared, check)
+        return self._shared if check is None else _Held(self.acquire_shared, self.release_shared, check)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the lock alone."""
         return self._exclusive
 
-    def _acquire_shared(self) -> None:
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether somebody holds it alone."""
+        return self._is_exclusive
+
+    def downgrade(self) -> None:
+        """Turn the lock that this thread holds alone into a shared one, without letting a writer in between."""
+        with self._condition:
+            self._is_exclusive = False
+            self._readers += 1
+            self._condition.notify_all()
+
+    def acquire_shared(self) -> None:
+        """Take the lock together with other readers."""
         with self._condition:
             if self._is_exclusive or self._waiting_writers:
                 self._waiting_readers += 1
@@ -41,13 +54,15 @@ class SharedLock:
                 self._waiting_readers -= 1
             self._readers += 1
 
-    def _release_shared(self) -> None:
+    def release_shared(self) -> None:
+        """Give a shared lock back."""
         with self._condition:
             self._readers -= 1
             if not self._readers and self._waiting_writers:
                 self._condition.notify_all()
 
-    def _acquire_exclusive(self) -> None:
+    def acquire_exclusive(self) -> None:
+        """Take the lock alone."""
         if self._waiting_readers:
             time.sleep(0.0001)
         with self._condition:
@@ -58,7 +73,8 @@ class SharedLock:
                 self._waiting_writers -= 1
             self._is_exclusive = True
 
-    def _release_exclusive(self) -> None:
+    def release_exclusive(self) -> None:
+        """Give the lock back."""
         with self._condition:
             self._is_exclusive = False
             self._condition.notify_all()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..distances import Labels, exact_search, nearest
+from ..distances import Labels, distances, exact_search, nearest
+from ..errors import CHECK, CorruptIndexError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .graph import Graph, ShortAnswerError
@@ -18,6 +19,7 @@ Found = tuple[Labels, Float32Array]
 """Labels and distances, both (q, k), nearest first."""
 
 _SCAN_ROWS = 4096
+_BATCH = 1024
 
 
 @dataclass
@@ -45,15 +47,45 @@ class FieldSearch:
         if k == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         graph = self.graph
-        if exact or graph is None or graph.live == 0:
+        # In the middle of a transaction the graph does not know yet who is dead.
+        if exact or graph is None or graph.live == 0 or graph.buried < len(self.labels.dead):
             return self._scan(queries, k, 0, self.labels.next)
+        if graph.left_out:
+            message = f'the vectors of {len(graph.left_out)} documents are damaged'
+            raise CorruptIndexError(message, self.file.path, CHECK)
         ef = ef or self.settings.search_ef(limit)
         if graph.covered == self.labels.next:
-            return self._ask(graph, queries, k, ef)
+            return self._with_strays(graph, self._ask(graph, queries, k, ef), queries)
         # What the graph does not follow yet is scanned (I5).
-        ahead = len(self.labels.living(self.field, graph.covered, self.labels.next))
-        found = self._ask(graph, queries, min(k, self.labels.vectors(self.field) - ahead), ef)
+        found = self._ask(graph, queries, min(k, self.labels.vectors(self.field) - self.ahead(graph)), ef)
+        found = self._with_strays(graph, found, queries)
         return _merged(found, self._scan(queries, k, graph.covered, self.labels.next), k)
+
+    def _with_strays(self, graph: Graph, found: Found, queries: Float32Array) -> Found:
+        """Return the nearest of what was found and what the graph cannot find."""
+        if not graph.strays:
+            return found
+        strays = np.array(graph.strays, np.int64)
+        their_distances = distances(queries, self.file.rows(strays), self.settings.space)
+        for row, (labels, row_distances) in enumerate(zip(*found, strict=True)):
+            is_new = ~np.isin(strays, labels)
+            merged = np.concatenate([labels, strays[is_new]])
+            found[0][row], found[1][row] = nearest(
+                merged, np.concatenate([row_distances, their_distances[row, is_new]]), len(labels)
+            )
+        return found
+
+    def ahead(self, graph: Graph) -> int:
+        """Return how many vectors there are that a graph does not follow yet."""
+        return len(self.labels.living(self.field, graph.covered, self.labels.next))
+
+    def batches(self, stop: int | None = None) -> Iterator[Labels]:
+        """Yield the labels of all vectors, below `stop` if given, some thousand at a time."""
+        stop = self.labels.next if stop is None else stop
+        for first in range(0, stop, _BATCH):
+            labels = self.labels.living(self.field, first, min(first + _BATCH, stop))
+            if len(labels):
+                yield labels
 
     def _ask(self, graph: Graph, queries: Float32Array, k: int, ef: int) -> Found:
         try:
@@ -73,10 +105,10 @@ class FieldSearch:
         for first in range(start, stop, _SCAN_ROWS):
             last = min(first + _SCAN_ROWS, stop)
             labels = self.labels.living(self.field, first, last)
-            yield labels, self.file.block(first, last)[labels - first]
+            yield labels, self.file.scan(labels)
 
 
 def _merged(some: Found, others: Found, k: int) -> Found:
-    labels, distances = np.hstack([some[0], others[0]]), np.hstack([some[1], others[1]])
-    rows = [nearest(*row, k) for row in zip(labels, distances, strict=True)]
+    both = np.hstack([some[0], others[0]]), np.hstack([some[1], others[1]])
+    rows = [nearest(*row, k) for row in zip(*both, strict=True)]
     return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])

@@ -9,7 +9,7 @@ its twins, and a search that finds the node returns all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Twins:
     def from_json(cls, groups: list[list[int]]) -> Twins:
         """Return what `to_json` was called on, but for the hashes, which are read anew when they are needed."""
         return cls({node: set(labels) for node, *labels in groups})
+
+    def shared(self) -> Iterable[tuple[int, set[int]]]:
+        """Return each shared node with the labels that live on it."""
+        return self._shared.items()
 
     def nodes(
         self, labels: Labels, vectors: Float32Array, nodes_so_far: Callable[[], Labels], read: ReadVectors

@@ -6,7 +6,8 @@ The vectors of one field as an append-only matrix on disk: row number = label.
     8                4          format version, little-endian, as all numbers here
     12               4          dim
     16               8          commits: how many SQLite had acknowledged when the last one was, or fewer
-    24               40         zeros
+    24               4          CRC-32 of the field's name, which is the beginning of the file's
+    28               36         zeros
     64 + r * stride  4 * dim    row r: the vector of label r as float32, zeros if there is none
     ... + 4 * dim    4          CRC-32 of the row's vector, XOR the low 32 bits of its label
 
@@ -21,7 +22,8 @@ import mmap
 import os
 import struct
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,17 @@ import numpy as np
 
 from .. import _files
 from ..distances import Labels
-from ..errors import CorruptIndexError, FormatVersionError, WorkDirError
+from ..errors import CHECK, CorruptIndexError, FormatVersionError, WorkDirError
 from ..tensors import Float32Array
 
-_HEADER = struct.Struct('<8sIIQ40x')
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_HEADER = struct.Struct('<8sIIQI36x')
 _COMMITS = struct.Struct('<Q')
 _COMMITS_OFFSET = 16
 _MAGIC = b'docindex'
 _VERSION = 1
 _WRITE_ROWS = 16_384
-
-_CHECK = 'index.verify() lists all that is damaged; restore it from a backup'
 
 
 class VectorFile:
@@ -53,62 +55,116 @@ class VectorFile:
         path: The file.
         dim: Length of its vectors.
         rows: How many rows must be there at least.
+        read_only: Nothing will be written.
+        may_lack_rows: Take a file that is too short; what it lacks counts as damaged.
 
     Raises:
         CorruptIndexError: it is missing, too short or not a vector file of this dimension.
         FormatVersionError: a newer docindex wrote it.
     """
 
-    def __init__(self, path: Path, dim: int, rows: int) -> None:
+    def __init__(
+        self, path: Path, dim: int, rows: int, *, read_only: bool = False, may_lack_rows: bool = False
+    ) -> None:
         self.path = path
         self.dim = dim
         self._stride = 4 * dim + 4
-        self._check_header(rows)
-        self._fd = os.open(path, os.O_RDWR | getattr(os, 'O_BINARY', 0))
+        self._fd = self._open(read_only)
+        try:
+            self._check_header(0 if may_lack_rows else rows)
+            if not read_only:
+                self._fill_up(rows)
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._table = np.empty((0, dim + 1), np.float32)
+        self._is_verified = np.zeros(0, bool)
 
     @staticmethod
     def create(path: Path, dim: int, rows: int = 0) -> None:
         """Make a file, synced, with room for `rows` labels that have no vector."""
         size = _HEADER.size + rows * (4 * dim + 4)
-        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0), size)
+        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0, _name_checksum(path)), size)
 
     @staticmethod
-    def is_empty(path: Path) -> bool:
-        """Return whether there is no file, or one without rows: what an unfinished creation leaves."""
-        return not path.exists() or path.stat().st_size <= _HEADER.size
+    def is_unused(path: Path) -> bool:
+        """Return whether there is no file, or one without rows and commits: what an unfinished creation leaves."""
+        if not path.exists():
+            return True
+        content = path.read_bytes() if path.stat().st_size <= _HEADER.size else b'.' * (_HEADER.size + 1)
+        return len(content) < _HEADER.size or (len(content) == _HEADER.size and not _HEADER.unpack(content)[3])
 
     def _check_header(self, rows: int) -> None:
-        try:
-            with self.path.open('rb') as file:
-                head = file.read(_HEADER.size)
-                size = os.fstat(file.fileno()).st_size
-        except FileNotFoundError as error:
-            raise CorruptIndexError('this vector file is missing', self.path, 'restore it from a backup') from error
+        head = os.read(self._fd, _HEADER.size)
+        size = os.fstat(self._fd).st_size
         if len(head) < _HEADER.size:
-            raise CorruptIndexError('this vector file has no complete header', self.path, _CHECK)
-        magic, version, dim, self.commits = _HEADER.unpack(head)
-        if magic != _MAGIC:
-            raise CorruptIndexError('this is not a vector file', self.path, _CHECK)
+            raise CorruptIndexError('this vector file has no complete header', self.path, CHECK)
+        magic, version, dim, self.commits, name = _HEADER.unpack(head)
+        if magic != _MAGIC or not version:
+            raise CorruptIndexError('this is not a vector file', self.path, CHECK)
         if version > _VERSION:
             raise FormatVersionError(
                 f'this file has format {version}, a newer docindex wrote it', self.path, 'upgrade docindex'
             )
+        if name != _name_checksum(self.path):
+            raise CorruptIndexError('this file holds the vectors of another field', self.path, CHECK)
         if dim != self.dim:
-            raise CorruptIndexError(f'this file holds {dim}-d vectors, not {self.dim}-d', self.path, _CHECK)
+            raise CorruptIndexError(f'this file holds {dim}-d vectors, not {self.dim}-d', self.path, CHECK)
         if size < _HEADER.size + rows * self._stride:
             held = (size - _HEADER.size) // self._stride
-            raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, _CHECK)
+            raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, CHECK)
+
+    def _open(self, read_only: bool) -> int:
+        try:
+            return _files.open_file(self.path, read_only)
+        except FileNotFoundError as error:
+            raise CorruptIndexError('this vector file is missing', self.path, 'restore it from a backup') from error
+        except OSError as error:
+            raise WorkDirError(f'this file cannot be opened: {error.strerror or error}', self.path) from error
+
+    def _fill_up(self, rows: int) -> None:
+        """Let zeros, which match no checksum, stand for rows that the file lacks."""
+        if self.held < rows:
+            os.ftruncate(self._fd, _HEADER.size + rows * self._stride)
 
     def write(self, first_label: int, vectors: Float32Array) -> None:
         """
-        Write vectors (n, dim) as the rows from `first_label` on, and sync them.
+        Write vectors (n, dim) as the rows from `first_label` on; not synced.
 
         Raises:
             WorkDirError: the disk is full, say. What was written does not count.
         """
-        try:
+        with self._translated():
             self._write(first_label, vectors)
+            self._is_verified[first_label:] = False  # what a transaction wrote there that was rolled back
+
+    def sync(self) -> None:
+        """
+        Wait until all that was written is on the disk.
+
+        Raises:
+            WorkDirError: the disk has failed.
+        """
+        with self._translated():
+            _files.sync_file(self._fd)
+
+    def cut_back(self, rows: int) -> None:
+        """
+        Forget what stands behind so many rows, and sync that.
+
+        Where a commit may reach the disk before its vectors, older ones with the same labels, of a transaction that was
+        rolled back, would otherwise be taken for them.
+        """
+        with self._translated():
+            if self.held > rows:
+                self._table = self._table[:rows]
+                os.ftruncate(self._fd, _HEADER.size + rows * self._stride)
+                _files.sync_file(self._fd)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             message = f'the vectors could not be written: {error.strerror or error}'
             raise WorkDirError(message, self.path, 'make room on the disk and try again') from error
@@ -122,8 +178,6 @@ class VectorFile:
             table.view('<u4')[:, self.dim] = self._checksums(labels, table)
             offset = _HEADER.size + (first_label + start) * self._stride
             _files.write_at(self._fd, table.data.cast('B'), offset)
-        if len(vectors):
-            _files.sync_file(self._fd)
 
     def acknowledge(self, commits: int) -> None:
         """Note that SQLite has made this many commits. Not synced: it only serves to notice that SQLite lost some."""
@@ -139,26 +193,57 @@ class VectorFile:
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
-        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
-        is_damaged = self._checksums(labels, table) != table.view('<u4')[:, self.dim]
-        if is_damaged.any():
-            label = int(labels[is_damaged][0])
-            raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, _CHECK)
+        table = self._take(labels)
+        self._check(labels, table)
         return table[:, : self.dim]
+
+    def scan(self, labels: Labels) -> Float32Array:
+        """
+        Return the rows of `labels` (n,), ascending, shape (n, dim), each checked when it is first scanned.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum.
+        """
+        if not len(labels):
+            return np.empty((0, self.dim), np.float32)
+        first, last = int(labels[0]), int(labels[-1]) + 1
+        if last > len(self._is_verified):
+            grown = np.zeros(max(last, 2 * len(self._is_verified)), bool)
+            grown[: len(self._is_verified)] = self._is_verified
+            self._is_verified = grown
+        unknown = labels[~self._is_verified[labels]]
+        if len(unknown):
+            self._check(unknown, self._take(unknown))
+            self._is_verified[unknown] = True
+        block = self._read_up_to(last)[first:last, : self.dim]
+        return block if len(block) == len(labels) else block[labels - first]
 
     def peek(self, labels: Labels) -> Float32Array:
         """Return copies of the rows of `labels` (n,), unchecked: to compare with."""
-        return self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)[:, : self.dim]
+        return self._take(labels)[:, : self.dim]
 
     def damaged(self, labels: Labels) -> Labels:
-        """Return those of `labels` whose row does not match its checksum."""
-        table = self._read_up_to(int(labels.max()) + 1).take(labels, axis=0)
-        is_damaged = self._checksums(labels, table) != table.view('<u4')[:, self.dim]
-        return np.asarray(labels[is_damaged], np.int64)
+        """Return those of `labels` whose row is missing or does not match its checksum."""
+        held = self.held
+        there = labels[labels < held]
+        is_damaged = self._mismatches(there, self._take(there))
+        return np.concatenate([there[is_damaged], labels[labels >= held]])
 
     def block(self, start: int, stop: int) -> Float32Array:
-        """Return a view of the rows from `start` to before `stop`, unchecked: for scans."""
+        """Return a view of the rows from `start` to before `stop`, unchecked."""
         return self._read_up_to(stop)[start:stop, : self.dim]
+
+    def _take(self, labels: Labels) -> Float32Array:
+        return self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
+
+    def _check(self, labels: Labels, table: Float32Array) -> None:
+        is_damaged = self._mismatches(labels, table)
+        if is_damaged.any():
+            label = int(labels[is_damaged][0])
+            raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, CHECK)
+
+    def _mismatches(self, labels: Labels, table: Float32Array) -> Flags:
+        return np.asarray(self._checksums(labels, table) != table.view('<u4')[:, self.dim])
 
     def close(self) -> None:
         """Close the file. Views that were handed out stay valid."""
@@ -173,15 +258,24 @@ class VectorFile:
         checksums = np.array([zlib.crc32(view[start : start + vector_bytes]) for start in starts], np.uint32)
         return checksums ^ labels.astype(np.uint32)
 
+    @property
+    def held(self) -> int:
+        """How many rows are there."""
+        return (os.fstat(self._fd).st_size - _HEADER.size) // self._stride
+
     def _read_up_to(self, rows: int) -> Float32Array:
         """Return a table of at least `rows` rows, vector and checksum, mapped from the file."""
         table = self._table
         if len(table) < rows:
-            # Maps all that is there, so a growing file is not mapped anew for each row.
-            held = (os.fstat(self._fd).st_size - _HEADER.size) // self._stride
+            held = self.held  # all that is there, so a growing file is not mapped anew for each row
             mapped = mmap.mmap(self._fd, _HEADER.size + held * self._stride, access=mmap.ACCESS_READ)
             table = np.frombuffer(mapped, '<f4', held * (self.dim + 1), _HEADER.size).reshape(held, self.dim + 1)
             self._table = table
         if len(table) < rows:
-            raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, _CHECK)
+            raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, CHECK)
         return table
+
+
+def _name_checksum(path: Path) -> int:
+    """Return the CRC-32 of the field in a file's name."""
+    return zlib.crc32(path.name.rsplit('.', 2)[0].encode())

@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -24,30 +24,52 @@ import filelock
 from .. import _files
 from ..errors import SettingsError, WorkDirError, WorkDirLockedError
 
+_POLL, _SHORT_POLL = 0.05, 0.002  # seconds between two attempts to get the lock: for good, and for one write
 _CLOSE_IT = 'close it there, choose another work_dir, or wait with lock_timeout=<seconds>'
 
 
 class WorkDir:
     """
-    A directory that this process may write to until it releases it.
+    A directory that this process may write to while it holds the lock.
 
     Args:
-        path: The directory; it and its parents are created where missing.
+        path: The directory; it and its parents are created where missing, unless `read_only`.
         lock_timeout: Seconds to wait for another process that holds it.
+        read_only: Nothing is written, and no lock needed.
+        is_kept: The lock is held until `release`; otherwise only under `held()`.
 
     Raises:
         WorkDirLockedError: another process holds it.
         WorkDirError: it cannot be created or written to, or belongs to DocArray.
     """
 
-    def __init__(self, path: Path, lock_timeout: float) -> None:
+    def __init__(self, path: Path, lock_timeout: float, *, read_only: bool = False, is_kept: bool = True) -> None:
         self.path = path
+        self._timeout = lock_timeout
+        self._read_only = read_only
+        self._is_kept = is_kept
+        self._lock: filelock.BaseFileLock | None = None
         if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:  # NaN neither
             raise SettingsError(f'lock_timeout must be 0 or more seconds, got {lock_timeout!r}')
         self._refuse_docarray()
+        self._refuse_links()
+        if read_only:
+            if not self.database.exists():
+                raise WorkDirError('there is no index here', path, 'it is made by opening it without read_only')
+            return
         try:
             _files.make_directory(path)
-            self._lock = self._acquire(lock_timeout)
+            _files.touch(self.path / 'docindex.lock')
+            # The kernel's lock ends with the process that holds it: a lock file that was left over locks nobody out.
+            self._lock = filelock.FileLock(
+                self.path / 'docindex.lock',
+                thread_local=False,
+                fallback_to_soft=False,  # which a killed process would leave locked
+                poll_interval=_POLL if is_kept else _SHORT_POLL,
+                on_acquired=_write_holder,
+            )
+            if is_kept:
+                self._acquire(lock_timeout)
         except WorkDirError:
             raise
         except OSError as error:
@@ -59,12 +81,31 @@ class WorkDir:
             self.release()
             raise
 
-    def _acquire(self, timeout: float) -> filelock.FileLock:
-        # The kernel's lock ends with the process that holds it: a lock file that was left over locks nobody out.
-        lock = filelock.FileLock(self.path / 'docindex.lock', thread_local=False, on_acquired=_write_holder)
+    @contextmanager
+    def held(self, timeout: float | None = None) -> Iterator[None]:
+        """
+        Hold the lock, if it is not held anyway.
+
+        Args:
+            timeout: Seconds to wait for another process; None: `lock_timeout`.
+
+        Raises:
+            WorkDirLockedError: another process holds it.
+        """
+        if self._is_kept or self._lock is None:
+            yield
+            return
+        self._acquire(self._timeout if timeout is None else timeout)
         try:
-            lock.acquire(timeout=timeout)
-            return lock
+            yield
+        finally:
+            self._lock.release()
+
+    def _acquire(self, timeout: float) -> None:
+        if self._lock is None:
+            return
+        try:
+            self._lock.acquire(timeout=timeout)
         except filelock.Timeout as error:
             pid, host = self._holder()
             holder = f'process {pid} on {host}' if pid else 'another process'
@@ -87,6 +128,13 @@ class WorkDir:
                 'choose another work_dir and index the documents that DocArray returns',
             )
 
+    def _refuse_links(self) -> None:
+        # The directory may have been made by somebody who wants something else to be written over.
+        names = ('docindex.lock', 'vectors', 'graphs', 'documents.sqlite3', 'documents.sqlite3-wal')
+        for path in (*(self.path / name for name in names), self.path / 'documents.sqlite3-shm'):
+            if path.is_symlink():
+                raise WorkDirError('this is a symbolic link, and would be followed', path, 'put the file itself there')
+
     @property
     def database(self) -> Path:
         """The SQLite file."""
@@ -108,6 +156,11 @@ class WorkDir:
         """Return the path of a graph file by its name."""
         return self.path / 'graphs' / name
 
+    @staticmethod
+    def is_graph_name(name: str) -> bool:
+        """Return whether `graph_file` stays in the directory with a name that a stranger may have written."""
+        return re.fullmatch(r'\w+\.\d+\.hnsw', name) is not None
+
     def new_graph_name(self, field: str) -> str:
         """Return a name for a field's next graph file that no file has."""
         number = 1 + max((_number(path) for path in (self.path / 'graphs').glob('*.hnsw')), default=0)
@@ -122,14 +175,28 @@ class WorkDir:
         for path in (*self.path.glob('vectors/*'), *self.path.glob('graphs/*')):
             ours = re.fullmatch(r'(.+)\.\d+\.(f32|hnsw)(\.new)?', path.name)
             if ours and ours[1] in fields and path not in keep:
-                path.unlink(missing_ok=True)
+                _files.remove(path)
 
     def __str__(self) -> str:
         return str(self.path)
 
     def release(self) -> None:
         """Let the next process have the directory."""
-        self._lock.release()
+        if self._lock is not None and self._is_kept:
+            self._lock.release()
+
+
+@contextmanager
+def disk_errors(path: Path, doing: str) -> Iterator[None]:
+    """Raise `WorkDirError`, which says what was being done, for whatever the disk refuses."""
+    try:
+        yield
+    except WorkDirError:
+        raise
+    except OSError as error:
+        raise WorkDirError(
+            f'{doing} failed: {error.strerror or error}', error.filename or path, 'is the disk full?'
+        ) from error
 
 
 def _write_holder(fd: int) -> None:

@@ -10,23 +10,32 @@ from typing import Any
 from unittest import mock
 
 from docindex import _files
+from docindex.hnsw.graph import Graph
 from docindex.hnsw.sidecar import Sidecar
 
 Step = tuple[Any, str]
 FILE_STEPS: list[Step] = [
     (_files, 'sync_file'),
     (_files, 'sync_directory'),
+    (_files, 'create_empty'),
     (_files, 'write_at'),
     (_files, 'publish'),
+    (Graph, 'save'),
 ]
 """What a full or failing disk can refuse; SQLite, when it is refused something, raises an error of its own."""
 STEPS: list[Step] = [
     *FILE_STEPS,
+    (_files, 'remove'),
     (Sidecar, 'create'),
+    (Sidecar, 'adapt'),
     (Sidecar, 'set_meta'),
+    (Sidecar, 'begin'),
     (Sidecar, 'apply'),
+    (Sidecar, 'commit'),
+    (Sidecar, 'roll_back'),
     (Sidecar, 'renumber'),
     (Sidecar, 'record'),
+    (Sidecar, 'vacuum'),
 ]
 """Each function through which an index changes a file; every write is a sequence of these."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docindex import DocIndexError, HnswDocumentIndex
+from docindex import DocIndexError, Field, HnswDocumentIndex, NdArray
 from docindex.testing import SPACES, ExactIndex, Film, a_film, films
 from tests.crash.disk import FILE_STEPS, Photographer, Saboteur
 
@@ -23,6 +24,14 @@ Write = Callable[[Any], None]
 
 def _store_and_replace(index: Any) -> None:
     index.index([*films(4, seed=9), a_film('new', [1, 1, 1, 1])])
+
+
+def _batch(index: Any) -> None:
+    with index.batch() if isinstance(index, HnswDocumentIndex) else nullcontext():
+        _store_and_replace(index)
+        index.update('film 1', title='New')
+        index.delete(['film 0', 'new', 'film 5'])
+        index.index([*films(2, seed=4), a_film('newer', [2, 2, 2, 2])])
 
 
 def _housekeeping(name: str) -> Write:
@@ -38,12 +47,29 @@ WRITES: dict[str, Write] = {
     'update': lambda index: index.update('film 0', title='New'),
     'update a vector': lambda index: index.update('film 0', plot=films(1, seed=9)[0].plot),
     'delete': lambda index: index.delete(['film 0', 'film 5']),
+    'batch': _batch,
     'save_graphs': _housekeeping('save_graphs'),
     'compact': _housekeeping('compact'),
     'close': _housekeeping('close'),
     'configure': lambda index: index.configure(ef=77) if isinstance(index, HnswDocumentIndex) else None,
 }
-_WRITES = pytest.mark.parametrize('write', WRITES.values(), ids=WRITES)
+_WRITES = pytest.mark.parametrize('name', WRITES)
+
+_ONE_FIELD = ['create_empty', 'publish', 'sync_file', 'sync_directory', 'write_at', 'sync_file']
+_ONE_GRAPH = ['create_empty', 'save', 'publish', 'sync_file', 'sync_directory']
+_COMMIT = ['sync_file'] * 3 + ['commit'] + ['write_at'] * 3
+STEPS_OF: dict[str, list[str]] = {
+    'index': ['begin', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
+    'update': ['begin', 'apply', 'commit', *['write_at'] * 3, 'roll_back'],
+    'update a vector': ['begin', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
+    'delete': ['begin', 'apply', 'commit', *['write_at'] * 3, 'roll_back'],
+    'batch': ['begin', *['write_at'] * 3, 'apply', 'apply', 'apply', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
+    'save_graphs': [*_ONE_GRAPH, 'record', 'remove'] * 3,
+    'compact': [*_ONE_FIELD * 3, *_ONE_GRAPH * 3, 'renumber', *['write_at'] * 3, *['remove'] * 6, 'vacuum'],
+    'close': [*_ONE_GRAPH, 'record', 'remove'] * 3,
+    'configure': ['set_meta', *['write_at'] * 3],
+}
+"""What each write does to the files, three of vectors and three of graphs; in between it is stopped."""
 
 
 def make(path: Path) -> None:
@@ -80,17 +106,19 @@ def is_in(index: HnswDocumentIndex[Film], *states: ExactIndex[Film]) -> ExactInd
 
 
 @_WRITES
-def test_a_death_at_any_step_leaves_before_or_after(tmp_path: Path, write: Write) -> None:
+def test_a_death_at_any_step_leaves_before_or_after(tmp_path: Path, name: str) -> None:
     """A process that dies before or after any step of a write leaves the state before it or after it (I1 to I6)."""
+    write = WRITES[name]
     before, after = states(write)
     make(tmp_path / 'index')
     photographer = Photographer(tmp_path / 'index', tmp_path / 'album')
     with HnswDocumentIndex[Film](work_dir=tmp_path / 'index') as index, photographer.watching():
         write(index)
         index.close()
-    assert len(photographer.photographs) > 4
-    for name, photograph in photographer.photographs:
-        print(name, photograph)
+    steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
+    assert steps[: len(STEPS_OF[name])] == STEPS_OF[name]
+    for moment, photograph in photographer.photographs:
+        print(moment, photograph)
         with HnswDocumentIndex[Film](work_dir=photograph) as index:
             is_in(index, before, after)
             report = index.verify()
@@ -103,13 +131,39 @@ def test_a_death_at_any_step_of_making_an_index_leaves_one_or_none(tmp_path: Pat
     (tmp_path / 'index').mkdir()
     with photographer.watching(), HnswDocumentIndex[Film](work_dir=tmp_path / 'index'):
         pass
-    assert len(photographer.photographs) > 4
+    steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
+    assert steps == [*['sync_directory'] * 2, *_ONE_FIELD[:4] * 3, 'create', 'sync_directory']
     for name, photograph in photographer.photographs:
         print(name, photograph)
         with HnswDocumentIndex[Film](work_dir=photograph) as index:
             assert len(index) == 0
             index.index(films())
             states(lambda index: None)[0].check_all(index)
+
+
+class Longer(Film):
+    """A film as a later version of a program has it."""
+
+    smell: NdArray | None = Field(default=None, dim=3)
+
+
+def test_a_death_at_any_step_of_taking_a_new_schema_loses_nothing(tmp_path: Path) -> None:
+    """A directory that was half carried over to another schema is carried over when it is opened the next time."""
+    make(tmp_path / 'index')
+    photographer = Photographer(tmp_path / 'index', tmp_path / 'album')
+    with photographer.watching(), HnswDocumentIndex[Longer](work_dir=tmp_path / 'index'):
+        pass
+    steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
+    assert steps[:5] == [*_ONE_FIELD[:4], 'adapt']
+    for moment, photograph in photographer.photographs:
+        print(moment, photograph)
+        with HnswDocumentIndex[Longer](work_dir=photograph) as index:
+            assert {film.id: film.title for film in index.get(list(index))} == {film.id: film.title for film in films()}
+            index.update('film 7', smell=[1, 2, 3])
+            assert index.find([0, 0, 0], 'smell').documents.id == ['film 7']
+            assert index.find(films()[7].plot, 'plot', limit=1).documents.id == ['film 7']
+            report = index.verify()
+            assert report.is_sound, str(report)
 
 
 @pytest.mark.parametrize('size', [0, 1, 21, 200])
@@ -138,7 +192,7 @@ FAILURES: dict[str, tuple[str, Callable[[], BaseException]]] = {
 @_WRITES
 @pytest.mark.parametrize('failure', FAILURES.values(), ids=FAILURES)
 def test_a_failure_at_any_step_leaves_before_or_after(
-    tmp_path: Path, write: Write, failure: tuple[str, Callable[[], BaseException]]
+    tmp_path: Path, name: str, failure: tuple[str, Callable[[], BaseException]]
 ) -> None:
     """
     A write that fails at any step leaves one state, in memory and on the disk alike, and the next write works (I7).
@@ -146,8 +200,10 @@ def test_a_failure_at_any_step_leaves_before_or_after(
     A write that returns has happened.
     """
     when, error = failure
+    write = WRITES[name]
     before, after = states(write)
     make(tmp_path / 'made')
+    steps: list[str] = []
     for at in range(100):
         directory = tmp_path / str(at)
         shutil.copytree(tmp_path / 'made', directory)
@@ -161,7 +217,7 @@ def test_a_failure_at_any_step_leaves_before_or_after(
                 has_raised = True
         print(f'step {at}: {saboteur.struck}, {"raised" if has_raised else "returned"}')
         allowed = [before, after] if has_raised else [after]
-        if write is WRITES['close']:
+        if name == 'close':
             index.close()  # an interrupted closing can be repeated
             index = HnswDocumentIndex[Film](work_dir=directory)
         with index:
@@ -172,12 +228,15 @@ def test_a_failure_at_any_step_leaves_before_or_after(
         with HnswDocumentIndex[Film](work_dir=directory) as index:
             state.check_all(index)
         if saboteur.struck is None:
-            assert at > 0, 'the write takes no step'
+            assert sorted(steps) == sorted(
+                STEPS_OF[name]
+            )  # in the order in which they end, a `publish` after its parts
             return
+        steps.append(saboteur.struck)
     pytest.fail('the write took a hundred steps')
 
 
-@pytest.mark.parametrize('name', ['index', 'update', 'update a vector', 'delete'])
+@pytest.mark.parametrize('name', ['index', 'update', 'update a vector', 'delete', 'batch'])
 def test_a_full_disk_is_an_error_of_this_library(tmp_path: Path, name: str) -> None:
     """A call that the disk fails raises a `DocIndexError` and has done nothing; or it returns and has done all."""
     before, after = states(WRITES[name])
@@ -196,7 +255,10 @@ def test_a_full_disk_is_an_error_of_this_library(tmp_path: Path, name: str) -> N
             print(f'step {at}: {saboteur.struck}')
             expected.check_all(index)
         if saboteur.struck is None:
+            names = {step for _, step in FILE_STEPS}
+            assert at == sum(step in names for step in STEPS_OF[name])
             return
+    pytest.fail('the write took a hundred steps')
 
 
 def test_a_progress_bar_that_cannot_be_shown_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

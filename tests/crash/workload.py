@@ -8,7 +8,9 @@ prints `open` when the index is open, `begin N` before step N and `done N` once 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
 
+KINDS = ['store', 'update', 'revise', 'delete', 'save_graphs', 'reopen', 'compact']
 SPACES = {'text': 'cosine', 'picture__look': 'l2'}
 
 
@@ -50,15 +53,19 @@ def pages(ids: Sequence[str], step: int, chance: Random) -> list[Page]:
 
 
 class Step:
-    """What happens at one step: documents to store, or an id and changes, or ids to delete; or just housekeeping."""
+    """
+    What happens at one step: documents to store, or an id and changes, or ids to delete; or just housekeeping.
 
-    def __init__(self, seed: int, number: int, known: Sequence[str]) -> None:
+    Its kind is left to chance if none is given; while nothing is there it is to store. `most` documents may be new.
+    """
+
+    def __init__(self, seed: int, number: int, known: Sequence[str], kind: str | None = None, most: int = 40) -> None:
         chance = Random(f'{seed} {number}')
         known = sorted(known)
-        kinds = ['store'] * 4 + ['update', 'revise', 'delete', 'save_graphs', 'reopen', 'compact']
-        self.kind = chance.choice(kinds if known else ['store'])
+        drawn = chance.choice(['store'] * 3 + KINDS if known else ['store'])
+        self.kind = kind if kind and known else drawn
         some = chance.sample(known, chance.randint(1, min(20, len(known)))) if known else []
-        self.docs = pages([*some, *(f'{number}.{at}' for at in range(chance.randint(1, 40)))], number, chance)
+        self.docs = pages([*some, *(f'{number}.{at}' for at in range(chance.randint(1, most)))], number, chance)
         self.ids = some
         self.change: dict[str, Any] = {'title': f'changed in step {number}'}
         if self.kind == 'revise':
@@ -76,20 +83,33 @@ class Step:
             getattr(store, self.kind)()
 
 
-def work(path: Path, seed: int) -> None:
+Plan = Iterable[Callable[[Sequence[str]], Step]]
+"""Steps, each made when the ids are known that are there."""
+
+
+def endless(seed: int) -> Plan:
+    return (partial(Step, seed, number) for number in count())
+
+
+def one_of_each_kind(seed: int) -> Plan:
+    """Plan few and small steps, of every kind, in an order that follows from the seed."""
+    kinds = ['store', *Random(seed).sample(KINDS, len(KINDS))]
+    return (partial(Step, seed, number, kind=kind, most=8) for number, kind in enumerate(kinds))
+
+
+def work(path: Path, plan: Plan) -> None:
     index = open_index(path)
     print('open', flush=True)
-    number = 0
-    while True:
-        step = Step(seed, number, list(index))
+    for number, make_step in enumerate(plan):
+        step = make_step(list(index))
         print('begin', number, flush=True)
         step.apply(index)
         if step.kind == 'reopen':
             index.close()
             index = open_index(path)
         print('done', number, flush=True)
-        number += 1
+    index.close()
 
 
 if __name__ == '__main__':
-    work(Path(sys.argv[1]), int(sys.argv[2]))
+    work(Path(sys.argv[1]), endless(int(sys.argv[2])))

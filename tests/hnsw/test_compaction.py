@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray, _files
+from docindex.hnsw.graph import Graph
 from docindex.hnsw.sidecar import Sidecar
 
 
@@ -34,8 +35,8 @@ def notes(count: int, seed: int = 0) -> list[Note]:
 
 @pytest.fixture
 def churned(tmp_path: Path) -> Iterator[HnswDocumentIndex[Note]]:
-    """300 notes, each replaced four times, every fifth deleted at the end."""
-    with HnswDocumentIndex[Note](work_dir=tmp_path / 'work') as index:
+    """300 notes, each replaced four times, every fifth deleted at the end; never compacted."""
+    with HnswDocumentIndex[Note](work_dir=tmp_path / 'work', auto_compact=False) as index:
         for seed in range(5):
             index.index(notes(300, seed))
         index.delete([f'n{at}' for at in range(0, 300, 5)])
@@ -48,6 +49,11 @@ def size(directory: Path) -> int:
 
 def state(index: HnswDocumentIndex[Note]) -> dict[str, Note]:
     return {id_: index[id_] for id_ in index}
+
+
+def files(work_dir: Path) -> set[str]:
+    """Return the names of the vector and graph files, finished or not."""
+    return {path.name for directory in ('vectors', 'graphs') for path in (work_dir / directory).iterdir()}
 
 
 def test_everything_that_lives_stays(churned: HnswDocumentIndex[Note]) -> None:
@@ -107,6 +113,34 @@ def test_an_empty_index_can_be_compacted(tmp_path: Path) -> None:
         assert len(index.find(np.ones(8), 'embedding').documents) == 2
 
 
+@pytest.mark.parametrize(
+    ('auto_compact', 'is_compacted'), [(0.5, True), (0.8, True), (0.81, False), (False, False)], ids=str
+)
+def test_a_write_compacts_when_enough_is_dead(tmp_path: Path, auto_compact: float, is_compacted: bool) -> None:
+    """The write by which the given share of all versions is dead compacts; what was written is there either way."""
+    with HnswDocumentIndex[Note](work_dir=tmp_path, auto_compact=auto_compact) as index:
+        for seed in range(5):
+            index.index(notes(300, seed))  # 1,200 of 1,500 are dead in the end, and never 1,000 before
+        assert ('embedding.1.f32' in files(tmp_path)) is is_compacted
+        assert state(index) == {note.id: note for note in notes(300, 4)}
+
+
+def test_a_write_is_done_even_if_it_cannot_be_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk without room for a compaction keeps nobody from writing: the write returns, and the log says why."""
+    with HnswDocumentIndex[Note](work_dir=tmp_path) as index:
+        for seed in range(4):
+            index.index(notes(300, seed))
+        before = files(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(_files, 'create_file', breaking(_files.create_file, 1))
+            index.index(notes(300, 4))
+        assert 'could not be compacted' in caplog.text
+        assert files(tmp_path) == before
+        assert state(index) == {note.id: note for note in notes(300, 4)}
+
+
 def breaking(function: Callable[..., object], at: int) -> Callable[..., object]:
     """Return `function`, which the `at`-th time fails as a full disk does."""
     calls = 0
@@ -123,22 +157,31 @@ def breaking(function: Callable[..., object], at: int) -> Callable[..., object]:
 
 @pytest.mark.parametrize(
     ('step', 'at'),
-    [('publish', 1), ('publish', 2), ('write_at', 1), ('write_at', 2), ('sync_file', 2), ('sync_file', 4)],
+    [
+        *[('create_empty', at) for at in (1, 2, 3, 4)],  # two vector files, two graph files
+        *[('publish', at) for at in (1, 2, 3, 4)],
+        *[('write_at', at) for at in (1, 2)],
+        *[('sync_file', at) for at in (2, 4, 5, 6)],
+        *[('checksum', at) for at in (1, 2)],
+    ],
 )
 def test_a_compaction_that_fails_has_changed_nothing(
     churned: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, step: str, at: int
 ) -> None:
     """I7: a full disk during compaction is an error; documents, search and the next compaction are as before."""
-    before = state(churned)
+    churned.save_graphs()
+    before, files_before = state(churned), files(churned.work_dir)
+    assert len(files_before) == 4
     with monkeypatch.context() as patch:
         patch.setattr(_files, step, breaking(getattr(_files, step), at))
         with pytest.raises(OSError, match='No space left'):
             churned.compact()
     assert state(churned) == before
     assert churned.find(before['n7'], 'embedding', limit=1).documents.id == ['n7']
-    assert {path.name for path in churned.work_dir.glob('vectors/*')} == {'embedding.0.f32', 'other.0.f32'}
+    assert files(churned.work_dir) == files_before
     churned.compact()
     assert state(churned) == before
+    assert files(churned.work_dir).isdisjoint(files_before)
 
 
 @pytest.mark.parametrize('moment', ['before the commit', 'after the commit'])
@@ -146,6 +189,7 @@ def test_a_crash_around_the_commit_leaves_one_state_or_the_other(
     churned: HnswDocumentIndex[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """I1: a directory left behind just before or after the commit opens with all documents, and without debris."""
+    churned.save_graphs()
     before = state(churned)
     renumber = Sidecar.renumber
 
@@ -159,10 +203,31 @@ def test_a_crash_around_the_commit_leaves_one_state_or_the_other(
     monkeypatch.setattr(Sidecar, 'renumber', crash)
     churned.compact()
     assert len(list((tmp_path / 'crashed' / 'vectors').iterdir())) == 4
+    assert len(list((tmp_path / 'crashed' / 'graphs').iterdir())) == 4
     with HnswDocumentIndex[Note](work_dir=tmp_path / 'crashed') as reopened:
         assert state(reopened) == before
         assert reopened.find(before['n7'], 'embedding', limit=1).documents.id == ['n7']
         assert len(list((tmp_path / 'crashed' / 'vectors').iterdir())) == 2
+        assert len(list((tmp_path / 'crashed' / 'graphs').iterdir())) == 2
+
+
+def test_a_compacted_directory_opens_with_its_graphs(
+    churned: HnswDocumentIndex[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I6: the commit of a compaction records its graph files: after a crash at once no vector is added to a graph."""
+    before = state(churned)
+    renumber = Sidecar.renumber
+
+    def crash(self: Sidecar, *args: object) -> None:
+        renumber(self, *args)  # type: ignore[arg-type]
+        shutil.copytree(churned.work_dir, tmp_path / 'crashed')
+
+    monkeypatch.setattr(Sidecar, 'renumber', crash)
+    churned.compact()
+    monkeypatch.setattr(Graph, 'add', lambda *given: pytest.fail('a graph was built'))
+    with HnswDocumentIndex[Note](work_dir=tmp_path / 'crashed') as reopened:
+        for id_, note in before.items():
+            assert reopened.find(note, 'embedding', limit=1).documents.id == [id_]
 
 
 def test_an_interrupt_just_after_the_commit_is_followed(

@@ -161,7 +161,7 @@ def test_a_graph_survives_saving(tmp_path: Path) -> None:
     graph = filled.graph
     graph.covered, graph.buried = 53, 1
     graph.save(tmp_path / 'g')
-    filled.graph = Graph.load(tmp_path / 'g', graph.settings, 53, 1, graph.dead, graph.twins())
+    filled.graph = Graph.load(tmp_path / 'g', graph.settings, 53, [7], graph.dead, graph.twins(), [])
     assert (filled.graph.covered, filled.graph.buried, filled.graph.live) == (53, 1, graph.live)
     assert filled.search(filled.vectors[0], 2)[0] == [0, 50]
     assert filled.search(filled.vectors[7], 1)[0] != [7]
@@ -173,7 +173,7 @@ def test_an_empty_graph_survives_saving(tmp_path: Path) -> None:
     """A graph without vectors can be saved, loaded and filled (P24)."""
     filled = Filled(0, max_elements=4)
     filled.graph.save(tmp_path / 'g')
-    filled.graph = Graph.load(tmp_path / 'g', filled.graph.settings, 0, 0, 0, [])
+    filled.graph = Graph.load(tmp_path / 'g', filled.graph.settings, 0, [], 0, [], [])
     filled.add(np.eye(DIM))
     assert filled.search(np.eye(DIM)[3], 1) == ([3], [0])
 
@@ -204,7 +204,7 @@ def test_a_file_hnswlib_refuses_is_an_error(tmp_path: Path) -> None:
     filled.graph.save(tmp_path / 'g')
     (tmp_path / 'g').write_bytes((tmp_path / 'g').read_bytes()[:-1])
     with pytest.raises(RuntimeError):
-        Graph.load(tmp_path / 'g', filled.graph.settings, 50, 0, 0, [])
+        Graph.load(tmp_path / 'g', filled.graph.settings, 50, [], 0, [], [])
     assert filled.search(filled.vectors[1], 1) == ([1], [0])
 
 

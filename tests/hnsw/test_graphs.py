@@ -192,7 +192,7 @@ def test_a_graph_that_fails_does_not_fail_the_write(
             assert finds_everything(index)
         assert 'has to be rebuilt' in warnings_logged.text
         index.index(docs(100, 101))
-        assert index._store.graphs.get('v').covered == 101  # type: ignore[union-attr]
+        assert index._store.state.graphs.get('v').covered == 101  # type: ignore[union-attr]
         assert finds_everything(index)
 
 
@@ -225,10 +225,10 @@ def test_a_file_is_complete_before_it_is_recorded(work_dir: Path, monkeypatch: p
         index.index(docs(0, 5))
         index.save_graphs()
         index.index(docs(5, 10))
-        publish, record = _files.publish, index._store.sidecar.record
+        publish, record = _files.publish, index._store._sidecar.record
         monkeypatch.setattr(_files, 'publish', lambda *paths: (seen.append(('publish', names())), publish(*paths)))
         monkeypatch.setattr(
-            index._store.sidecar, 'record', lambda snapshot: (seen.append(('record', names())), record(snapshot))
+            index._store._sidecar, 'record', lambda snapshot: (seen.append(('record', names())), record(snapshot))
         )
         index.save_graphs()
     assert seen[:2] == [('publish', ['v.1.hnsw', 'v.3.hnsw.new']), ('record', ['v.1.hnsw', 'v.3.hnsw'])]
@@ -274,7 +274,7 @@ def test_there_is_no_graph_where_none_is_wanted(work_dir: Path) -> None:
     for _ in range(2):
         with HnswDocumentIndex[Plain](work_dir=work_dir) as index:
             index.index([Plain(id=doc.id, v=doc.v) for doc in docs()])
-            assert index._store.graphs.get('v') is None
+            assert index._store.state.graphs.get('v') is None
             assert index.find(VECTORS[3, 0], 'v', limit=1).documents.id == ['3']
     assert not list((work_dir / 'graphs').iterdir())
 
@@ -294,9 +294,9 @@ def test_deleting_what_a_graph_never_had_is_no_work(work_dir: Path, warnings_log
 
     with HnswDocumentIndex[Sparse](work_dir=work_dir) as index:
         index.index([Sparse(id=doc.id, v=doc.v if at % 2 else None) for at, doc in enumerate(docs())])
-        graph = index._store.graphs.get('v')
+        graph = index._store.state.graphs.get('v')
         index.delete(['0', '1'])
         index.index(Sparse(id='2', v=VECTORS[2, 0]))
-        assert index._store.graphs.get('v') is graph
+        assert index._store.state.graphs.get('v') is graph
         assert index.find(VECTORS[2, 0], limit=1).documents.id == ['2']
     assert not warnings_logged.messages

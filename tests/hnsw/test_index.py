@@ -882,7 +882,7 @@ def test_a_graph_can_be_dropped_and_made(index: HnswDocumentIndex[Film]) -> None
     expected = index.find([1, 2, 3], 'plot', limit=12)
     for built in (False, True):
         index.configure(search_field='plot', index=built)
-        assert (index._store.graphs.get('plot') is not None) is built
+        assert (index._store.state.graphs.get('plot') is not None) is built
         found = index.find([1, 2, 3], 'plot', limit=12)
         assert found.documents.id == expected.documents.id
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
@@ -891,7 +891,7 @@ def test_a_graph_can_be_dropped_and_made(index: HnswDocumentIndex[Film]) -> None
 def test_an_automatic_ef_follows_the_limit(index: HnswDocumentIndex[Film], monkeypatch: pytest.MonkeyPatch) -> None:
     """Automatic ef is 8 x limit within its bounds; a positive one, of field or search, is taken literally."""
     seen: list[int] = []
-    graph = index._store.graphs.get('plot')
+    graph = index._store.state.graphs.get('plot')
     assert graph is not None
     search = graph.search
     monkeypatch.setattr(graph, 'search', lambda queries, k, ef: (seen.append(ef), search(queries, k, ef))[1])

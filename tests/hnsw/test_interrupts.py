@@ -6,22 +6,32 @@ import gc
 import itertools
 import shutil
 import sys
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import docindex.hnsw
 from docindex import BaseDoc, CorruptIndexError, Field, HnswDocumentIndex, NdArray, _files
+from docindex.hnsw import opening, sharing, upkeep
+from docindex.hnsw.following import Following
 from docindex.hnsw.graph import Graph
 from docindex.hnsw.graphs import GraphCache
 from docindex.hnsw.labels import LabelTable
+from docindex.hnsw.locks import SharedLock
+from docindex.hnsw.rows import Rows
+from docindex.hnsw.settings import SettingsRecord
 from docindex.hnsw.sidecar import Sidecar
+from docindex.hnsw.state import State, View
 from docindex.hnsw.store import Store
+from docindex.hnsw.transaction import Transaction
 from docindex.hnsw.twins import Twins
 from docindex.hnsw.vectors import VectorFile
 from docindex.hnsw.workdir import WorkDir
@@ -34,7 +44,7 @@ class Note(BaseDoc):
 
 
 Notes = HnswDocumentIndex[Note]
-State = dict[str, Note]
+Documents = dict[str, Note]
 
 
 def notes(ids: range, seed: int = 0) -> list[Note]:
@@ -52,11 +62,11 @@ def notes(ids: range, seed: int = 0) -> list[Note]:
     ]
 
 
-def state(index: HnswDocumentIndex[Note]) -> State:
+def state(index: HnswDocumentIndex[Note]) -> Documents:
     return {id_: index[id_] for id_ in index}
 
 
-def by_id(docs: list[Note]) -> State:
+def by_id(docs: list[Note]) -> Documents:
     return {doc.id: doc for doc in docs}
 
 
@@ -92,7 +102,14 @@ class Verb:
     """Something that is done to the prepared index, and what it makes of the documents."""
 
     run: Callable[[HnswDocumentIndex[Note]], object]
-    after: Callable[[State], State] = dict
+    after: Callable[[Documents], Documents] = dict
+
+
+def write_a_batch(index: HnswDocumentIndex[Note]) -> None:
+    with index.batch():
+        index.index(notes(range(35, 60), seed=2))
+        index.delete([f'n{at}' for at in range(10)])
+        index.update(notes(range(12, 40), seed=3))
 
 
 VERBS = {
@@ -112,8 +129,17 @@ VERBS = {
         lambda index: index.delete([f'n{at}' for at in range(0, 30, 2)]),
         lambda before: {id_: note for id_, note in before.items() if int(id_[1:]) >= 30 or int(id_[1:]) % 2},
     ),
+    'batch': Verb(
+        lambda index: write_a_batch(index),
+        lambda before: (
+            {id_: note for id_, note in before.items() if int(id_[1:]) >= 10}
+            | by_id(notes(range(35, 60), seed=2))
+            | by_id(notes(range(12, 40), seed=3))
+        ),
+    ),
     'compact': Verb(lambda index: index.compact()),
-    'save_graphs': Verb(lambda index: (index._store.graphs._snapshots.clear(), index.save_graphs())),
+    'configure': Verb(lambda index: index.configure(search_field='embedding', ef=99)),
+    'save_graphs': Verb(lambda index: (index._store.state.graphs._snapshots.clear(), index.save_graphs())),
 }
 
 
@@ -133,7 +159,7 @@ def interrupted(function: Callable[..., Any], moment: str, at: int) -> Callable[
     return interrupting
 
 
-def check_answers(index: HnswDocumentIndex[Note], docs: State) -> None:
+def check_answers(index: HnswDocumentIndex[Note], docs: Documents) -> None:
     """Check that by id, by search and by exact search, an index holds just these documents, each once."""
     assert len(index) == len(docs)
     assert state(index) == docs
@@ -148,7 +174,7 @@ def check_answers(index: HnswDocumentIndex[Note], docs: State) -> None:
                 assert sorted(found.documents.id) == sorted(exact.documents.id) == ids
 
 
-def check_whole(index: HnswDocumentIndex[Note], before: State, after: State, aside: Path) -> None:
+def check_whole(index: HnswDocumentIndex[Note], before: Documents, after: Documents, aside: Path) -> None:
     """Check that an interrupted index is whole: at once, copied and reopened, after the next writes, and closed."""
     held = state(index)
     assert held in (before, after)
@@ -170,18 +196,31 @@ def check_whole(index: HnswDocumentIndex[Note], before: State, after: State, asi
 
 
 POINTS: list[tuple[str, Any, str, int]] = [
+    ('index', Following, 'follow', 1),
+    ('index', Sidecar, 'begin', 1),
+    ('index', Transaction, 'put', 1),
+    ('index', Transaction, '_plan', 1),
     ('index', VectorFile, 'write', 1),
     ('index', VectorFile, 'write', 2),
     ('index', _files, 'write_at', 1),
-    ('index', _files, 'sync_file', 1),
-    ('index', Store, '_plan', 1),
+    ('index', Transaction, '_stage', 1),
     ('index', Sidecar, 'apply', 1),
+    ('index', Store, '_commit', 1),
+    ('index', Transaction, 'sync', 1),
+    ('index', VectorFile, 'sync', 2),
+    ('index', _files, 'sync_file', 1),
+    ('index', Following, 'publishing', 1),
+    ('index', Sidecar, 'commit', 1),
+    ('index', State, 'publish', 1),
     ('index', LabelTable, 'publish', 1),
     ('index', GraphCache, 'bury', 1),
     ('index', Graph, 'bury', 1),
     ('index', Graph, 'bury', 4),
+    ('index', State, 'acknowledge', 1),
     ('index', VectorFile, 'acknowledge', 1),
     ('index', VectorFile, 'acknowledge', 2),
+    ('index', Sidecar, 'roll_back', 1),
+    ('index', Store, '_settle', 1),
     ('index', GraphCache, 'catch_up', 1),
     ('index', GraphCache, '_add_missing', 1),
     ('index', Graph, 'add', 1),
@@ -190,33 +229,77 @@ POINTS: list[tuple[str, Any, str, int]] = [
     ('index', Twins, 'nodes', 1),
     ('index', Twins, 'join', 1),
     ('index', GraphCache, 'save_if_worthwhile', 1),
+    ('index', upkeep, 'is_worthwhile', 1),
     ('update', VectorFile, 'write', 2),
     ('update', Sidecar, 'apply', 1),
+    ('update', Sidecar, 'commit', 1),
     ('update', LabelTable, 'publish', 1),
     ('update', Graph, 'bury', 2),
     ('update', Graph, 'add', 1),
     ('update', Graph, '_put', 2),
     ('update', GraphCache, 'catch_up', 1),
     ('update one', Sidecar, 'apply', 1),
+    ('update one', Sidecar, 'commit', 1),
     ('update one', LabelTable, 'publish', 1),
     ('update one', GraphCache, 'catch_up', 1),
+    ('delete', Sidecar, 'begin', 1),
+    ('delete', Transaction, 'remove', 1),
+    ('delete', Transaction, '_stage', 1),
     ('delete', Sidecar, 'apply', 1),
+    ('delete', Sidecar, 'commit', 1),
+    ('delete', State, 'publish', 1),
     ('delete', LabelTable, 'publish', 1),
     ('delete', GraphCache, 'bury', 1),
     ('delete', Graph, 'bury', 1),
     ('delete', Graph, 'bury', 20),
     ('delete', Twins, 'leave', 3),
     ('delete', VectorFile, 'acknowledge', 1),
+    ('delete', Sidecar, 'roll_back', 1),
+    ('batch', Sidecar, 'begin', 1),
+    ('batch', Transaction, 'put', 1),
+    ('batch', Transaction, 'put', 2),
+    ('batch', Transaction, 'remove', 1),
+    ('batch', Transaction, 'view', 1),
+    ('batch', VectorFile, 'write', 3),
+    ('batch', LabelTable, 'copy', 1),
+    ('batch', Transaction, '_stage', 2),
+    ('batch', Sidecar, 'apply', 1),
+    ('batch', Sidecar, 'apply', 3),
+    ('batch', Transaction, 'sync', 1),
+    ('batch', Sidecar, 'commit', 1),
+    ('batch', LabelTable, 'publish', 1),
+    ('batch', LabelTable, 'publish', 3),
+    ('batch', State, 'publish', 1),
+    ('batch', Graph, 'bury', 15),
+    ('batch', Sidecar, 'roll_back', 1),
+    ('batch', Store, '_settle', 1),
+    ('compact', upkeep, 'next_generation', 1),
     ('compact', VectorFile, 'create', 2),
     ('compact', VectorFile, 'write', 1),
+    ('compact', VectorFile, 'sync', 2),
     ('compact', _files, 'publish', 1),
     ('compact', GraphCache, 'build', 1),
     ('compact', Graph, 'add', 2),
+    ('compact', GraphCache, 'mend_all', 1),
+    ('compact', GraphCache, 'write_all', 1),
+    ('compact', Graph, 'save', 1),
+    ('compact', Graph, 'save', 2),
+    ('compact', _files, 'publish', 4),
+    ('compact', _files, 'checksum', 2),
+    ('compact', Following, 'publishing', 1),
     ('compact', Sidecar, 'renumber', 1),
+    ('compact', State, 'close', 1),
     ('compact', VectorFile, 'close', 1),
-    ('compact', GraphCache, 'save_if_worthwhile', 1),
+    ('compact', State, 'acknowledge', 1),
     ('compact', Store, '_sweep', 1),
+    ('compact', _files, 'remove', 1),
     ('compact', Sidecar, 'vacuum', 1),
+    ('configure', Following, 'publishing', 1),
+    ('configure', GraphCache, 'reserve', 1),
+    ('configure', SettingsRecord, 'put', 1),
+    ('configure', Sidecar, 'set_meta', 1),
+    ('configure', GraphCache, 'put_settings', 1),
+    ('configure', State, 'acknowledge', 1),
     ('save_graphs', GraphCache, 'catch_up', 1),
     ('save_graphs', Graph, 'save', 1),
     ('save_graphs', Graph, 'save', 2),
@@ -231,7 +314,7 @@ POINTS: list[tuple[str, Any, str, int]] = [
 @pytest.mark.parametrize(
     ('verb', 'owner', 'name', 'at'),
     POINTS,
-    ids=[f'{verb}-{owner.__name__}.{name}-{at}' for verb, owner, name, at in POINTS],
+    ids=[f'{verb}-{owner.__name__.rpartition(".")[2]}.{name}-{at}' for verb, owner, name, at in POINTS],
 )
 def test_an_interrupt_leaves_one_state_or_the_other(
     opened: HnswDocumentIndex[Note],
@@ -252,18 +335,70 @@ def test_an_interrupt_leaves_one_state_or_the_other(
     check_whole(opened, before, VERBS[verb].after(before), tmp_path / 'aside')
 
 
-@pytest.mark.parametrize('moment', ['before', 'after'])
-@pytest.mark.parametrize('verb', ['index', 'update', 'delete'])
+@pytest.mark.parametrize(
+    ('step', 'moment', 'is_done'),
+    [
+        ('apply', 'before', False),
+        ('apply', 'after', False),
+        ('commit', 'before', False),
+        ('commit', 'after', True),
+        ('roll_back', 'before', True),
+    ],
+)
+@pytest.mark.parametrize('verb', ['index', 'update', 'delete', 'batch'])
 def test_an_interrupt_before_the_commit_has_done_nothing(
-    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, verb: str, moment: str
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, verb: str, step: str, moment: str, is_done: bool
 ) -> None:
     """I1: what was interrupted before SQLite committed is not there; what was after it, is."""
     before = state(opened)
     with monkeypatch.context() as patch:
-        patch.setattr(Sidecar, 'apply', interrupted(Sidecar.apply, moment, 1))
+        patch.setattr(Sidecar, step, interrupted(getattr(Sidecar, step), moment, 1))
         with pytest.raises(KeyboardInterrupt):
             VERBS[verb].run(opened)
-    assert state(opened) == (before if moment == 'before' else VERBS[verb].after(before))
+    assert state(opened) == (VERBS[verb].after(before) if is_done else before)
+
+
+FOLLOWING: list[tuple[Any, str]] = [
+    (Sidecar, 'commits'),
+    (Following, '_follow'),
+    (Following, '_read'),
+    (State, 'read'),
+    (Rows, 'meta'),
+    (Rows, 'tombstones'),
+    (VectorFile, '_check_header'),
+    (GraphCache, 'load'),
+    (Graph, 'load'),
+    (State, 'close'),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(('owner', 'name'), FOLLOWING, ids=[f'{owner.__name__}.{name}' for owner, name in FOLLOWING])
+@pytest.mark.parametrize('verb', ['index', 'delete', 'compact'])
+def test_a_second_interrupt_is_made_good_by_the_next_write(
+    opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, verb: str, owner: Any, name: str, moment: str
+) -> None:
+    """I3: Ctrl-C just after a commit, and again while memory is brought up to it, harms no write after that."""
+    before = state(opened)
+    with monkeypatch.context() as patch:
+        step = 'renumber' if verb == 'compact' else 'commit'
+        commit = getattr(Sidecar, step)
+
+        def interrupting(*given: Any) -> None:
+            commit(*given)
+            patch.setattr(owner, name, interrupted(getattr(owner, name), moment, 1))
+            raise KeyboardInterrupt
+
+        patch.setattr(Sidecar, step, interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            VERBS[verb].run(opened)
+    more = notes(range(70, 75), seed=4)
+    opened.index(more)
+    check_answers(opened, VERBS[verb].after(before) | by_id(more))
+    assert opened.verify().problems == []
+    opened.close()
+    with Notes(work_dir=opened.work_dir) as reopened:
+        check_answers(reopened, VERBS[verb].after(before) | by_id(more))
 
 
 def test_a_deletion_after_an_interrupted_addition(
@@ -289,9 +424,13 @@ CLOSING: list[tuple[Any, str]] = [
     (Graph, 'save'),
     (_files, 'publish'),
     (Sidecar, 'record'),
-    (Store, '_close_vectors'),
+    (_files, 'remove'),
+    (Store, '_turn_away'),
+    (Store, '_close_state'),
+    (State, 'close'),
     (VectorFile, 'close'),
     (Sidecar, 'close'),
+    (Rows, 'close'),
 ]
 
 
@@ -316,17 +455,30 @@ def test_an_interrupted_close_lets_go(
 
 OPENING: list[tuple[Any, str]] = [
     (WorkDir, '_refuse_docarray'),
-    (Sidecar, 'meta'),
-    (Sidecar, 'tombstones'),
+    (Store, '_prepare'),
+    (opening, 'carry_over'),
+    (opening, 'put_declared'),
+    (Sidecar, 'take'),
+    (Rows, 'hold'),
+    (State, 'read'),
+    (Rows, 'meta'),
+    (Rows, 'tombstones'),
+    (Rows, 'absences'),
     (VectorFile, '_check_header'),
+    (GraphCache, 'load'),
     (Graph, 'load'),
+    (Rows, 'let_go'),
+    (Sidecar, 'give_back'),
+    (Store, '_note_whether_synced'),
     (Store, '_sweep'),
     (GraphCache, 'catch_up'),
 ]
 
 
 @pytest.mark.parametrize('moment', ['before', 'after'])
-@pytest.mark.parametrize(('owner', 'name'), OPENING, ids=[f'{owner.__name__}.{name}' for owner, name in OPENING])
+@pytest.mark.parametrize(
+    ('owner', 'name'), OPENING, ids=[f'{owner.__name__.rpartition(".")[2]}.{name}' for owner, name in OPENING]
+)
 def test_an_interrupted_opening_lets_go(
     opened: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, moment: str
 ) -> None:
@@ -358,7 +510,8 @@ class Interrupter:
     def _trace(self, frame: Any, event: str, arg: object) -> Any:
         file = frame.f_code.co_filename
         # Not in the lock itself: raised between taking it and noting that, this would be a test of Python.
-        if not file.startswith(self._directory) or file.endswith('locks.py'):
+        is_lock = file.endswith('locks.py') or frame.f_code.co_qualname.startswith('_Reading.')
+        if not file.startswith(self._directory) or is_lock:
             return None
         frame.f_trace_lines = False
         if event in ('call', 'return'):
@@ -394,6 +547,210 @@ def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
             with pytest.raises(KeyboardInterrupt), Interrupter(at):
                 VERBS[verb].run(index)
             check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
+
+
+# -- beside other processes ----------------------------------------------------------------------
+
+
+def in_time(index: HnswDocumentIndex[Note], check: Callable[[], object]) -> None:
+    """Fail, rather than wait for ever, if `check` waits for a lock that an interrupt has left taken."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            check()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    if thread.is_alive():
+        index._release.detach()  # to close it would wait, too
+        pytest.fail('an interrupt has left a lock taken')
+    if failed:
+        raise failed[0]
+
+
+READING: list[tuple[str, Any, str, int]] = [
+    ('index', Sidecar, 'take', 1),
+    ('index', Rows, 'hold', 1),
+    ('index', Following, 'is_current', 1),
+    ('index', Rows, 'let_go', 1),
+    ('index', Rows, 'hold', 2),
+    ('index', Following, '_follow', 1),
+    ('index', Following, '_step', 1),
+    ('index', State, 'follow', 1),
+    ('index', Rows, 'tombstones', 1),
+    ('index', Rows, 'absences', 1),
+    ('index', State, 'publish', 1),
+    ('index', LabelTable, 'publish', 1),
+    ('index', GraphCache, 'bury', 1),
+    ('index', Graph, 'bury', 3),
+    ('index', SettingsRecord, 'remember', 1),
+    ('index', GraphCache, 'notice', 1),
+    ('index', GraphCache, 'step', 1),
+    ('index', Graph, 'add', 1),
+    ('index', Graph, 'add', 2),
+    ('index', Twins, 'join', 1),
+    ('index', SharedLock, 'downgrade', 1),
+    ('index', View, '__init__', 1),
+    ('index', Sidecar, 'give_back', 1),
+    ('update', LabelTable, 'publish', 1),
+    ('update', Graph, 'bury', 2),
+    ('delete', State, 'follow', 1),
+    ('delete', LabelTable, 'publish', 1),
+    ('delete', Twins, 'leave', 3),
+    ('batch', State, 'follow', 1),
+    ('batch', LabelTable, 'publish', 1),
+    ('batch', Graph, 'bury', 20),
+    ('configure', State, 'follow', 1),
+    ('configure', GraphCache, 'put_settings', 1),
+    ('compact', State, 'follow', 1),
+    ('compact', State, 'read', 1),
+    ('compact', VectorFile, '_check_header', 2),
+    ('compact', GraphCache, 'load', 1),
+    ('compact', Graph, 'load', 2),
+    ('compact', State, 'close', 1),
+    ('compact', VectorFile, 'close', 1),
+    ('compact', SharedLock, 'downgrade', 1),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(
+    ('verb', 'owner', 'name', 'at'),
+    READING,
+    ids=[f'{verb}-{owner.__name__}.{name}-{at}' for verb, owner, name, at in READING],
+)
+def test_an_interrupted_reader_follows(
+    opened: HnswDocumentIndex[Note],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    owner: Any,
+    name: str,
+    at: int,
+    moment: str,
+) -> None:
+    """I9: Ctrl-C while a reader takes over what another process has committed leaves one that sees all of it."""
+    reader = Notes(work_dir=opened.work_dir, read_only=True)
+    VERBS[verb].run(opened)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
+        with pytest.raises(KeyboardInterrupt):
+            reader.find(np.ones(8), 'embedding')
+    for seed in (5, 6):
+        in_time(reader, lambda: check_answers(reader, state(opened)))
+        opened.index(notes(range(20, 80, 3), seed=seed))
+        opened.delete([f'n{at}' for at in range(seed, 30, 4)])
+    in_time(reader, lambda: check_answers(reader, state(opened)))
+    in_time(reader, reader.close)
+
+
+class Elsewhere:
+    """A second index of one directory in this process, with a store of its own, as if it were another process."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self._patches: list[Any] = [
+            mock.patch.object(sharing, '_stores', {}),
+            mock.patch.object(sharing, '_handles', Counter[Store]()),
+        ]
+        with self:
+            self.index = Notes(work_dir=path, **options)
+
+    def __enter__(self) -> None:
+        for patch in self._patches:
+            patch.start()
+
+    def __exit__(self, *exception: object) -> None:
+        for patch in self._patches:
+            patch.stop()
+
+    def close(self) -> None:
+        with self:
+            self.index.close()
+
+
+SHARING: list[tuple[str, Any, str, int]] = [
+    ('index', WorkDir, 'held', 1),
+    ('index', Following, 'follow', 1),
+    ('index', Following, '_follow', 1),
+    ('index', State, 'follow', 1),
+    ('index', LabelTable, 'publish', 1),
+    ('index', GraphCache, 'notice', 1),
+    ('index', Sidecar, 'begin', 1),
+    ('index', Transaction, 'put', 1),
+    ('index', Sidecar, 'apply', 1),
+    ('index', Sidecar, 'commit', 1),
+    ('index', State, 'publish', 2),
+    ('index', LabelTable, 'publish', 2),
+    ('index', State, 'acknowledge', 1),
+    ('index', Sidecar, 'roll_back', 1),
+    ('index', GraphCache, 'catch_up', 1),
+    ('index', Graph, 'add', 1),
+    ('delete', Following, '_follow', 1),
+    ('delete', State, 'follow', 1),
+    ('delete', SharedLock, 'downgrade', 1),
+    ('delete', Sidecar, 'apply', 1),
+    ('delete', Sidecar, 'commit', 1),
+    ('batch', Following, '_follow', 1),
+    ('batch', Sidecar, 'begin', 1),
+    ('batch', Sidecar, 'apply', 2),
+    ('batch', Sidecar, 'commit', 1),
+    ('batch', State, 'publish', 2),
+    ('compact', Following, '_follow', 1),
+    ('compact', upkeep, 'next_generation', 1),
+    ('compact', Sidecar, 'renumber', 1),
+    ('compact', State, 'close', 1),
+    ('compact', Sidecar, 'vacuum', 1),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(
+    ('verb', 'owner', 'name', 'at'),
+    SHARING,
+    ids=[f'{verb}-{owner.__name__.rpartition(".")[2]}.{name}-{at}' for verb, owner, name, at in SHARING],
+)
+def test_an_interrupted_writer_leaves_the_directory_to_others(
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    owner: Any,
+    name: str,
+    at: int,
+    moment: str,
+) -> None:
+    """I1, I9: Ctrl-C in one of two processes that write in turn leaves all of its call or nothing, and no lock."""
+    shutil.copytree(prepared, tmp_path / 'work')
+    here = Notes(work_dir=tmp_path / 'work', shared_writes=True, lock_timeout=2)
+    other = Elsewhere(tmp_path / 'work', shared_writes=True, lock_timeout=2)
+    other.index.index(notes(range(30, 50), seed=7))
+    before = state(other.index)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
+        with pytest.raises(KeyboardInterrupt):
+            VERBS[verb].run(here)
+
+    def check_other() -> None:
+        held = state(other.index)
+        assert held in (before, VERBS[verb].after(before))
+        other.index.index(notes(range(70, 75), seed=4))
+        check_answers(other.index, held | by_id(notes(range(70, 75), seed=4)))
+
+    in_time(other.index, check_other)
+    for writer, reader in ((here, other.index), (other.index, here)):
+        in_time(writer, lambda writer=writer: writer.index(notes(range(25, 40), seed=8)))  # type: ignore[misc]
+        in_time(writer, lambda writer=writer: writer.delete([f'n{at}' for at in range(28, 33)]))  # type: ignore[misc]
+        in_time(reader, lambda writer=writer, reader=reader: check_answers(reader, state(writer)))  # type: ignore[misc]
+    in_time(here, lambda: check_sound(here))
+    in_time(here, here.close)
+    other.close()
+
+
+def check_sound(index: HnswDocumentIndex[Note]) -> None:
+    assert index.verify().problems == []
 
 
 # -- the write-ahead log -------------------------------------------------------------------------

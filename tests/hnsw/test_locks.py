@@ -109,3 +109,110 @@ def test_counting_under_the_lock_loses_nothing() -> None:
     for thread in threads:
         thread.join(60)
     assert count == [2000]
+
+
+class Downgrader:
+    """A thread that takes a lock alone, shares it when it is told to, and holds it until it is told to let go."""
+
+    def __init__(self, lock: SharedLock) -> None:
+        self._lock = lock
+        self.has_it, self.shares = threading.Event(), threading.Event()
+        self._share, self._let_go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self.has_it.wait(_LONG)
+
+    def _run(self) -> None:
+        self._lock.acquire_exclusive()
+        self.has_it.set()
+        self._share.wait(_LONG)
+        self._lock.downgrade()
+        self.shares.set()
+        self._let_go.wait(_LONG)
+        self._lock.release_shared()
+
+    def share(self) -> None:
+        self._share.set()
+        assert self.shares.wait(_LONG)
+
+    def end(self) -> None:
+        self._let_go.set()
+        self._thread.join(_LONG)
+        assert not self._thread.is_alive()
+
+
+def test_waiting_readers_get_in_when_a_writer_shares() -> None:
+    """Readers that waited for a writer hold the lock together with it as soon as it shares, as do later ones."""
+    lock = SharedLock()
+    writer = Downgrader(lock)
+    readers = [Holder(lock.shared), Holder(lock.shared)]
+    assert not any(reader.has_it.wait(_SHORT) for reader in readers)
+    writer.share()
+    late = Holder(lock.shared)
+    assert all(reader.has_it.wait(_LONG) for reader in (*readers, late))
+    for holder in (*readers, late, writer):
+        holder.end()
+
+
+def test_no_writer_gets_in_while_another_shares() -> None:
+    """A writer that waits for one that shares gets the lock when that one has let go, and not in between."""
+    lock = SharedLock()
+    sharing = Downgrader(lock)
+    waiting = Holder(lock.exclusive)
+    assert not waiting.has_it.wait(_SHORT)
+    sharing.share()
+    assert not waiting.has_it.wait(_SHORT)
+    sharing.end()
+    assert waiting.has_it.wait(_LONG)
+    waiting.end()
+
+
+def test_a_writer_waits_for_all_who_share() -> None:
+    """A writer waits for the readers that came in when another writer shared, however long they stay."""
+    lock = SharedLock()
+    sharing = Downgrader(lock)
+    reader = Holder(lock.shared)
+    sharing.share()
+    assert reader.has_it.wait(_LONG)
+    writer = Holder(lock.exclusive)
+    sharing.end()
+    assert not writer.has_it.wait(_SHORT)
+    reader.end()
+    assert writer.has_it.wait(_LONG)
+    writer.end()
+
+
+def test_nothing_changes_between_writing_and_sharing() -> None:
+    """What a writer has changed is just so when it shares, among any number of writers that do the same."""
+    lock, count, wrong = SharedLock(), [0], []
+
+    def add() -> None:
+        for _ in range(300):
+            lock.acquire_exclusive()
+            count[0] += 1
+            mine = count[0]
+            lock.downgrade()
+            if count[0] != mine:
+                wrong.append(mine)
+            lock.release_shared()
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (count, wrong) == ([1200], [])
+
+
+def test_a_refusal_lets_go() -> None:
+    """A reader whose check raises does not keep the lock."""
+    lock = SharedLock()
+
+    def refuse() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), lock.shared(refuse):
+        pytest.fail('it was let in')
+    writer = Holder(lock.exclusive)
+    assert writer.has_it.wait(_LONG)
+    writer.end()

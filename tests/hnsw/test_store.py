@@ -216,7 +216,9 @@ def no_space(*given: object, **more: object) -> None:
 FAILURES: dict[str, tuple[object, str]] = {
     'writing vectors': (_files, 'write_at'),
     'syncing vectors': (_files, 'sync_file'),
-    'committing': (Sidecar, 'apply'),
+    'beginning': (Sidecar, 'begin'),
+    'staging': (Sidecar, 'apply'),
+    'committing': (Sidecar, 'commit'),
 }
 WRITES: dict[str, Callable[[HnswDocumentIndex[Doc]], object]] = {
     'insert': lambda index: index.index(docs(20, 30)),
@@ -247,15 +249,16 @@ def test_a_write_that_fails_was_none(
         assert state(index) == after
 
 
+@pytest.mark.parametrize('step', ['apply', 'commit'])
 @pytest.mark.parametrize('write', [lambda index: index.delete('1'), lambda index: index.__delitem__(['1', '2'])])
 def test_a_delete_that_fails_was_none(
-    closed: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Any], object]
+    closed: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Any], object], step: str
 ) -> None:
     """I7: a delete that was not committed deleted nothing, in the graphs either (D3)."""
     with Index(work_dir=closed) as index:
         before = state(index)
         with monkeypatch.context() as patch:
-            patch.setattr(Sidecar, 'apply', no_space)
+            patch.setattr(Sidecar, step, no_space)
             with pytest.raises(OSError):
                 write(index)
         assert state(index) == before
@@ -275,12 +278,13 @@ def test_a_full_disk_is_our_error(closed: Path, monkeypatch: pytest.MonkeyPatch,
 def test_vectors_are_synced_before_the_commit(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I2: every vector file is synced before SQLite commits what mentions its rows."""
     done: list[str] = []
-    sync, apply = _files.sync_file, Sidecar.apply
+    write_at, sync, commit = _files.write_at, _files.sync_file, Sidecar.commit
     with Index(work_dir=work_dir) as index:
+        monkeypatch.setattr(_files, 'write_at', lambda *given: (done.append('write'), write_at(*given)))
         monkeypatch.setattr(_files, 'sync_file', lambda fd: (done.append('sync'), sync(fd)))
-        monkeypatch.setattr(Sidecar, 'apply', lambda *given: (done.append('commit'), apply(*given)))
+        monkeypatch.setattr(Sidecar, 'commit', lambda *given: (done.append('commit'), commit(*given)))
         index.index(docs(0, 3))
-        assert done == ['sync', 'sync', 'commit']
+        assert done == ['write', 'write', 'sync', 'sync', 'commit', 'write', 'write']  # the last: how many commits
 
 
 def test_committed_rows_are_never_written_again(work_dir: Path) -> None:
@@ -300,9 +304,9 @@ def test_what_died_stays_dead(work_dir: Path) -> None:
     with Index(work_dir=work_dir) as index:
         index.index(docs())
         index.delete(['3', '4'])
-        assert index._store.labels.next == 20
+        assert index._store.state.labels.next == 20
         index.index(docs(3, 4, text='again', seed=5))
-        assert index._store.labels.next == 21
+        assert index._store.state.labels.next == 21
     with Index(work_dir=work_dir) as index:
         assert (len(index), '4' in index, index['3'].text) == (19, False, 'again')
         assert '4' not in index.find(docs()[4].v, 'v', limit=20).documents.id
@@ -317,12 +321,12 @@ def test_an_update_without_a_new_vector_is_no_work_for_the_graph(
         index.index([Doc(id='a', v=[0, 1, 2, 3]), Doc(id='b', v=[4, 5, 6, 7])])
         index.update('a', text='new')
         index.index(Doc(id='b', text='new', v=np.float16([4, 5, 6, 7])))
-        assert index._store.labels.next == 2
+        assert index._store.state.labels.next == 2
         assert index[['a', 'b']].text == ['new', 'new']
         assert index['b'].v.dtype == np.float16
         index.update('a', v=[-0.0, 1, 2, 3])
         index.update('b', w=[1, 2, 3])
-        assert index._store.labels.next == 4
+        assert index._store.state.labels.next == 4
         assert np.signbit(index['a'].v[0])
 
 
@@ -534,12 +538,12 @@ def test_a_tiny_capacity_grows(work_dir: Path) -> None:
 def test_a_graph_that_lags_is_completed_by_a_scan(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I5: what a graph does not cover yet is found by a scan, and both are merged by distance."""
     with Index(work_dir=closed) as index:
-        monkeypatch.setattr(type(index._store.graphs), 'catch_up', lambda *given: None)
+        monkeypatch.setattr(type(index._store.state.graphs), 'catch_up', lambda *given: None)
         index.index(docs(20, 30))
         index.delete('25')
-        graph = index._store.graphs.get('v')
+        graph = index._store.state.graphs.get('v')
         assert graph is not None
-        assert (graph.covered, index._store.labels.next) == (20, 30)
+        assert (graph.covered, index._store.state.labels.next) == (20, 30)
         for limit in (1, 5, 29, 100):
             found, exact = (index.find(np.ones(4), 'v', limit=limit, exact=exact) for exact in (False, True))
             assert found.documents.id == exact.documents.id
@@ -549,7 +553,7 @@ def test_a_graph_that_lags_is_completed_by_a_scan(closed: Path, monkeypatch: pyt
 def test_a_short_answer_is_completed_by_a_scan(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a graph finds fewer than it should, a scan gives the rest, for the query that needs it (P9)."""
     with Index(work_dir=closed) as index:
-        graph = index._store.graphs.get('v')
+        graph = index._store.state.graphs.get('v')
         assert graph is not None
         real = graph._index.knn_query
 
@@ -601,7 +605,7 @@ def test_a_search_sees_no_label_without_its_row(work_dir: Path) -> None:
 
 def test_every_error_of_opening_is_ours(closed: Path) -> None:
     """Whatever byte of SQLite's description is damaged, opening works or raises a `DocIndexError`."""
-    for key in ('columns', 'settings', 'next_label', 'commits', 'generation'):
+    for key in ('columns', 'settings', 'next_label', 'commits', 'generation', 'is_synced'):
         copy = closed.parent / key
         shutil.copytree(closed, copy)
         change_database(copy, f"UPDATE meta SET value = substr(value, 2) WHERE key = '{key}'")
@@ -626,6 +630,6 @@ def test_graphs_follow_a_cleared_index(closed: Path) -> None:
         assert (len(index), list(index)) == (0, [])
         assert index.find([0, 0, 0, 0], 'v').documents == []
         assert index.find([0, 0, 0], 'w', exact=True).scores.shape == (0,)
-        assert isinstance(index._store.graphs.get('v'), Graph)
+        assert isinstance(index._store.state.graphs.get('v'), Graph)
         index.index(docs(0, 3))
         assert sorted(index.find([0, 0, 0, 0], 'v').documents.id) == ['0', '1', '2']

@@ -90,7 +90,7 @@ def recall(index: HnswDocumentIndex[Point], queries: np.ndarray[Any, Any]) -> fl
 
 
 def graph(index: HnswDocumentIndex[Point]) -> Any:
-    return index._store.graphs.get('embedding')
+    return index._store.state.graphs.get('embedding')
 
 
 # -- Twins and the hash table, alone -------------------------------------------------------------

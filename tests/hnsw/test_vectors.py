@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docindex import CorruptIndexError, FormatVersionError, _files
+from docindex import CorruptIndexError, FormatVersionError, WorkDirError, _files
 from docindex.hnsw.vectors import VectorFile
 
 HEADER, ROW = 64, 16
@@ -85,14 +87,33 @@ def test_writing_many_rows(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_write_is_synced(file: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I2: when `write` returns, what it wrote was synced after it was written."""
-    done: list[str] = []
-    write_at = _files.write_at
-    monkeypatch.setattr(_files, 'write_at', lambda *given: (done.append('write'), write_at(*given)))
-    monkeypatch.setattr(_files, 'sync_file', lambda fd: done.append('sync'))
+def test_writes_are_synced_together(file: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I2: several writes wait for the disk once, in `sync`, which syncs the file that they wrote to."""
+    done: list[tuple[str, int]] = []
+    write_at, sync_file = _files.write_at, _files.sync_file
+    monkeypatch.setattr(_files, 'write_at', lambda fd, *given: (done.append(('write', fd)), write_at(fd, *given)))
+    monkeypatch.setattr(_files, 'sync_file', lambda fd: (done.append(('sync', fd)), sync_file(fd)))
     file.write(5, ROWS)
-    assert done == ['write', 'sync']
+    file.write(10, ROWS)
+    file.sync()
+    assert [step for step, _ in done] == ['write', 'write', 'sync']
+    assert {os.fstat(fd).st_ino for _, fd in done} == {file.path.stat().st_ino}
+
+
+def failing(*given: object) -> None:
+    raise OSError(errno.EIO, 'Input/output error')
+
+
+@pytest.mark.parametrize(('step', 'call'), [('write_at', 'write'), ('sync_file', 'sync')])
+def test_a_disk_that_fails_is_our_error(
+    file: VectorFile, monkeypatch: pytest.MonkeyPatch, step: str, call: str
+) -> None:
+    """What the system refuses while writing or syncing is a `WorkDirError` with the file, and rows stay readable."""
+    monkeypatch.setattr(_files, step, failing)
+    with pytest.raises(WorkDirError, match='Input/output error') as raised:
+        getattr(file, call)(*((5, ROWS) if call == 'write' else ()))
+    assert raised.value.path == str(file.path)
+    assert file.rows(labels(0, 1, 2, 3, 4)).tobytes() == ROWS.tobytes()
 
 
 @pytest.mark.parametrize('byte', range(ROW))
@@ -151,7 +172,8 @@ def test_a_damaged_file_is_not_opened(
     file: VectorFile, damage: Callable[[Path], object], error: type[Exception], said: str
 ) -> None:
     """A file that is not a whole vector file of this length is refused, with its path and what to do."""
-    copy = file.path.with_name('copy.f32')
+    copy = file.path.parent / 'copy' / file.path.name
+    copy.parent.mkdir()
     shutil.copyfile(file.path, copy)
     damage(copy)
     with pytest.raises(error, match=said) as raised:
@@ -161,12 +183,16 @@ def test_a_damaged_file_is_not_opened(
     assert raised.value.hint  # type: ignore[attr-defined]
 
 
-def test_what_is_empty(file: VectorFile) -> None:
-    """A file without rows, or none, is what an unfinished creation leaves; one with a row is not."""
-    assert not VectorFile.is_empty(file.path)
-    assert VectorFile.is_empty(file.path.with_name('nothing'))
+def test_what_is_unused(file: VectorFile) -> None:
+    """A file without rows and commits, or none, is what an unfinished creation leaves; another is not."""
+    assert not VectorFile.is_unused(file.path)
+    assert VectorFile.is_unused(file.path.with_name('nothing'))
     VectorFile.create(file.path.with_name('new'), 3)
-    assert VectorFile.is_empty(file.path.with_name('new'))
+    assert VectorFile.is_unused(file.path.with_name('new'))
+    emptied = VectorFile(file.path.with_name('new'), 3, 0)
+    emptied.acknowledge(1)
+    assert not VectorFile.is_unused(file.path.with_name('new'))
+    emptied.close()
 
 
 def test_commits_are_remembered(file: VectorFile) -> None:
@@ -176,3 +202,154 @@ def test_commits_are_remembered(file: VectorFile) -> None:
     assert other.commits == 7
     assert other.rows(labels(0)).tobytes() == ROWS[[0]].tobytes()
     other.close()
+
+
+# -- scans ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The labels whose checksums were looked at, call by call."""
+    seen: list[list[int]] = []
+    mismatches = VectorFile._mismatches
+
+    def noted(file: VectorFile, asked: Any, table: Any) -> Any:
+        seen.append(asked.tolist())
+        return mismatches(file, asked, table)
+
+    monkeypatch.setattr(VectorFile, '_mismatches', noted)
+    return seen
+
+
+def damage(file: VectorFile, label: int, byte: int = 0) -> None:
+    edited(HEADER + label * ROW + byte, bytes([file.path.read_bytes()[HEADER + label * ROW + byte] ^ 4]))(file.path)
+
+
+@pytest.mark.parametrize('asked', [[], [0], [4], [1, 2, 3], [0, 2, 4], [0, 1, 2, 3, 4]], ids=str)
+def test_a_scan_returns_rows(file: VectorFile, asked: list[int]) -> None:
+    """A scan of ascending labels, with gaps or without, returns their rows in that order."""
+    assert file.scan(labels(*asked)).tobytes() == ROWS[asked].tobytes()
+    assert file.scan(labels(*asked)).shape == (len(asked), 3)
+
+
+def test_a_scan_checks_each_row_once(file: VectorFile, checked: list[list[int]]) -> None:
+    """Rows are checked when they are first scanned, and only those that were not before."""
+    for asked in ([1, 2], [0, 1, 2, 3], [0, 1, 2, 3], [3], [0, 4]):
+        assert file.scan(labels(*asked)).tobytes() == ROWS[asked].tobytes()
+    assert checked == [[1, 2], [0, 3], [4]]
+
+
+def test_rows_are_checked_whenever_they_are_read(file: VectorFile, checked: list[list[int]]) -> None:
+    """What a scan has checked is checked again where documents are read: the disk may have failed since."""
+    file.scan(labels(0, 1))
+    file.rows(labels(0, 1))
+    file.rows(labels(1))
+    assert checked == [[0, 1], [0, 1], [1]]
+
+
+@pytest.mark.parametrize('byte', range(ROW))
+def test_a_scan_notices_a_damaged_row(file: VectorFile, byte: int) -> None:
+    """A damaged row fails every scan that comes to it, with its label, and no other."""
+    damage(file, 2, byte)
+    assert file.scan(labels(0, 1)).tobytes() == ROWS[:2].tobytes()
+    for _ in range(2):
+        with pytest.raises(CorruptIndexError, match='row 2') as raised:
+            file.scan(labels(0, 1, 2, 3, 4))
+        assert raised.value.path == str(file.path)
+    assert file.scan(labels(0, 1, 3, 4)).tobytes() == ROWS[[0, 1, 3, 4]].tobytes()
+
+
+def test_what_is_written_over_is_checked_again(file: VectorFile, checked: list[list[int]]) -> None:
+    """Rows that a transaction wrote, scanned and lost are other rows once the next one has written there."""
+    file.scan(labels(0, 1, 2, 3, 4))
+    file.write(3, ROWS[:2] * 5)
+    damage(file, 4)
+    checked.clear()
+    assert file.scan(labels(0, 1, 2, 3)).tobytes() == np.concatenate([ROWS[:3], ROWS[:1] * 5]).tobytes()
+    with pytest.raises(CorruptIndexError, match='row 4'):
+        file.scan(labels(0, 1, 2, 3, 4))
+    assert checked == [[3], [4]]
+
+
+def test_a_scan_of_a_growing_file_checks_what_is_new(file: VectorFile, checked: list[list[int]]) -> None:
+    """Rows that came after the first scan are checked by the next one; there may be many of them."""
+    file.scan(labels(0, 1, 2, 3, 4))
+    many = np.random.default_rng(1).normal(size=(5000, 3)).astype(np.float32)
+    file.write(5, many)
+    checked.clear()
+    assert file.scan(np.arange(5005)).tobytes() == np.concatenate([ROWS, many]).tobytes()
+    file.scan(np.arange(5005))
+    assert [(asked[0], len(asked)) for asked in checked] == [(5, 5000)]
+
+
+def test_a_scan_beyond_the_end_is_damage(file: VectorFile) -> None:
+    """Rows that are not in the file are a `CorruptIndexError`, not whatever stands after it in memory."""
+    with pytest.raises(CorruptIndexError, match='after 5 of 7'):
+        file.scan(labels(4, 6))
+
+
+# -- files that are too short, and readers -------------------------------------------------------------
+
+
+@pytest.mark.parametrize('length', [HEADER, HEADER + 3 * ROW, HEADER + 3 * ROW + 5], ids=['empty', 'cut', 'torn'])
+@pytest.mark.parametrize('read_only', [False, True])
+def test_rows_that_a_file_lacks_are_damaged(file: VectorFile, length: int, read_only: bool) -> None:
+    """A file that may lack rows is opened with those it has; each of the others counts as damaged."""
+    held = (length - HEADER) // ROW
+    cut(length)(file.path)
+    with pytest.raises(CorruptIndexError, match=f'after {held} of 5'):
+        VectorFile(file.path, 3, 5, read_only=read_only)
+    short = VectorFile(file.path, 3, 5, read_only=read_only, may_lack_rows=True)
+    assert short.damaged(labels(0, 1, 2, 3, 4)).tolist() == list(range(held, 5))
+    assert short.rows(np.arange(held)).tobytes() == ROWS[:held].tobytes()
+    for label in range(held, 5):
+        for look in (short.rows, short.scan):
+            with pytest.raises(CorruptIndexError):
+                look(labels(label))
+    assert file.path.stat().st_size == (length if read_only else HEADER + 5 * ROW)
+    short.close()
+
+
+def test_what_fills_up_a_file_is_written_over_and_stays_damaged_else(file: VectorFile) -> None:
+    """A file that lacked rows takes new ones behind them, and any opening after that knows which are lost."""
+    cut(HEADER + 3 * ROW)(file.path)
+    short = VectorFile(file.path, 3, 5, may_lack_rows=True)
+    short.write(5, ROWS)
+    short.close()
+    other = VectorFile(file.path, 3, 10)
+    assert other.damaged(np.arange(10)).tolist() == [3, 4]
+    assert other.rows(np.arange(5, 10)).tobytes() == ROWS.tobytes()
+    other.close()
+
+
+def test_a_whole_file_is_not_filled_up(file: VectorFile) -> None:
+    """A file that has its rows, and more that a crash left, is opened as it is."""
+    before = file.path.read_bytes()
+    VectorFile(file.path, 3, 3, may_lack_rows=True).close()
+    assert file.path.read_bytes() == before
+
+
+def test_a_reader_cannot_write(file: VectorFile) -> None:
+    """A file that was opened for reading is read as any other, also what is written meanwhile, and never changed."""
+    reader = VectorFile(file.path, 3, 5, read_only=True)
+    assert (
+        reader.scan(labels(0, 1, 2, 3, 4)).tobytes() == reader.rows(labels(0, 1, 2, 3, 4)).tobytes() == ROWS.tobytes()
+    )
+    file.write(5, ROWS)
+    assert reader.rows(labels(9)).tobytes() == ROWS[[4]].tobytes()
+    before = file.path.read_bytes()
+    with pytest.raises(WorkDirError):
+        reader.write(0, ROWS * 2)
+    reader.acknowledge(99)
+    assert file.path.read_bytes() == before
+    assert reader.commits == 0
+    reader.close()
+
+
+def test_a_link_is_not_followed(file: VectorFile, tmp_path: Path) -> None:
+    """A link in the place of a vector file, which may lead to anybody's file, is refused with its path."""
+    link = tmp_path / 'link.f32'
+    link.symlink_to(file.path)
+    with pytest.raises(WorkDirError) as raised:
+        VectorFile(link, 3, 5)
+    assert raised.value.path == str(link)

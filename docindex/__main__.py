@@ -1,0 +1,18 @@
+"""`python -m docindex`, and the command `docindex`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, if what it needs is installed."""
+    try:
+        from .cli import app
+    except ModuleNotFoundError as error:
+        sys.exit(f"docindex: the command line needs {error.name}: pip install 'docindex-hnsw[cli]'")
+    app(prog_name='docindex')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,134 @@
+"""What happens to a directory before it is read: it is made, or it meets a schema that may be another than before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from ..distances import check_comparable
+from ..errors import CorruptIndexError, SchemaMismatchError, SettingsError
+from ..fields import SEARCH_SETTINGS, VectorSettings
+from ..schema import Schema
+from .evolution import evolution
+from .settings import Declared, SettingsRecord, first_entry
+from .sidecar import Sidecar
+from .state import NO_VECTORS
+from .vectors import VectorFile
+from .workdir import WorkDir
+
+logger = logging.getLogger('docindex')
+
+_CHECK_ROWS = 65_536
+
+
+def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
+    """
+    Make the files of a new directory; the SQLite tables last, for they are what makes it an index.
+
+    Raises:
+        CorruptIndexError: there are vectors, so this is not new.
+    """
+    for field in (*declared, NO_VECTORS):
+        if any(not VectorFile.is_unused(path) for path in work_dir.vector_files(field)):
+            raise CorruptIndexError(
+                'this SQLite file is missing or empty, but there are vectors beside it',
+                work_dir.database,
+                'restore it from a backup',
+            )
+    remembered = first_entry(declared)
+    for field, both in remembered.items():
+        VectorFile.create(work_dir.vector_file(field, 0), both['effective']['dim'])
+    if not remembered:
+        VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
+    sidecar.create({**_description(schema, declared), 'settings': remembered})
+
+
+def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
+    """
+    Take a new schema for the stored documents, if it is new and they fit it.
+
+    Raises:
+        SchemaMismatchError: they do not; nothing has been changed.
+    """
+    meta, types = sidecar.rows.meta(), schema.describe(declared)
+    if meta['columns'] == types:
+        return
+    changes, new_vectors = _way(work_dir, meta, types, schema)
+    given = {field: declared[field] for field in new_vectors if field in declared}
+    for field, settings in given.items():
+        path = work_dir.vector_file(field, meta['generation'])
+        VectorFile.create(path, settings['dim'], rows=meta['next_label'])
+    settings = {**meta['settings'], **first_entry(given)}
+    sidecar.adapt({**_description(schema, declared), 'settings': settings}, list(given))
+    logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
+
+
+def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> None:
+    """
+    Take over the settings that the schema says anew.
+
+    Raises:
+        VectorError: the vectors that are there are too long for a new space.
+    """
+    meta = sidecar.rows.meta()
+    settings = SettingsRecord(sidecar, meta['settings'], {})
+    news = settings.news(declared)
+    for field, new in news.items():
+        if settings.effective[field].space == 'cosine' != new.space:
+            _check_lengths(work_dir, meta, field, new)
+    settings.put(news, declared)
+
+
+def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> dict[str, dict[str, Any]]:
+    """
+    Return the settings that a reader, who cannot change what is stored, has for itself.
+
+    Raises:
+        SchemaMismatchError: the stored documents do not fit the schema.
+        SettingsError: the distance is another one.
+    """
+    meta, types = sidecar.rows.meta(), schema.describe(declared)
+    if meta['columns'] != types:
+        _, new_vectors = _way(work_dir, meta, types, schema)
+        if new_vectors:
+            raise SchemaMismatchError(
+                f'there are no vectors yet for {", ".join(new_vectors)}',
+                work_dir.path,
+                'open it once for writing with this schema',
+            )
+    anew = SettingsRecord(sidecar, meta['settings'], {}).declared_anew(declared)
+    for field, news in anew.items():
+        if 'space' in news:
+            stored = meta['settings'][field]['effective']['space']
+            raise SettingsError(
+                f'{field}: space is {stored!r} in {work_dir} and {news["space"]!r} in the schema; open it once for '
+                'writing with this schema to change it'
+            )
+    return {field: {name: news[name] for name in news if name in SEARCH_SETTINGS} for field, news in anew.items()}
+
+
+def _way(
+    work_dir: WorkDir, meta: Mapping[str, Any], types: Mapping[str, str], schema: Schema[Any]
+) -> tuple[list[str], list[str]]:
+    way = evolution(meta['columns'], types, schema)
+    if way.obstacles:
+        raise SchemaMismatchError(
+            f'the documents in this directory do not fit the schema: {"; ".join(way.obstacles)}',
+            work_dir.path,
+            'open it with the schema it was made with, or index the documents anew into another work_dir',
+        )
+    return way.changes, way.new_vectors
+
+
+def _check_lengths(work_dir: WorkDir, meta: Mapping[str, Any], field: str, new: VectorSettings) -> None:
+    path, rows = work_dir.vector_file(field, meta['generation']), meta['next_label']
+    with closing(VectorFile(path, new.dim, rows, read_only=True)) as file:
+        for start in range(0, rows, _CHECK_ROWS):
+            block = file.block(start, min(start + _CHECK_ROWS, rows))
+            check_comparable(block, new.space, field, lambda row: f'a document in {work_dir}')
+
+
+def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
+    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema()}

@@ -1,0 +1,303 @@
+"""
+What stands in the SQLite file, read: records, and the questions that are asked of them.
+
+    meta         key, value: format, columns, json_schema, settings, next_label, commits, generation, is_synced
+    documents    one row a living document; label is its current version's
+    tombstones   labels that were deleted or replaced, in the order of their commits
+    absences     labels that have no vector in a field (it is optional)
+    snapshots    one row a graph file: its size, checksum, settings and what it covers
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import CHECK, CorruptIndexError, FormatVersionError
+
+FORMAT = 1
+
+_META: dict[str, Any] = {
+    'columns': dict,
+    'settings': dict,
+    'next_label': int,
+    'commits': int,
+    'generation': int,
+    'is_synced': bool,
+}
+_VARIABLES = 10_000  # a statement's limit is 32,766
+
+
+class Row(NamedTuple):
+    """One stored document: its id, its JSON as UTF-8, its tensors as bytes."""
+
+    id: str
+    data: bytes
+    tensors: bytes | None
+
+    def checksum(self) -> int:
+        """Return the CRC-32 of the JSON, which has the id in it, and the tensors."""
+        return row_checksum(self.data, self.tensors)
+
+
+def row_checksum(data: bytes | None, tensors: bytes | None) -> int:
+    """Return the CRC-32 of a row's JSON and tensors."""
+    checksum = zlib.crc32(data or b'')
+    if tensors is None:
+        return checksum
+    # In a damaged row anything may stand here.
+    return zlib.crc32(tensors, checksum) if isinstance(tensors, bytes) else ~checksum
+
+
+class ScannedRow(NamedTuple):
+    """A row as it is on the disk, damaged or not."""
+
+    label: int
+    id: str
+    data: bytes
+    tensors: bytes | None
+    is_damaged: bool
+
+
+@dataclass
+class Change:
+    """
+    What a write does.
+
+    Attributes:
+        next_label: The first label that is free afterwards.
+        inserted: New versions; their labels are the last ones before `next_label`, in this order.
+        rewritten: Documents that change without a new version, by label.
+        buried: Labels of versions that end: of deleted documents, and of replaced ones.
+        absences: Per field, the labels among the inserted that have no vector in it.
+    """
+
+    next_label: int
+    inserted: list[Row] = field(default_factory=list)
+    rewritten: list[tuple[int, Row]] = field(default_factory=list)
+    buried: list[int] = field(default_factory=list)
+    absences: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a graph file: enough to trust it, and to know what came after it."""
+
+    field: str
+    file: str
+    size: int
+    checksum: int
+    covered: int
+    buried: int
+    dead: int
+    twins: str
+    strays: str
+    settings: str
+
+
+def snapshot_checksum(row: Sequence[Any]) -> int:
+    """Return the CRC-32 of what is known of a graph file."""
+    return zlib.crc32(json.dumps([repr(value) for value in row]).encode())
+
+
+class Connection(Protocol):
+    """A connection to the SQLite file, used by one thread at a time; its errors are docindex's."""
+
+    path: Path
+
+    def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """Return the rows of a statement."""
+
+    def each(self, sql: str) -> Iterator[Any]:
+        """Yield the rows of a statement, which may be too many for the memory."""
+
+    def roll_back(self) -> None:
+        """End the transaction, if there is one."""
+
+    def is_outdated(self) -> bool:
+        """Return whether somebody writes by now, which this connection would not notice."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Rows:
+    """
+    The tables, as one connection sees them.
+
+    Attributes:
+        path: The SQLite file.
+
+    Raises (each method):
+        WorkDirError: SQLite failed.
+        CorruptIndexError: it cannot read the file.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.path = connection.path
+        self._connection = connection
+        self._all = connection.all
+
+    def hold(self) -> int:
+        """See one moment from now on, until `let_go`, whatever is committed meanwhile; return `commits()` of it."""
+        self._connection.roll_back()  # what an interrupt left
+        self._all('BEGIN')
+        return self.commits()  # SQLite chooses the moment at the first look
+
+    def let_go(self) -> None:
+        """See what is there, at each look, again."""
+        self._connection.roll_back()
+
+    def is_outdated(self) -> bool:
+        """Return whether another connection has to be taken, to see what is written now."""
+        return self._connection.is_outdated()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    # -- what the directory is -------------------------------------------------------------------
+
+    def meta(self) -> dict[str, Any]:
+        """
+        Return what the directory says of itself.
+
+        Raises:
+            FormatVersionError: a newer docindex wrote it.
+        """
+        rows = self._all('SELECT key, value FROM meta')
+        try:
+            meta: dict[str, Any] = {key: json.loads(value) for key, value in rows}
+            newer = meta['format'] > FORMAT
+            is_whole = all(isinstance(meta.get(key), kind) for key, kind in _META.items()) and _names_are_safe(meta)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptIndexError('this file does not describe itself', self.path, CHECK) from error
+        if newer:
+            message = f'this directory has format {meta["format"]}, and this docindex knows up to {FORMAT}'
+            raise FormatVersionError(message, self.path, 'upgrade docindex')
+        if not is_whole:
+            raise CorruptIndexError('this file lacks a part of its description', self.path, CHECK)
+        return meta
+
+    def commits(self) -> int:
+        """Return how many changes have been committed, ever."""
+        try:
+            return int(self._all("SELECT value FROM meta WHERE key = 'commits'")[0][0])
+        except (IndexError, ValueError, TypeError) as error:
+            raise CorruptIndexError('this file does not say how many commits it has', self.path, CHECK) from error
+
+    # -- documents -------------------------------------------------------------------------------
+
+    def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the labels of those `ids` that exist."""
+        found: dict[str, int] = {}
+        # Half of a surrogate pair cannot be written as UTF-8, so no document has such an id.
+        possible = [id_ for id_ in ids if id_.isascii() or id_.encode(errors='ignore').decode() == id_]
+        for chunk in _chunks(possible):
+            found.update(self._all(f'SELECT id, label FROM documents WHERE id IN ({_marks(chunk)})', chunk))
+        return found
+
+    def fetch(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
+        """
+        Return the JSON and the tensors of those `labels` that exist.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum.
+        """
+        found: dict[int, tuple[bytes, bytes | None]] = {}
+        for chunk in _chunks(labels):
+            # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
+            sql = f'SELECT label, CAST(data AS BLOB), tensors, checksum FROM documents WHERE label IN ({_marks(chunk)})'
+            for label, data, tensors, checksum in self._all(sql, chunk):
+                if row_checksum(data, tensors) != checksum:
+                    message = f'the document with label {label} does not match its checksum'
+                    raise CorruptIndexError(message, self.path, CHECK)
+                found[label] = data, tensors
+        return found
+
+    def ids(self) -> list[str]:
+        """Return the ids of all documents, in the order of their labels."""
+        return [id_ for (id_,) in self._all('SELECT id FROM documents ORDER BY label')]
+
+    def id_of(self, label: int) -> str | None:
+        """Return the id of the document with a label."""
+        found = self._all('SELECT CAST(id AS BLOB) FROM documents WHERE label = ?', (label,))
+        return str(found[0][0].decode(errors='replace')) if found else None
+
+    def check_labels(self, next_label: int) -> None:
+        """
+        Check that each label up to `next_label` is either a document's or dead, and no other is anywhere.
+
+        Raises:
+            CorruptIndexError: it is not so.
+        """
+        (documents, dead, different), *_ = self._all(
+            'SELECT (SELECT count(*) FROM documents), count(*), count(DISTINCT label) FROM tombstones'
+        )
+        outside = self._all(
+            'SELECT 1 FROM documents WHERE label NOT BETWEEN 0 AND :last UNION ALL '
+            "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
+            "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
+            'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',
+            {'last': next_label - 1},
+        )
+        if documents + dead != next_label or different != dead or outside:
+            expected = next_label - dead
+            raise CorruptIndexError(
+                f'this file holds {documents} documents where there should be {expected}, or has a label in two places',
+                self.path,
+                CHECK,
+            )
+
+    def scan(self) -> Iterator[ScannedRow]:
+        """Yield every row, damaged ones too."""
+        sql = (
+            'SELECT label, CAST(id AS BLOB), CAST(data AS BLOB), CAST(tensors AS BLOB), typeof(tensors), checksum '
+            'FROM documents ORDER BY label'
+        )
+        for label, id_, data, tensors, kind, checksum in self._connection.each(sql):
+            is_damaged = kind not in ('blob', 'null') or None in (id_, data) or row_checksum(data, tensors) != checksum
+            yield ScannedRow(label, (id_ or b'').decode(errors='replace'), data or b'', tensors, is_damaged)
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with its own file; nothing if it is sound."""
+        try:
+            lines = [line for (line,) in self._all('PRAGMA integrity_check')]
+        except CorruptIndexError as error:
+            return [str(error.args[0])]
+        return [] if lines == ['ok'] else lines
+
+    # -- labels, graph files ---------------------------------------------------------------------
+
+    def tombstones(self, after: int = 0) -> list[int]:
+        """Return the dead labels in the order in which they died, without the first `after`."""
+        sql = 'SELECT label FROM tombstones WHERE position > ? ORDER BY position'  # positions count from 1
+        return [label for (label,) in self._all(sql, (after,))]
+
+    def absences(self, fields: Iterable[str], start: int = 0) -> dict[str, list[int]]:
+        """Return for each field the labels from `start` on that have no vector."""
+        sql = 'SELECT label FROM absences WHERE field = ? AND label >= ?'
+        return {name: [label for (label,) in self._all(sql, (name, start))] for name in fields}
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        """Return the graph files there are, by field."""
+        rows = self._all('SELECT * FROM snapshots')
+        return {row[0]: Snapshot(*row[:-1]) for row in rows if row[-1] == snapshot_checksum(row[:-1])}
+
+
+def _names_are_safe(meta: Mapping[str, Any]) -> bool:
+    """Return whether fields have names that can be those of files: a stranger may have written them."""
+    return all(re.fullmatch(r'\w+', name) for name in meta['settings'])
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + _VARIABLES] for start in range(0, len(values), _VARIABLES))
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ','.join('?' * len(values))

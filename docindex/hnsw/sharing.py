@@ -1,0 +1,71 @@
+"""The stores that this process has open: handles that open a directory in the same way share one."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from ..schema import Schema
+from .settings import Declared
+from .state import Access
+from .store import Store
+
+# A reader's own settings are no other reader's.
+_Key = tuple[Path, bool, bool, str]
+
+_stores: dict[_Key, Store] = {}
+_handles: Counter[Store] = Counter()
+# One lock for each directory that was ever opened: waiting for one does not hold up another.
+_opening: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+
+
+def acquire(path: Path, schema: Schema[Any], declared: Declared, access: Access, lock_timeout: float) -> Store:
+    """
+    Return the store of a directory, opening it if this process has not; give it up with `release`.
+
+    Args and errors are those of `Store`, and those of `Store.join`.
+    """
+    path = path.resolve()
+    own = json.dumps(declared, sort_keys=True) if access.read_only else ''
+    key = path, access.read_only, access.shared_writes, own
+    with _opening[path]:
+        store = _stores.get(key)
+        is_new = store is None
+        if store is None:
+            store = _stores[key] = Store(path, schema, declared, access, lock_timeout)
+        _handles[store] += 1
+    if not is_new:
+        # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.
+        try:
+            store.join(schema, declared, access)
+        except BaseException:
+            release(store)
+            raise
+    return store
+
+
+def release(store: Store) -> None:
+    """Give up one handle; the last one saves the graphs and closes the files."""
+    if not store.is_of_this_process:
+        return
+    with _opening[store.path]:
+        _handles[store] -= 1
+        if not _handles[store]:
+            del _handles[store]
+            del _stores[next(key for key, other in _stores.items() if other is store)]
+            store.close()
+
+
+def _forget_all() -> None:
+    """In a process that was forked: leave what is open to the parent, whose threads may hold the locks."""
+    _stores.clear()
+    _handles.clear()
+    _opening.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_all)

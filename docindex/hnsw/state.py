@@ -1,0 +1,241 @@
+"""
+What this process knows of a directory: the truth as of one commit, and the caches that follow it.
+
+A `State` moves from commit to commit while nobody reads; a `View` is what one call sees of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..distances import Labels
+from ..errors import CorruptIndexError, SettingsError
+from ..tensors import Float32Array
+from .graphs import GraphCache
+from .labels import LabelTable
+from .locks import SharedLock
+from .rows import Change, Rows
+from .search import FieldSearch, Found
+from .settings import Declared, SettingsRecord
+from .sidecar import Sidecar
+from .vectors import VectorFile
+from .workdir import WorkDir
+
+NO_VECTORS = 'no-vectors'
+"""Stands for a field in the name of the vector file of a schema without any: only its counter of commits is used."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """
+    How a directory is opened.
+
+    Attributes:
+        read_only: Without the lock; nothing can be written.
+        shared_writes: With the lock for each write only, so that other processes write in turn.
+        is_synced: A write waits for the disk: `durability='power'`.
+        trusts_graphs: Graph files are used; otherwise all graphs are built from the vectors.
+        compacts_at: The share of dead labels at which a write compacts; None: never.
+        is_tolerant: What is damaged is opened as well as it can be, to list what is lost.
+    """
+
+    read_only: bool = False
+    shared_writes: bool = False
+    is_synced: bool = True
+    trusts_graphs: bool = True
+    compacts_at: float | None = None
+    is_tolerant: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether other processes may write while this one has the directory open."""
+        return self.read_only or self.shared_writes
+
+
+@dataclass
+class State:
+    """
+    The labels, vector files, graphs and settings of a directory, as of one commit.
+
+    Attributes:
+        columns: The types of the documents; see `Schema.describe`.
+        settings: The settings in force.
+        labels: Which labels live.
+        files: The vectors, by field.
+        counters: The vector files whose headers count commits.
+        graphs: The graphs.
+        generation: How many compactions there were.
+        commits: How many changes SQLite had committed.
+        is_synced: Whether all of it waited for the disk.
+    """
+
+    columns: Mapping[str, str]
+    settings: SettingsRecord
+    labels: LabelTable
+    files: dict[str, VectorFile]
+    counters: list[VectorFile]
+    graphs: GraphCache
+    generation: int
+    commits: int
+    is_synced: bool
+
+    @classmethod
+    def read(
+        cls, work_dir: WorkDir, sidecar: Sidecar, rows: Rows, lock: SharedLock, access: Access, overlay: Declared
+    ) -> State:
+        """
+        Return the state at the moment of `rows`.
+
+        Args:
+            work_dir: The directory.
+            sidecar: Its SQLite file.
+            rows: The tables at that moment.
+            lock: What is held alone for each step in a graph (I8).
+            access: How the directory is opened.
+            overlay: Settings that a reader has for itself.
+
+        Raises:
+            CorruptIndexError: the parts do not fit together.
+            MovedError: another process has replaced a file since that moment.
+        """
+        meta = rows.meta()
+        settings = SettingsRecord(sidecar, meta['settings'], overlay)
+        labels = LabelTable()
+        rows.check_labels(meta['next_label'])
+        labels.publish(meta['next_label'], rows.tombstones(), rows.absences(settings.effective))
+        with ExitStack() as undo:
+            files: dict[str, VectorFile] = {}
+            for field, given in settings.effective.items():
+                path = work_dir.vector_file(field, meta['generation'])
+                files[field] = file = _open_file(path, given.dim, meta, access)
+                undo.callback(file.close)
+            counters = list(files.values())
+            if not counters:
+                counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), 0, {**meta, 'next_label': 0}, access))
+                undo.callback(counters[0].close)
+            for file in counters:
+                _check_commits(file, meta['commits'], sidecar, access)
+            graphs = GraphCache(work_dir, sidecar, files, labels, lock)
+            try:
+                graphs.load(settings.effective, rows.snapshots() if access.trusts_graphs else {}, access.follows)
+            except MemoryError as error:
+                raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.documents:,}') from error
+            graphs.bury()
+            undo.pop_all()
+        numbers = meta['generation'], meta['commits'], meta['is_synced']
+        return cls(meta['columns'], settings, labels, files, counters, graphs, *numbers)
+
+    def follow(self, rows: Rows) -> bool:
+        """
+        Move on to the moment of `rows`; return whether that was possible. Called with the lock held alone.
+
+        It is not after a compaction, which has numbered all labels anew.
+
+        Raises:
+            MovedError: a graph file was replaced while it was read.
+        """
+        meta = rows.meta()
+        if meta['generation'] != self.generation:
+            return False
+        change = Change(
+            meta['next_label'],
+            buried=rows.tombstones(after=len(self.labels.dead)),
+            absences=rows.absences(self.files, start=self.labels.next),
+        )
+        self.publish(change, meta['commits'])
+        for field, settings in self.settings.remember(meta['settings']).items():
+            self.graphs.put_settings(field, settings)
+        self.graphs.notice(rows.snapshots())
+        self.is_synced = meta['is_synced']
+        return True
+
+    def vectors(self, field: str, labels: Labels, table: LabelTable) -> Float32Array:
+        """Return the vectors of labels (n,), checked, with zeros for those that have none, as `table` knows."""
+        file = self.files[field]
+        is_absent = table.absent(field, labels)
+        if not is_absent.any():
+            return file.rows(labels)
+        # What was never written has no checksum: the rows of documents that are older than the field.
+        vectors = np.zeros((len(labels), file.dim), np.float32)
+        vectors[~is_absent] = file.rows(labels[~is_absent])
+        return vectors
+
+    def publish(self, change: Change, commits: int) -> None:
+        """Let searches see what has been committed. Called with the lock held alone."""
+        self.labels.publish(change.next_label, change.buried, change.absences)
+        self.graphs.bury()
+        self.commits = commits
+
+    def acknowledge(self) -> None:
+        """Note beside SQLite how many commits it has made, so that a loss of some is noticed."""
+        for file in self.counters:
+            file.acknowledge(self.commits)
+
+    def paths(self) -> list[Path]:
+        """Return the vector files and graph files that are in use."""
+        return [*(file.path for file in self.counters), *self.graphs.paths()]
+
+    def close(self, but: State | None = None) -> None:
+        """Close the vector files, `but` those of another state."""
+        for file in self.counters:  # all there are
+            if but is None or file not in but.counters:
+                file.close()
+
+
+class View:
+    """
+    What one call sees: documents and vectors as of one commit.
+
+    Attributes:
+        rows: The tables.
+        labels: Which labels live.
+        state: Vectors, graphs and settings.
+    """
+
+    __slots__ = ('labels', 'rows', 'state')
+
+    def __init__(self, state: State, rows: Rows, labels: LabelTable | None = None) -> None:
+        self.state = state
+        self.rows = rows
+        self.labels = state.labels if labels is None else labels
+
+    def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
+        """Return labels and distances of the vectors nearest to each query; see `FieldSearch`."""
+        return self.searching(field).nearest(queries, limit, exact, ef)
+
+    def searching(self, field: str) -> FieldSearch:
+        """Return the search in a field."""
+        state = self.state
+        return FieldSearch(
+            field, state.settings.effective[field], state.graphs.get(field), state.files[field], self.labels
+        )
+
+    def vectors_or_none(self, field: str, labels: Labels) -> list[Float32Array | None]:
+        """Return the vectors of these labels (n,), checked, with None for those that have none."""
+        is_absent = self.labels.absent(field, labels)
+        vectors = self.state.vectors(field, labels, self.labels)
+        return [None if absent else vector for absent, vector in zip(is_absent.tolist(), vectors, strict=True)]
+
+
+def _open_file(path: Path, dim: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
+    # What was not synced may have been cut off together with the power: those documents count as damaged.
+    may_lack_rows = access.is_tolerant or not meta['is_synced']
+    return VectorFile(path, dim, meta['next_label'], read_only=access.read_only, may_lack_rows=may_lack_rows)
+
+
+def _check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Access) -> None:
+    if file.commits > commits and access.follows:
+        with sidecar.latest() as latest:  # there may have been some since that moment
+            commits = latest.commits()
+    if file.commits > commits and not access.is_tolerant:
+        raise CorruptIndexError(
+            f'this file has lost {file.commits - commits} of {file.commits} commits',
+            sidecar.path,
+            'it and its "-wal" file belong together; restore the whole directory from one backup',
+        )

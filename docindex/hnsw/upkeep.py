@@ -1,0 +1,95 @@
+"""What writes a directory anew instead of adding to it: the files of a compaction, and backups."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .. import _files
+from ..distances import Labels
+from ..errors import WorkDirError
+from .graphs import GraphCache
+from .labels import LabelTable
+from .locks import SharedLock
+from .sidecar import Sidecar
+from .state import State
+from .vectors import VectorFile
+from .workdir import WorkDir
+
+_COPY_ROWS = 65_536
+_FEW = 1_000
+
+
+def is_worthwhile(labels: LabelTable, share: float | None) -> bool:
+    """Return whether at least this share of all labels is dead, and enough of them to bother."""
+    dead = len(labels.dead)
+    return share is not None and dead >= _FEW and dead >= share * labels.next
+
+
+def next_generation(
+    work_dir: WorkDir, sidecar: Sidecar, state: State, lock: SharedLock, show_progress: bool | None
+) -> State:
+    """
+    Write vector files and build graphs of the living only, beside those in use, which stay as they are.
+
+    Returns:
+        The state as it is once SQLite has renumbered the documents, and not before.
+    """
+    living = state.labels.living_documents()
+    labels = LabelTable()
+    absences = {field: np.flatnonzero(state.labels.absent(field, living)).tolist() for field in state.files}
+    labels.publish(len(living), [], absences)
+    generation = state.generation + 1
+    with ExitStack() as undo:
+        files: dict[str, VectorFile] = {}
+        for field in state.files:
+            files[field] = undo.enter_context(closing(_copied(work_dir, state, field, living, generation)))
+        graphs = GraphCache(work_dir, sidecar, files, labels, lock)
+        graphs.build(state.settings.effective, show_progress)
+        graphs.mend_all()
+        undo.pop_all()
+    return replace(
+        state,
+        labels=labels,
+        files=files,
+        counters=list(files.values()) or state.counters,
+        graphs=graphs,
+        generation=generation,
+        commits=state.commits + 1,
+    )
+
+
+def _copied(work_dir: WorkDir, state: State, field: str, labels: Labels, generation: int) -> VectorFile:
+    """Return a new vector file with the rows of `labels`, in that order, synced."""
+    path, dim = work_dir.vector_file(field, generation), state.files[field].dim
+    VectorFile.create(path, dim)
+    with ExitStack() as undo:
+        file = undo.enter_context(closing(VectorFile(path, dim, 0)))
+        for start in range(0, len(labels), _COPY_ROWS):
+            file.write(start, state.vectors(field, labels[start : start + _COPY_ROWS], state.labels))
+        file.sync()
+        undo.pop_all()
+    return file
+
+
+def backup(work_dir: WorkDir, sidecar: Sidecar, state: State, path: Path) -> None:
+    """
+    Copy a directory, to which nobody writes meanwhile, to `path`.
+
+    SQLite comes last: a backup that was interrupted is no index, and says so when it is opened.
+
+    Raises:
+        WorkDirError: there is something at `path`.
+    """
+    if path.exists() and any(path.iterdir()):
+        raise WorkDirError('a backup needs an empty directory, or one that does not exist', path)
+    for source in state.paths():
+        target = path / source.relative_to(work_dir.path)
+        _files.make_directory(target.parent)
+        _files.copy_file(source, target)
+    beside = path / f'{work_dir.database.name}.new'
+    sidecar.backup(beside)
+    _files.publish(beside, path / work_dir.database.name)
