@@ -61,7 +61,8 @@ def ask(search: FieldSearch, labels: Labels, ef: int | None = None) -> Answer:
         each = [ask(search, labels[at : at + 1], ef) for at in range(len(labels))]
         return Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
     lengths = np.einsum('ij,ij->i', vectors, vectors, dtype=np.float64)
-    own = 1 - lengths if settings.space == 'ip' else 0 * lengths
+    # A vector of zeros has no direction, and is at a distance of 1 from everything.
+    own = {'l2': 0 * lengths, 'ip': 1 - lengths, 'cosine': (lengths == 0).astype(float)}[settings.space]
     # Equal vectors are exactly 0 apart in l2; in the other spaces their distance is rounded.
     slack = {'l2': 0 * lengths, 'ip': _TOLERANCE * np.maximum(1, lengths), 'cosine': 0 * lengths + _TOLERANCE}[
         settings.space

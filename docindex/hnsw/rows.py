@@ -11,6 +11,7 @@ What stands in the SQLite file, read: records, and the questions that are asked 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import CHECK, CorruptIndexError, FormatVersionError
+
+logger = logging.getLogger('docindex')
 
 FORMAT = 1
 
@@ -286,8 +289,13 @@ class Rows:
 
     def snapshots(self) -> dict[str, Snapshot]:
         """Return the graph files there are, by field."""
-        rows = self._all('SELECT * FROM snapshots')
-        return {row[0]: Snapshot(*row[:-1]) for row in rows if row[-1] == snapshot_checksum(row[:-1])}
+        found: dict[str, Snapshot] = {}
+        for *row, checksum in self._all('SELECT * FROM snapshots'):
+            if checksum == snapshot_checksum(row):
+                found[row[0]] = Snapshot(*row)
+            else:
+                logger.warning('%s: the record of the graph file of %r is damaged; it is not used', self.path, row[0])
+        return found
 
 
 def _names_are_safe(meta: Mapping[str, Any]) -> bool:

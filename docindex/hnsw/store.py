@@ -523,7 +523,11 @@ class _Committing:
     def __enter__(self) -> Transaction:
         store = self._store
         self._transaction = Transaction(store.state, store._sidecar, store.access.is_synced)
-        self._store._sidecar.begin()
+        try:
+            store._sidecar.begin()
+        except BaseException:
+            store._sidecar.roll_back()  # other processes wait for it
+            raise
         return self._transaction
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

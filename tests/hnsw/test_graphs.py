@@ -1,6 +1,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import create_model
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray, _files
 from docindex.hnsw.graph import Graph
+from docindex.hnsw.sidecar import Sidecar
 
 
 class Doc(BaseDoc):
@@ -141,21 +143,24 @@ def test_a_graph_file_nobody_recorded_is_not_read(closed: Path) -> None:
 
 def test_a_graph_file_of_the_future_is_not_read(closed: Path, warnings_logged: pytest.LogCaptureFixture) -> None:
     """I5: a graph that claims to know more than SQLite does, after a restored backup say, is made anew."""
-    connection = sqlite3.connect(closed / 'documents.sqlite3', isolation_level=None)
-    connection.execute("UPDATE snapshots SET covered = 1000 WHERE field = 'v'")
-    connection.close()
+    sidecar = Sidecar(closed / 'documents.sqlite3')
+    sidecar.record(replace(sidecar.rows.snapshots()['v'], covered=1000))
+    sidecar.close()
     with Index(work_dir=closed) as index:
         assert 'newer than the documents' in warnings_logged.text
         assert finds_everything(index)
 
 
 @pytest.mark.parametrize('column', ['settings', 'twins'])
-def test_a_record_that_makes_no_sense_is_a_missing_graph(closed: Path, column: str) -> None:
-    """I5: damage to what SQLite keeps about a graph costs the graph, not the index."""
+def test_a_record_that_makes_no_sense_is_a_missing_graph(
+    closed: Path, column: str, warnings_logged: pytest.LogCaptureFixture
+) -> None:
+    """I5: damage to what SQLite keeps about a graph costs the graph, not the index, and the log says so."""
     connection = sqlite3.connect(closed / 'documents.sqlite3', isolation_level=None)
     connection.execute(f"UPDATE snapshots SET {column} = 'garbage' WHERE field = 'v'")
     connection.close()
     with Index(work_dir=closed) as index:
+        assert 'record of the graph file' in warnings_logged.text
         assert finds_everything(index)
 
 
