@@ -25,9 +25,9 @@ class SharedLock:
         self._shared = _Held(self.acquire_shared, self.release_shared)
         self._exclusive = _Held(self.acquire_exclusive, self.release_exclusive)
 
-    def shared(self, check: Callable[[], None] | None = None) -> AbstractContextManager[None]:
-        """Hold the lock together with other readers, unless `check` raises once it is held."""
-        return self._shared if check is None else _Held(self.acquire_shared, self.release_shared, check)
+    def shared(self) -> AbstractContextManager[None]:
+        """Hold the lock together with other readers."""
+        return self._shared
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the lock alone."""
@@ -81,23 +81,14 @@ class SharedLock:
 
 
 class _Held:
-    """Acquires when entered, releases when left. A class, for a generator would cost each search a microsecond more."""
+    """Acquires when entered, releases when left. A class, for a generator would cost each step a microsecond more."""
 
-    def __init__(
-        self, acquire: Callable[[], None], release: Callable[[], None], check: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, acquire: Callable[[], None], release: Callable[[], None]) -> None:
         self._acquire = acquire
         self._release = release
-        self._check = check
 
     def __enter__(self) -> None:
         self._acquire()
-        if self._check is not None:
-            try:
-                self._check()
-            except BaseException:
-                self._release()
-                raise
 
     def __exit__(self, *exception: object) -> None:
         self._release()

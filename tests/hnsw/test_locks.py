@@ -202,17 +202,3 @@ def test_nothing_changes_between_writing_and_sharing() -> None:
     for thread in threads:
         thread.join(60)
     assert (count, wrong) == ([1200], [])
-
-
-def test_a_refusal_lets_go() -> None:
-    """A reader whose check raises does not keep the lock."""
-    lock = SharedLock()
-
-    def refuse() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), lock.shared(refuse):
-        pytest.fail('it was let in')
-    writer = Holder(lock.exclusive)
-    assert writer.has_it.wait(_LONG)
-    writer.end()
