@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docindex import DimensionError, HnswDocumentIndex, SchemaMismatchError, WorkDirLockedError
+from docindex import DimensionError, HnswDocumentIndex, SchemaMismatchError, SettingsError, WorkDirLockedError
 from tests import programs
 from tests.words import WORDS, Word, Words, other, word
 
@@ -348,13 +348,15 @@ def test_an_exclusive_writer_opens_beside_idle_ones(path: Path) -> None:
         assert len(index) == 11
 
 
-def test_a_process_that_has_both_is_told_of_itself(path: Path) -> None:
-    """A shared handle beside an exclusive one of the same process cannot write, and the error has its own id."""
+def test_one_process_has_one_way_of_writing(path: Path) -> None:
+    """A shared handle beside an exclusive one of the same process, or the other way round, is refused at once."""
     with Words(path) as exclusive:
-        with pytest.raises(WorkDirLockedError, match=str(os.getpid())):
-            shared(path, lock_timeout=0.05)
+        with pytest.raises(SettingsError, match='without shared_writes'):
+            shared(path)
         exclusive.index(word('x'))
     with shared(path) as index:
+        with pytest.raises(SettingsError, match='with shared_writes'):
+            Words(path)
         assert len(index) == 11
 
 

@@ -142,9 +142,9 @@ class Following:
         is_other = meta['columns'] != self.state.columns or meta['settings'].keys() != before.keys()
         if is_other or any(meta['settings'][field]['effective']['space'] != before[field].space for field in before):
             raise SchemaMismatchError(
-                'another process has given this directory another schema, or another space',
+                'this directory has got another schema, or another space, since it was opened here',
                 self._work_dir.path,
-                'open it anew, with that schema',
+                'close this index, and open it anew with that schema',
             )
 
     def _step(self, rows: Rows) -> bool:

@@ -138,6 +138,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
     def index(self, docs: object, *, show_progress: bool | None = False) -> None:
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
+        store.check_writable()
         rows, vectors = self._prepared(self._schema.documents(docs))
         if rows:
             store.put(rows, vectors, show_progress)
@@ -477,7 +478,9 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
         """Return the settings in force of a vector field; see `docindex.fields.VectorSettings`."""
-        return self._usable().settings[self._search_field(search_field)].to_dict()
+        name = self._search_field(search_field)
+        with self._usable().reading() as view:
+            return view.state.settings.effective[name].to_dict()
 
     def _usable(self) -> Store:
         if not self._release.alive:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from ..errors import SettingsError
 from ..schema import Schema
 from .settings import Declared
 from .state import Access
@@ -34,6 +35,11 @@ def acquire(path: Path, schema: Schema[Any], declared: Declared, access: Access,
     key = path, access.read_only, access.shared_writes, own
     with _opening[path]:
         store = _stores.get(key)
+        if store is not None:
+            store.check_in_place()
+        if not access.read_only and (path, False, not access.shared_writes, own) in _stores:
+            how = 'without' if access.shared_writes else 'with'
+            raise SettingsError(f'{path} is open in this process {how} shared_writes; close that index first')
         is_new = store is None
         if store is None:
             store = _stores[key] = Store(path, schema, declared, access, lock_timeout)

@@ -346,7 +346,8 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, sqlite3.OperationalError):
+        is_text = isinstance(error, UnicodeDecodeError) or 'decode' in str(error)
+        if isinstance(error, sqlite3.OperationalError) and not is_text:
             raise WorkDirError(
                 f'SQLite failed: {error}', self._path, 'check the disk, and that the file can be written'
             ) from error

@@ -106,7 +106,19 @@ class Store:
                 self._forget_rolled_back()
                 self._sweep()
             self.state.graphs.catch_up(show_progress=None)
+            self._identity = self._work_dir.identity()
             undo.pop_all()
+
+    def check_in_place(self) -> None:
+        """
+        Check that the directory is the one that was opened.
+
+        Raises:
+            WorkDirError: it was removed, or another has been put in its place.
+        """
+        if self._work_dir.identity() != self._identity:
+            message = 'this directory was removed or replaced while it was open in this process'
+            raise WorkDirError(message, self.path, 'close this index and open it anew')
 
     def _prepare(self, schema: Schema[Any] | None, declared: Declared) -> Declared:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
@@ -155,12 +167,15 @@ class Store:
                 self.path,
                 'close that index first',
             )
+        if self.access.trusts_graphs and not access.trusts_graphs:
+            raise SettingsError(f'{self.path} is open in this process with its graph files; close that index first')
+        if access.read_only:
+            return
         if access.is_synced != self.access.is_synced or access.compacts_at != self.access.compacts_at:
             raise SettingsError(
                 f'{self.path} is open in this process with another durability or auto_compact; close that index first'
             )
-        if not access.read_only:
-            self.declare(declared)
+        self.declare(declared)
 
     def close(self) -> None:
         """Save the graphs and close the files."""
@@ -280,6 +295,7 @@ class Store:
                 yield
                 return
             with self._work_dir.held():
+                self.check_in_place()
                 self._following.follow()
                 if self.state.is_synced and not self.access.is_synced:  # another process may have synced it all
                     self._note_whether_synced()
@@ -448,10 +464,14 @@ class Store:
         """
         if self.access.read_only:
             raise ReadOnlyError('this index was opened with read_only=True', self.path, 'open it without, to write')
+        self._check_thread()
+
+    def _check_thread(self) -> None:
+        # The context of a batch comes to another thread through an async twin, which would not see what is in it.
         if self in _in_batch.get() and self._batch_thread != threading.get_ident():
             raise QueryError(
-                'this call belongs to a batch that another thread began; inside a batch call index, update and delete, '
-                'not their async twins'
+                'this call belongs to a batch that another thread began; inside a batch make the calls themselves, not '
+                'their async twins'
             )
 
 
@@ -477,6 +497,9 @@ class _Reading:
             batch = store._own_batch()
             if batch is not None:
                 return batch.view()
+            store._check_thread()
+            if store.access.follows:
+                store.check_in_place()
             self._rows = store._sidecar.take()
             if not store.access.follows or store._following.is_current(self._rows):
                 return View(store.state, self._rows)

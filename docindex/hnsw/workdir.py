@@ -49,7 +49,8 @@ class WorkDir:
         self._read_only = read_only
         self._is_kept = is_kept
         self._lock: filelock.BaseFileLock | None = None
-        if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:  # NaN neither
+        is_number = isinstance(lock_timeout, (int, float)) and not isinstance(lock_timeout, bool)
+        if not is_number or not lock_timeout >= 0:  # NaN neither
             raise SettingsError(f'lock_timeout must be 0 or more seconds, got {lock_timeout!r}')
         self._refuse_docarray()
         self._refuse_links()
@@ -134,6 +135,14 @@ class WorkDir:
         for path in (*(self.path / name for name in names), self.path / 'documents.sqlite3-shm'):
             if path.is_symlink():
                 raise WorkDirError('this is a symbolic link, and would be followed', path, 'put the file itself there')
+
+    def identity(self) -> tuple[int, int] | None:
+        """Return what no other directory has while this one is there; None if it is gone."""
+        try:
+            found = self.database.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @property
     def database(self) -> Path:

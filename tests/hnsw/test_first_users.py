@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,20 @@ from docindex import (
     Field,
     HnswDocumentIndex,
     NdArray,
+    QueryError,
     SchemaError,
     SettingsError,
     VectorError,
     WorkDirError,
 )
+from tests.programs import environment
+
+
+class Note(BaseDoc):
+    v: NdArray = Field(dim=2)
+
+
+Notes = HnswDocumentIndex[Note]
 
 
 class Plain(BaseModel):
@@ -117,3 +130,68 @@ def test_arguments_of_a_wrong_type_are_ours_to_name(tmp_path: Path, given: dict[
     """A wrong argument of the constructor is a `SettingsError` that says what came."""
     with pytest.raises(SettingsError, match=r"5|'soon'"):
         HnswDocumentIndex[Plain](**{'work_dir': tmp_path, **given})
+
+
+# -- the second first user ---------------------------------------------------------------------------------------
+
+
+def test_a_directory_that_was_replaced_is_noticed(tmp_path: Path) -> None:
+    """Handles on a directory that is gone, or another by now, say so instead of going on with the old one."""
+    path = tmp_path / 'work'
+    with Notes(path) as first:
+        first.index(Note(id='old', v=[1, 2]))
+    reader = Notes(path, read_only=True)
+    assert len(reader) == 1
+    shutil.rmtree(path)
+    for call in (lambda: len(reader), lambda: Notes(path, read_only=True)):
+        with pytest.raises(WorkDirError, match='removed or replaced'):
+            call()
+    writer = Notes(path)
+    writer.index([Note(id='a', v=[1, 2]), Note(id='b', v=[1, 2])])
+    with pytest.raises(WorkDirError, match='removed or replaced'):
+        reader.find([1, 2])
+    reader.close()
+    with Notes(path, read_only=True) as anew:
+        assert list(anew) == ['a', 'b']
+    shutil.rmtree(path)
+    with pytest.raises(WorkDirError, match='removed or replaced'):
+        writer.index(Note(id='c', v=[1, 2]))
+    writer.close()
+
+
+def test_a_readers_settings_are_those_of_now(tmp_path: Path) -> None:
+    """What `configure` has set in the writer, `settings` says in a reader, whatever was called before."""
+    with Notes(tmp_path) as writer, Notes(tmp_path, read_only=True) as reader:
+        writer.configure(ef=222)
+        assert reader.settings()['ef'] == 222
+
+
+def test_a_twin_does_not_read_past_a_batch(tmp_path: Path) -> None:
+    """Inside a batch an async twin would see the index without it; it says so, also when it only reads."""
+
+    async def use(index: HnswDocumentIndex[Note]) -> None:
+        with index.batch():
+            index.index(Note(id='new', v=[1, 2]))
+            with pytest.raises(QueryError, match='async twins'):
+                await index.aget('new')
+            assert 'new' in index
+
+    with Notes(tmp_path) as index:
+        asyncio.run(use(index))
+        assert list(index) == ['new']
+
+
+def test_graph_files_that_are_in_use_cannot_be_distrusted(tmp_path: Path) -> None:
+    """`trust_graphs=False` beside a handle that has read them is refused, not ignored."""
+    with Notes(tmp_path), pytest.raises(SettingsError, match='graph files'):
+        Notes(tmp_path, trust_graphs=False)
+
+
+@pytest.mark.parametrize('command', ['check', 'compact'])
+def test_a_command_on_a_wrong_directory_leaves_nothing(tmp_path: Path, command: str) -> None:
+    """Where there is no index, the command line says so and makes none."""
+    (tmp_path / 'photo.txt').touch()
+    arguments = [sys.executable, '-m', 'docindex', command, str(tmp_path)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, env=environment(), check=False)
+    assert (ended.returncode, ended.stderr) == (2, f'docindex: there is no index in {tmp_path}\n')
+    assert [path.name for path in tmp_path.iterdir()] == ['photo.txt']
