@@ -68,7 +68,7 @@ def backup(
 def _opened(directory: Path, access: Access, wait: float) -> Iterator[Store]:
     """Open a directory with the schema it has; an error becomes one line and an exit code."""
     if not (directory / 'documents.sqlite3').exists():
-        typer.echo(f'docindex: there is no index in {directory}', err=True)
+        typer.echo(f'docindex: there is no index in {directory}: documents.sqlite3 is missing', err=True)
         raise typer.Exit(2)
     try:
         store = Store(directory.resolve(), None, {}, access, wait)

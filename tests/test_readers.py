@@ -348,11 +348,12 @@ compacting, has_told = 'compact' in sys.argv, False
 index = Words(sys.argv[1])
 from pathlib import Path
 written = Path(sys.argv[1] + '.count')  # a writer that was killed may have left an index that it had just emptied
-count = max([int(written.read_text()) if written.exists() else 0, *(index[id_].count for id_ in index)])
+count = max([int(written.read_text() or 0) if written.exists() else 0, *(index[id_].count for id_ in index)])
 print('open', flush=True)
 while True:
     count += 1
-    written.write_text(str(count))
+    written.with_suffix('.new').write_text(str(count))
+    written.with_suffix('.new').replace(written)
     if 'refill' in sys.argv and count % 10 == 0:
         index.delete(list(index))
     index.index(pairs(count))

@@ -193,5 +193,8 @@ def test_a_command_on_a_wrong_directory_leaves_nothing(tmp_path: Path, command: 
     (tmp_path / 'photo.txt').touch()
     arguments = [sys.executable, '-m', 'docindex', command, str(tmp_path)]
     ended = subprocess.run(arguments, capture_output=True, text=True, env=environment(), check=False)
-    assert (ended.returncode, ended.stderr) == (2, f'docindex: there is no index in {tmp_path}\n')
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f'docindex: there is no index in {tmp_path}: documents.sqlite3 is missing\n',
+    )
     assert [path.name for path in tmp_path.iterdir()] == ['photo.txt']
