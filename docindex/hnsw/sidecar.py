@@ -131,9 +131,10 @@ class Sidecar:
 
     def apply(self, change: Change) -> None:
         """Make a change within the transaction; one that fails leaves nothing of itself."""
+        self._check_begun()
         execute = self._writer.many
-        self._writer.all('SAVEPOINT change')
         try:
+            self._writer.all('SAVEPOINT change')
             execute('DELETE FROM documents WHERE label = ?', ((label,) for label in change.buried))
             execute('INSERT INTO tombstones (label) VALUES (?)', ((label,) for label in change.buried))
             execute(
@@ -147,16 +148,30 @@ class Sidecar:
             )
             self._insert_absences(change.absences)
             self._set_meta({'next_label': change.next_label})
+            self._writer.all('RELEASE change')
         except BaseException:
-            # Not if a full disk, say, has made SQLite roll back all of it.
-            if self._writer.is_in_transaction:
+            self._undo_change()
+            raise
+
+    def _undo_change(self) -> None:
+        # Not if a full disk, say, has made SQLite roll back all of it.
+        if self._writer.is_in_transaction:
+            try:
                 self._writer.all('ROLLBACK TO change')
                 self._writer.all('RELEASE change')
-            raise
-        self._writer.all('RELEASE change')
+            except WorkDirError:  # an interrupt came after it was released, or before it was there: all of it goes
+                self._writer.roll_back()
+
+    def _check_begun(self) -> None:
+        # A savepoint outside a transaction would be one of its own, and commit half of what belongs together.
+        if not self._writer.is_in_transaction:
+            raise WorkDirError(
+                'SQLite has undone this transaction, for lack of room say', self.path, 'make room, and begin anew'
+            )
 
     def commit(self) -> None:
         """Commit the transaction: when this returns it exists, when it raises it never did."""
+        self._check_begun()
         self._count_commit()
         self._writer.commit()
 

@@ -556,6 +556,8 @@ class _Committing:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         is_committed = False
         try:
+            if kind is None:
+                self._transaction.check_whole()
             if kind is None and not self._transaction.is_empty:
                 self._store._commit(self._transaction)
                 is_committed = True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import QueryError
 from ..tensors import Float32Array
 from .labels import Flags, LabelTable
 from .rows import Change, Row
@@ -48,6 +49,7 @@ class Transaction:
         self._sidecar = sidecar
         self._labels: LabelTable | None = None
         self._first = state.labels.next
+        self._is_torn = False
         self.change = Change(state.labels.next)
         self.is_empty = True
 
@@ -62,8 +64,9 @@ class Transaction:
         if self.is_empty:
             return self._state.labels
         if self._labels is None:  # copied for the second call and for a look; a single write never needs it
-            self._labels = self._state.labels.copy()
-            self._labels.publish(self.change.next_label, self.change.buried, self.change.absences)
+            labels = self._state.labels.copy()
+            labels.publish(self.change.next_label, self.change.buried, self.change.absences)
+            self._labels = labels
         return self._labels
 
     def view(self) -> View:
@@ -100,8 +103,24 @@ class Transaction:
             for file in self._state.files.values():
                 file.sync()
 
+    def check_whole(self) -> None:
+        """
+        Check that SQLite and memory agree on what has been staged.
+
+        Raises:
+            QueryError: a call was interrupted between the two.
+        """
+        if self._is_torn:
+            raise QueryError('a call in this batch was interrupted; nothing of the batch is stored')
+
     def _stage(self, change: Change) -> None:
-        self._sidecar.apply(change)
+        self.check_whole()
+        self._is_torn = True
+        try:
+            self._sidecar.apply(change)
+        except Exception:  # but not Ctrl-C, which may have come just after it
+            self._is_torn = False
+            raise
         if self._labels is not None:
             self._labels.publish(change.next_label, change.buried, change.absences)
         self.is_empty = False
@@ -109,6 +128,7 @@ class Transaction:
         self.change.buried.extend(change.buried)
         for field, labels in change.absences.items():
             self.change.absences.setdefault(field, []).extend(labels)
+        self._is_torn = False
 
     def _plan(self, rows: Sequence[Row], vectors: Mapping[str, Vectors]) -> tuple[Change, list[int]]:
         """

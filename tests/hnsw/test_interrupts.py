@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import docindex.hnsw
-from docindex import BaseDoc, CorruptIndexError, Field, HnswDocumentIndex, NdArray, _files
+from docindex import BaseDoc, CorruptIndexError, DocIndexError, Field, HnswDocumentIndex, NdArray, _files
 from docindex.hnsw import opening, sharing, upkeep
 from docindex.hnsw.following import Following
 from docindex.hnsw.graph import Graph
@@ -796,3 +796,51 @@ def test_a_lost_log_of_a_new_directory_is_noticed(tmp_path: Path) -> None:
     (path / 'documents.sqlite3-wal').unlink()
     with pytest.raises(CorruptIndexError, match='there are vectors beside it'):
         Notes(work_dir=path)
+
+
+STAGING: list[tuple[Any, str, int]] = [
+    (Transaction, '_plan', 1),
+    (VectorFile, 'write', 1),
+    (VectorFile, 'write', 2),
+    (Transaction, '_stage', 1),
+    (Sidecar, 'apply', 1),
+    (LabelTable, 'publish', 1),
+    (LabelTable, 'publish', 2),
+]
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize(
+    ('owner', 'name', 'at'), STAGING, ids=[f'{owner.__name__}.{name}-{at}' for owner, name, at in STAGING]
+)
+@pytest.mark.parametrize('goes_on', [False, True])
+def test_a_call_that_is_interrupted_inside_a_batch_is_all_or_nothing(
+    opened: HnswDocumentIndex[Note],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    at: int,
+    moment: str,
+    goes_on: bool,
+) -> None:
+    """I1, I7: a batch that goes on after Ctrl-C in one of its calls stores the others, or nothing, and no half call."""
+    before = state(opened)
+    first, second, third = (by_id(notes(ids, seed=2)) for ids in (range(35, 50), range(45, 60), range(60, 65)))
+    is_done = True
+    try:
+        with opened.batch():
+            opened.index(list(first.values()))
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
+                with pytest.raises(KeyboardInterrupt):
+                    opened.index(list(second.values()))
+            if goes_on:
+                opened.index(list(third.values()))
+    except DocIndexError:
+        is_done = False
+    more = third if goes_on else {}
+    allowed = [before | first | more, before | first | second | more] if is_done else [before]
+    held = state(opened)
+    assert held in allowed
+    check_whole(opened, held, held, tmp_path / 'aside')

@@ -333,3 +333,28 @@ def test_a_locked_file_is_our_error(sidecar: Sidecar, monkeypatch: pytest.Monkey
     other.close()
     fill(sidecar, 'a')
     assert sidecar.rows.ids() == ['a']
+
+
+def undo_everything_for(sidecar: Sidecar, id_: str) -> None:
+    """Let SQLite roll back the whole transaction when a document with this id comes: what it does for a full disk."""
+    connection = sqlite3.connect(sidecar.path, isolation_level=None)
+    moment = f"BEFORE INSERT ON documents WHEN NEW.id = '{id_}'"
+    connection.execute(f"CREATE TRIGGER full {moment} BEGIN SELECT RAISE(ROLLBACK, 'full'); END")
+    connection.close()
+
+
+@pytest.mark.parametrize('goes_on', [False, True])
+def test_what_sqlite_undid_by_itself_cannot_be_committed(sidecar: Sidecar, goes_on: bool) -> None:
+    """I1: what is applied after SQLite has rolled back a transaction by itself is not committed without the rest."""
+    fill(sidecar, 'a')
+    undo_everything_for(sidecar, 'c')
+    sidecar.begin()
+    sidecar.apply(Change(2, [row('b')]))
+    with pytest.raises(WorkDirError, match='full'):
+        sidecar.apply(Change(3, [row('c')]))
+    with pytest.raises(WorkDirError):  # noqa: PT012 - in the one or in the other
+        if goes_on:
+            sidecar.apply(Change(3, [row('d')]))
+        sidecar.commit()
+    assert committed(sidecar) == ['a']
+    assert sidecar.commits() == 1

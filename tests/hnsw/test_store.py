@@ -633,3 +633,30 @@ def test_graphs_follow_a_cleared_index(closed: Path) -> None:
         assert isinstance(index._store.state.graphs.get('v'), Graph)
         index.index(docs(0, 3))
         assert sorted(index.find([0, 0, 0, 0], 'v').documents.id) == ['0', '1', '2']
+
+
+def test_a_batch_that_sqlite_has_undone_is_none(closed: Path) -> None:
+    """
+    I1, I7: when a full disk makes SQLite undo a batch, nothing of it is stored, whatever comes after in the batch.
+
+    SQLite rolls back the whole transaction by itself, and what was written next became a transaction of its own.
+    """
+    connection = sqlite3.connect(closed / 'documents.sqlite3', isolation_level=None)
+    full = "BEFORE INSERT ON documents WHEN NEW.id = '25' BEGIN SELECT RAISE(ROLLBACK, 'the disk is full'); END"
+    connection.execute(f'CREATE TRIGGER full {full}')
+    connection.close()
+    with Index(work_dir=closed) as index:
+        before = state(index)
+        with pytest.raises(DocIndexError), index.batch():  # noqa: PT012 - by the last call, or at the end
+            index.index(docs(20, 24))
+            index.delete('3')
+            with pytest.raises(WorkDirError, match='the disk is full'):
+                index.index(docs(24, 30))
+            index.index(docs(30, 32))
+        assert state(index) == before
+        index.index(docs(40, 45))
+        after = state(index)
+        assert after['count'] == 25
+    with Index(work_dir=closed) as index:
+        assert state(index) == after
+        assert index.verify().is_sound
