@@ -80,9 +80,9 @@ class Following:
 
     def publishing(self) -> AbstractContextManager[State]:
         """
-        Let the state follow a commit that is made inside, whose publication is made inside, too; hold the lock alone.
+        Give the state, for a commit and its publication inside; if Ctrl-C comes between the two, read it all anew.
 
-        If Ctrl-C comes between the two, everything is read anew.
+        Called with the lock held alone.
         """
         return _Publishing(self)
 
@@ -129,9 +129,10 @@ class Following:
 
     def _follow(self, rows: Rows) -> None:
         """Move on to the moment of `rows`, or a later one. Called with the lock held alone."""
-        self._check_schema(rows.meta())
+        meta = rows.meta()
+        self._check_schema(meta)
         can_step, self._is_torn = self._access.follows and not self._is_torn, True
-        if not (can_step and self._step(rows)):
+        if not (can_step and self._step(rows, meta)):
             replaced, self.state = self.state, self._read(rows)
             replaced.close()
         self._is_torn = False
@@ -147,9 +148,9 @@ class Following:
                 'close this index, and open it anew with that schema',
             )
 
-    def _step(self, rows: Rows) -> bool:
+    def _step(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
         try:
-            return self.state.follow(rows)
+            return self.state.follow(rows, meta)
         except MovedError:
             return False
 

@@ -46,8 +46,6 @@ _FEW_LINKS = 4
 _CHURN_ROWS = 100
 _CHURN_SHARE = 0.25
 _MOST_STRAYS = 256  # to compare with them takes as long as a search
-_CHURNED_SHARE = 0.2
-_QUICK_EF = 16
 _MOSTLY_DEAD = 4  # nodes for each living one
 # What other processes write is added a little at a call, 20 ms or so, and scanned until then; a graph file of theirs
 # that is ahead by more than this is loaded instead.

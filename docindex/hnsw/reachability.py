@@ -46,7 +46,7 @@ def ask_all(search: FieldSearch, advance: Callable[[int], object] = lambda done:
     return Answer(np.concatenate(missed), wrong)
 
 
-def ask(search: FieldSearch, labels: Labels, ef: int | None = None) -> Answer:
+def ask(search: FieldSearch, labels: Labels) -> Answer:
     """Search for the vectors of labels (n,), which are in the graph, by themselves."""
     graph, settings = search.graph, search.settings
     if graph is None or not len(labels):
@@ -54,11 +54,11 @@ def ask(search: FieldSearch, labels: Labels, ef: int | None = None) -> Answer:
     vectors = search.file.rows(labels)
     k = min(_NEIGHBOURS, search.labels.vectors(search.field) - search.ahead(graph))
     try:
-        found, found_distances = graph.search(vectors, k, ef or settings.search_ef(_NEIGHBOURS))
+        found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS))
     except ShortAnswerError:
         if len(labels) == 1:
             return Answer(labels, 0)
-        each = [ask(search, labels[at : at + 1], ef) for at in range(len(labels))]
+        each = [ask(search, labels[at : at + 1]) for at in range(len(labels))]
         return Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
     lengths = np.einsum('ij,ij->i', vectors, vectors, dtype=np.float64)
     # A vector of zeros has no direction, and is at a distance of 1 from everything.

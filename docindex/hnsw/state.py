@@ -131,16 +131,17 @@ class State:
         numbers = meta['generation'], meta['commits'], meta['is_synced']
         return cls(meta['columns'], settings, labels, files, counters, graphs, *numbers)
 
-    def follow(self, rows: Rows) -> bool:
+    def follow(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
         """
-        Move on to the moment of `rows`; return whether that was possible. Called with the lock held alone.
+        Move on to the moment of `rows`, whose description is `meta`; return whether that was possible.
+
+        Called with the lock held alone.
 
         It is not after a compaction, which has numbered all labels anew.
 
         Raises:
             MovedError: a graph file was replaced while it was read.
         """
-        meta = rows.meta()
         if meta['generation'] != self.generation:
             return False
         change = Change(
@@ -171,6 +172,11 @@ class State:
         self.labels.publish(change.next_label, change.buried, change.absences)
         self.graphs.bury()
         self.commits = commits
+
+    def cut_back(self, rows: int) -> None:
+        """Forget the vectors behind so many rows; see `VectorFile.cut_back`."""
+        for file in self.files.values():
+            file.cut_back(rows)
 
     def acknowledge(self) -> None:
         """Note beside SQLite how many commits it has made, so that a loss of some is noticed."""

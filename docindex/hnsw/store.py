@@ -15,7 +15,8 @@ I8  Searches hold the lock shared, from the graph to the last row; a commit and 
 I9  Where other processes may commit, a call sees the tables at one moment, and follows the truth up to that moment
     before it looks at anything else.
 
-With `durability='process'` nothing is synced but what a compaction writes, and I2 holds for the kernel's memory only.
+With `durability='process'` nothing is synced but the making of a directory, its compaction and its settings, and I2
+holds for the kernel's memory only.
 """
 
 from __future__ import annotations
@@ -148,8 +149,7 @@ class Store:
     def _forget_rolled_back(self) -> None:
         """Without syncs, let no vector stay that a commit may seem to mention one day; see `VectorFile.cut_back`."""
         if not self.access.is_synced and not self.access.read_only:
-            for file in self.state.files.values():
-                file.cut_back(self.state.labels.next)
+            self.state.cut_back(self.state.labels.next)
 
     def join(self, schema: Schema[Any], declared: Declared, access: Access) -> None:
         """

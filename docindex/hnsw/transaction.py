@@ -89,8 +89,7 @@ class Transaction:
             self._stage(change)
         except BaseException:
             if not self._is_synced:
-                for file in self._state.files.values():
-                    file.cut_back(self.labels.next)
+                self._state.cut_back(self.labels.next)
             raise
 
     def remove(self, labels: Sequence[int]) -> None:

@@ -46,7 +46,6 @@ class WorkDir:
     def __init__(self, path: Path, lock_timeout: float, *, read_only: bool = False, is_kept: bool = True) -> None:
         self.path = path
         self._timeout = lock_timeout
-        self._read_only = read_only
         self._is_kept = is_kept
         self._lock: filelock.BaseFileLock | None = None
         is_number = isinstance(lock_timeout, (int, float)) and not isinstance(lock_timeout, bool)
