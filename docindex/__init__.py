@@ -26,6 +26,7 @@ from .errors import (
     DocIndexError,
     DocumentError,
     DocumentNotFoundError,
+    FilterError,
     FormatVersionError,
     IdTypeError,
     QueryError,
@@ -37,10 +38,14 @@ from .errors import (
     WorkDirError,
     WorkDirLockedError,
 )
+from .expressions import contains, contains_all, contains_any, exists, fields_of, is_in, regex, size
 from .fields import Field, VectorSettings
+from .filters import Filter
+from .fusion import Ranking
 from .hnsw.index import HnswDocumentIndex
 from .index import DocumentIndex
-from .results import FindResult, FindResultBatched
+from .query import Query, QueryBuilder
+from .results import Explanation, FindResult, FindResultBatched
 from .tensors import AnyTensor, NdArray
 
 __version__ = '0.1.0'
@@ -59,7 +64,10 @@ __all__ = [
     'DocumentError',
     'DocumentIndex',
     'DocumentNotFoundError',
+    'Explanation',
     'Field',
+    'Filter',
+    'FilterError',
     'FindResult',
     'FindResultBatched',
     'FormatVersionError',
@@ -67,7 +75,10 @@ __all__ = [
     'IdTypeError',
     'ImageUrl',
     'NdArray',
+    'Query',
+    'QueryBuilder',
     'QueryError',
+    'Ranking',
     'ReadOnlyError',
     'SchemaError',
     'SchemaMismatchError',
@@ -78,4 +89,12 @@ __all__ = [
     'VideoUrl',
     'WorkDirError',
     'WorkDirLockedError',
+    'contains',
+    'contains_all',
+    'contains_any',
+    'exists',
+    'fields_of',
+    'is_in',
+    'regex',
+    'size',
 ]

@@ -38,7 +38,7 @@ def check(
     """Read everything, and list every document that is damaged. The index may be in use."""
     access = Access(is_tolerant=True) if repair else Access(read_only=True, is_tolerant=True)
     with _opened(directory, access, wait) as store:
-        report = verify(store, None, repair, show_progress=None)
+        report = verify(store, None, None, repair, show_progress=None)
     typer.echo(str(report))
     raise typer.Exit(0 if report.is_sound else 1)
 
@@ -71,7 +71,7 @@ def _opened(directory: Path, access: Access, wait: float) -> Iterator[Store]:
         typer.echo(f'docindex: there is no index in {directory}: documents.sqlite3 is missing', err=True)
         raise typer.Exit(2)
     try:
-        store = Store(directory.resolve(), None, {}, access, wait)
+        store = Store(directory.resolve(), None, None, {}, access, wait)
         try:
             yield store
         finally:

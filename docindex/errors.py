@@ -6,6 +6,7 @@ Every error that docindex raises on purpose.
       SettingsError (ValueError)           a setting is unknown, out of range, or fixed by now
       DocumentError (ValueError)           a document cannot be stored
       QueryError (ValueError)              this call makes no sense
+        FilterError                        ... because of its filter
       VectorError (ValueError)             a vector, stored or asked for, is not usable
         DimensionError                     ... because of its length
       IdTypeError (TypeError)              an id is not a string
@@ -49,6 +50,10 @@ class DocumentError(DocIndexError, ValueError):
 
 class QueryError(DocIndexError, ValueError):
     """The call makes no sense: an unknown field, a negative limit, no query at all."""
+
+
+class FilterError(QueryError):
+    """A filter names an unknown field, an operator that does not fit it, or a value of another type."""
 
 
 class VectorError(DocIndexError, ValueError):

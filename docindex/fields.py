@@ -1,8 +1,8 @@
 """
-The settings of a vector field: how they are written in a schema, and what they may be.
+The settings of a field: how they are written in a schema, and what they may be. Most are a vector field's.
 
-A setting comes from, in falling order: `Field(...)` of the field itself, `default_column_config` of the
-index, what the directory remembers of an earlier session, the default below.
+A setting of a vector field comes from, in falling order: `Field(...)` of the field itself, `default_column_config` of
+the index, what the directory remembers of an earlier session, the default below.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from .errors import SettingsError
 
 Space = Literal['l2', 'ip', 'cosine']
+Tokenizer = Literal['unicode61', 'porter', 'trigram']
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class VectorSettings:
         ef: Candidates examined by a search. None or -1: `ef_factor` x limit, within `ef_min` and `ef_max`
             (Weaviate's "dynamic ef"; hnswlib's own default of 10 finds 76 % of the true neighbours among
             60,000 sentence embeddings). A positive number is taken as it is.
+        flat_search_cutoff: Up to how many documents that match a filter are compared with the query one by one,
+            without the graph (Weaviate's name). None: as many as take no longer than the graph would.
         num_threads: Threads for adding and for batches of queries. -1: one for each processor.
         allow_replace_deleted: Passed on to hnswlib. It changes nothing here: an update takes a new place
             in the graph, which was measured to be faster and to keep recall higher.
@@ -52,6 +55,7 @@ class VectorSettings:
     ef_min: int = 100
     ef_max: int = 500
     ef_factor: int = 8
+    flat_search_cutoff: int | None = None
     num_threads: int = 1
     allow_replace_deleted: bool = True
     random_seed: int = 100
@@ -76,17 +80,19 @@ class VectorSettings:
 
 
 SETTING_NAMES = frozenset(field.name for field in fields(VectorSettings))
-SEARCH_SETTINGS = frozenset({'ef', 'ef_min', 'ef_max', 'ef_factor', 'num_threads'})
+TEXT_SETTINGS = frozenset({'full_text', 'tokenizer'})
+"""What can be said about a field of strings; `index` can be said about any field."""
+SEARCH_SETTINGS = frozenset({'ef', 'ef_min', 'ef_max', 'ef_factor', 'flat_search_cutoff', 'num_threads'})
 """What hnswlib can change in a graph that holds vectors; a larger `max_elements` is possible too."""
 GRAPH_SETTINGS = ('space', 'M', 'ef_construction', 'random_seed', 'allow_replace_deleted')
 """What is built into a graph: another value needs another graph."""
 
 
-def check_settings(settings: Mapping[str, Any], where: str) -> None:
-    """Raise `SettingsError` for the first setting that is unknown or out of range."""
+def check_settings(settings: Mapping[str, Any], where: str, known: frozenset[str] = SETTING_NAMES) -> None:
+    """Raise `SettingsError` for the first setting that is not `known` or out of range."""
     for name, value in settings.items():
-        if name not in _CHECKS:
-            raise SettingsError(f'{where}: there is no setting {name!r}{_did_you_mean(name, SETTING_NAMES)}')
+        if name not in known:
+            raise SettingsError(f'{where}: there is no setting {name!r}{_did_you_mean(name, known)}')
         expected, is_valid = _CHECKS[name]
         if not is_valid(value):
             raise SettingsError(f'{where}: {name} must be {expected}, got {value!r}')
@@ -116,12 +122,18 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     'ef_min': _within(1, 1_000_000),
     'ef_max': _within(1, 1_000_000),
     'ef_factor': _within(1, 1_000_000),
+    'flat_search_cutoff': (
+        'an integer from 0, or None for automatic',
+        lambda v: v is None or (_is_int(v) and 0 <= v < 1 << 62),
+    ),
     'num_threads': (
         'a positive integer, or -1 for all processors',
         lambda v: _is_int(v) and (v == -1 or 0 < v < 1 << 16),
     ),
     'allow_replace_deleted': _BOOLEAN,
     'random_seed': _within(0, 1 << 62),
+    'full_text': _BOOLEAN,
+    'tokenizer': ("'unicode61', 'porter' or 'trigram'", lambda value: value in ('unicode61', 'porter', 'trigram')),
 }
 
 
@@ -143,9 +155,12 @@ def Field(  # noqa: N802 (pydantic's name)
     ef_min: int | None = None,
     ef_max: int | None = None,
     ef_factor: int | None = None,
+    flat_search_cutoff: int | None = None,
     num_threads: int | None = None,
     allow_replace_deleted: bool | None = None,
     random_seed: int | None = None,
+    full_text: bool | None = None,
+    tokenizer: Tokenizer | None = None,
     default_factory: Callable[[], Any] | Callable[[dict[str, Any]], Any] | None = None,
     alias: str | None = None,
     validation_alias: str | pydantic.AliasPath | pydantic.AliasChoices | None = None,
@@ -177,10 +192,17 @@ def Field(  # noqa: N802 (pydantic's name)
     **unknown: Never,
 ) -> Any:
     """
-    Return pydantic's `Field`, with the settings of a vector field beside pydantic's own arguments.
+    Return pydantic's `Field`, with the settings of docindex beside pydantic's own arguments.
 
-    The settings are those of `VectorSettings`; one left out takes the index's default. Pydantic's arguments mean
-    what they mean there.
+    For a vector field the settings are those of `VectorSettings`; one left out takes the index's default. For others:
+
+    * `index=False`: filters on the field read all documents, instead of an SQLite index that takes room and some
+      microseconds at each write. By default every field of single values has one, but for those with `full_text`.
+    * `full_text=True`: the words of a string field can be searched with `text_search`.
+    * `tokenizer`: how its text becomes words: 'unicode61' (the default) takes letters and digits, without case and
+      accents; 'porter' also reduces English words to their stems; 'trigram' finds three letters or more within words.
+
+    Pydantic's arguments mean what they mean there.
 
     Raises:
         SettingsError: a setting is out of range, or nobody knows it.
@@ -196,12 +218,15 @@ def Field(  # noqa: N802 (pydantic's name)
         'ef_min': ef_min,
         'ef_max': ef_max,
         'ef_factor': ef_factor,
+        'flat_search_cutoff': flat_search_cutoff,
         'num_threads': num_threads,
         'allow_replace_deleted': allow_replace_deleted,
         'random_seed': random_seed,
+        'full_text': full_text,
+        'tokenizer': tokenizer,
     }
     given = {name: value for name, value in settings.items() if value is not None} | unknown
-    check_settings(given, 'Field()')
+    check_settings(given, 'Field()', SETTING_NAMES | TEXT_SETTINGS)
     of_pydantic = {
         'default_factory': default_factory,
         'alias': alias,
@@ -246,10 +271,11 @@ def declared_settings(field: FieldInfo, where: str) -> dict[str, Any]:
     extra = field.json_schema_extra
     if not isinstance(extra, dict):
         return {}
+    known = SETTING_NAMES | TEXT_SETTINGS
     for name in extra:
-        close = difflib.get_close_matches(name, SETTING_NAMES, n=1, cutoff=0.75)
-        if name not in SETTING_NAMES and close:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if name not in known and close:
             raise SettingsError(f'{where}: there is no setting {name!r}; did you mean {close[0]!r}?')
-    settings = {name: value for name, value in extra.items() if name in SETTING_NAMES}
-    check_settings(settings, where)
+    settings = {name: value for name, value in extra.items() if name in known}
+    check_settings(settings, where, known)
     return settings

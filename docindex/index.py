@@ -17,10 +17,16 @@ from pydantic import BaseModel
 
 from ._aio import OneByOne, beside
 from .doclist import DocList
-from .errors import DocumentNotFoundError, IdTypeError
-from .results import FindResult, FindResultBatched
+from .errors import DocumentNotFoundError, IdTypeError, QueryError
+from .filters import FilterLike
+from .fusion import Fusion
+from .query import Query, QueryBuilder, SearchFields, TextMode, checked_count
+from .results import Explanation, FindResult, FindResultBatched
 
 D = TypeVar('D', bound=BaseModel)
+
+_HYBRID_DEPTH = 100
+_HYBRID_WEIGHTS = (0.75, 0.25)
 
 
 class DocumentIndex(ABC, Generic[D]):
@@ -69,7 +75,14 @@ class DocumentIndex(ABC, Generic[D]):
 
     @abstractmethod
     def find(
-        self, query: object, search_field: str = '', limit: int = 10, *, exact: bool = False, ef: int | None = None
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002 (the field's name for it)
+        exact: bool = False,
+        ef: int | None = None,
     ) -> FindResult[D]:
         """
         Return the `limit` documents nearest to `query`, nearest first.
@@ -77,12 +90,14 @@ class DocumentIndex(ABC, Generic[D]):
         Args:
             query: A vector, shape (dim,), compared as float32; or a document of any class that has the field.
             search_field: The flat name of a vector field. May be left out if there is only one.
-            limit: At most this many; fewer only when fewer documents have this vector.
+            limit: At most this many; fewer only when fewer documents have this vector and match the filter.
+            filter: Only documents that match; see `docindex.filters`.
             exact: Compare with every vector instead of searching the graph.
             ef: How many candidates to examine, instead of what the settings say. More: slower, more accurate.
 
         Raises:
             QueryError: no such vector field, a negative limit, or no vector in the query.
+            FilterError: the filter does not fit the schema.
             VectorError: the query is not finite or not numeric; `DimensionError`: has another length.
         """
 
@@ -93,6 +108,7 @@ class DocumentIndex(ABC, Generic[D]):
         search_field: str = '',
         limit: int = 10,
         *,
+        filter: FilterLike = None,  # noqa: A002
         exact: bool = False,
         ef: int | None = None,
     ) -> FindResultBatched[D]:
@@ -101,6 +117,198 @@ class DocumentIndex(ABC, Generic[D]):
 
         `queries` is an array of shape (q, dim), or a sequence of what `find` takes.
         """
+
+    @abstractmethod
+    def execute_query(self, query: Query) -> FindResult[Any]:
+        """
+        Answer a query of several steps, as of one moment; `build_query` makes it, `docindex.query` says what it means.
+
+        The documents are of the index's schema, or what `select` has left of them.
+
+        Raises:
+            QueryError: a step does not fit the schema, or the other steps; `FilterError`: a filter does not.
+        """
+
+    def build_query(self) -> QueryBuilder:
+        """Return a builder: `build_query().filter(...).find(...).limit(5).build()` is for `execute_query`."""
+        return QueryBuilder()
+
+    def filter(
+        self,
+        filter_query: FilterLike,
+        limit: int | None = 10,
+        *,
+        sort: str = '',
+        descending: bool = False,
+        offset: int = 0,
+    ) -> DocList[D]:
+        """
+        Return documents that match, in the order in which they were indexed.
+
+        Args:
+            filter_query: A dictionary, `{'price': {'$lt': 10}}`, or comparisons, `F.price < 10`; see
+                `docindex.filters`. None: all.
+            limit: At most this many; None: all.
+            sort: In the order of this field; what has no value comes last.
+            descending: From the largest to the smallest.
+            offset: Without the first so many.
+
+        Raises:
+            FilterError: a field is unknown, an operator or a value not for it.
+            QueryError: a number is negative, or there is no such field or order.
+        """
+        query = self.build_query().filter(filter_query)
+        query = query.sort(sort, descending=descending) if sort else query
+        query = query.offset(offset)
+        found: DocList[D] = self.execute_query((query if limit is None else query.limit(limit)).build()).documents
+        return found
+
+    def filter_batched(self, filter_queries: Iterable[FilterLike], limit: int | None = 10) -> list[DocList[D]]:
+        """Answer several filters as `filter` does each."""
+        return [self.filter(filter_query, limit) for filter_query in filter_queries]
+
+    @abstractmethod
+    def count(self, filter_query: FilterLike = None) -> int:
+        """
+        Return how many documents match.
+
+        Raises:
+            FilterError: as for `filter`.
+        """
+
+    def text_search(
+        self,
+        query: Any,
+        search_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        mode: TextMode = 'any',
+    ) -> FindResult[D]:
+        """
+        Return the `limit` documents whose texts fit some words best, with their BM25 scores; larger is better.
+
+        Args:
+            query: The words; or a document, whose text in the field is taken.
+            search_field: A field with `Field(full_text=True)`, a list of several, or several with weights,
+                `{'title': 3, 'body': 1}`. Left out: all of them.
+            limit: At most this many.
+            filter: Only documents that match; see `docindex.filters`.
+            mode: 'any': one word at least; more, and rarer ones, count more. 'all': every word. 'phrase': the words in
+                a row. 'prefix': every word, the last one as a beginning. 'boolean': SQLite's language of AND, OR, NOT,
+                "phrases", beginn*, NEAR(...) and parentheses. But for the last, signs in the query mean nothing.
+
+        Raises:
+            QueryError: a field has no full text, or the query is no string, or a boolean one that makes no sense.
+            FilterError: as for `filter`.
+        """
+        found = self.build_query().filter(filter).text_search(query, search_field, limit, mode=mode)
+        return self.execute_query(found.build())
+
+    def text_search_batched(
+        self,
+        queries: Iterable[Any],
+        search_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        mode: TextMode = 'any',
+    ) -> FindResultBatched[D]:
+        """Answer several queries as `text_search` does each."""
+        if isinstance(queries, str):
+            raise QueryError('expected several queries, got a string; use text_search() for one')
+        found = [self.text_search(query, search_field, limit, filter=filter, mode=mode) for query in queries]
+        return FindResultBatched([each.documents for each in found], [each.scores for each in found])
+
+    @abstractmethod
+    def snippets(
+        self,
+        query: str,
+        docs: Iterable[Any],
+        search_field: str = '',
+        *,
+        mode: TextMode = 'any',
+        before: str = '**',
+        after: str = '**',
+        words: int = 16,
+    ) -> list[str]:
+        """
+        Return for each document the part of its stored text that fits a text search best, what fits being marked.
+
+        Args:
+            query: What was searched.
+            docs: Documents, or ids.
+            search_field: The field; may be left out if only one has full text.
+            mode: How it was searched; see `text_search`.
+            before: What to put before each match.
+            after: What to put after each match.
+            words: How many words a snippet has at most, up to 64.
+
+        Returns:
+            One string a document, empty where nothing fits.
+        """
+
+    def hybrid(
+        self,
+        text: str,
+        vector: object,
+        search_field: str = '',
+        text_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        fusion: Fusion[str] = 'weighted',
+        weights: Sequence[float] | None = None,
+        mode: TextMode = 'any',
+    ) -> FindResult[D]:
+        """
+        Return the `limit` documents that are best by nearness and words together, with fused scores; larger is better.
+
+        Args:
+            text: The words.
+            vector: The vector, or a document that has it.
+            search_field: The vector field.
+            text_field: The fields with full text; see `text_search`.
+            limit: At most this many.
+            filter: Only documents that match; see `docindex.filters`.
+            fusion: How the rankings are joined: 'weighted', 'rrf' or a function; see `docindex.fusion`.
+            weights: How much vector and text count; (0.75, 0.25) by default (as in Weaviate; on the questions of
+                `benchmarks/relevance.py` that is better than each of them alone, and equal weights are worse).
+            mode: How the words are searched; see `text_search`.
+
+        Raises:
+            QueryError, FilterError, VectorError: as for `find` and `text_search`.
+        """
+        depth = max(_HYBRID_DEPTH, 2 * checked_count('limit', limit))
+        both = self.build_query().filter(filter).find(vector, search_field, depth)
+        both = both.text_search(text, text_field, depth, mode=mode)
+        given = weights if weights is not None or callable(fusion) else _HYBRID_WEIGHTS
+        return self.execute_query(both.fuse(fusion, weights=given).limit(limit).build())
+
+    def explain(
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        exact: bool = False,
+        ef: int | None = None,
+    ) -> Explanation:
+        """
+        Answer a query and say how: `explain(query)` for one of `build_query`, or with what `find` takes.
+
+        Returns:
+            The plan, how many documents match and how many were thought to, and how long each step took.
+        """
+        if not isinstance(query, Query):
+            found = self.build_query().filter(filter)
+            query = found.find(query, search_field, limit, exact=exact, ef=ef).build()
+        return self._explain(query)
+
+    @abstractmethod
+    def _explain(self, query: Query) -> Explanation:
+        """Answer a query and say how."""
 
     # A string is an iterable of strings too; the first overload that fits counts.
     @overload
@@ -164,10 +372,17 @@ class DocumentIndex(ABC, Generic[D]):
         return await self._writes.run(self.delete, ids)
 
     async def afind(
-        self, query: object, search_field: str = '', limit: int = 10, *, exact: bool = False, ef: int | None = None
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        exact: bool = False,
+        ef: int | None = None,
     ) -> FindResult[D]:
         """Do what `find` does, while the event loop goes on."""
-        return await beside(self.find, query, search_field, limit, exact=exact, ef=ef)
+        return await beside(self.find, query, search_field, limit, filter=filter, exact=exact, ef=ef)
 
     async def afind_batched(
         self,
@@ -175,11 +390,105 @@ class DocumentIndex(ABC, Generic[D]):
         search_field: str = '',
         limit: int = 10,
         *,
+        filter: FilterLike = None,  # noqa: A002
         exact: bool = False,
         ef: int | None = None,
     ) -> FindResultBatched[D]:
         """Do what `find_batched` does, while the event loop goes on."""
-        return await beside(self.find_batched, queries, search_field, limit, exact=exact, ef=ef)
+        return await beside(self.find_batched, queries, search_field, limit, filter=filter, exact=exact, ef=ef)
+
+    async def afilter(
+        self,
+        filter_query: FilterLike,
+        limit: int | None = 10,
+        *,
+        sort: str = '',
+        descending: bool = False,
+        offset: int = 0,
+    ) -> DocList[D]:
+        """Do what `filter` does, while the event loop goes on."""
+        return await beside(self.filter, filter_query, limit, sort=sort, descending=descending, offset=offset)
+
+    async def afilter_batched(self, filter_queries: Iterable[FilterLike], limit: int | None = 10) -> list[DocList[D]]:
+        """Do what `filter_batched` does, while the event loop goes on."""
+        return await beside(self.filter_batched, filter_queries, limit)
+
+    async def acount(self, filter_query: FilterLike = None) -> int:
+        """Do what `count` does, while the event loop goes on."""
+        return await beside(self.count, filter_query)
+
+    async def atext_search(
+        self,
+        query: Any,
+        search_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        mode: TextMode = 'any',
+    ) -> FindResult[D]:
+        """Do what `text_search` does, while the event loop goes on."""
+        return await beside(self.text_search, query, search_field, limit, filter=filter, mode=mode)
+
+    async def atext_search_batched(
+        self,
+        queries: Iterable[Any],
+        search_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        mode: TextMode = 'any',
+    ) -> FindResultBatched[D]:
+        """Do what `text_search_batched` does, while the event loop goes on."""
+        return await beside(self.text_search_batched, queries, search_field, limit, filter=filter, mode=mode)
+
+    async def asnippets(
+        self,
+        query: str,
+        docs: Iterable[Any],
+        search_field: str = '',
+        *,
+        mode: TextMode = 'any',
+        before: str = '**',
+        after: str = '**',
+        words: int = 16,
+    ) -> list[str]:
+        """Do what `snippets` does, while the event loop goes on."""
+        marks = {'before': before, 'after': after}
+        return await beside(self.snippets, query, docs, search_field, mode=mode, words=words, **marks)
+
+    async def ahybrid(
+        self,
+        text: str,
+        vector: object,
+        search_field: str = '',
+        text_field: SearchFields = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        fusion: Fusion[str] = 'weighted',
+        weights: Sequence[float] | None = None,
+        mode: TextMode = 'any',
+    ) -> FindResult[D]:
+        """Do what `hybrid` does, while the event loop goes on."""
+        given = text, vector, search_field, text_field, limit
+        return await beside(self.hybrid, *given, filter=filter, fusion=fusion, weights=weights, mode=mode)
+
+    async def aexecute_query(self, query: Query) -> FindResult[Any]:
+        """Do what `execute_query` does, while the event loop goes on."""
+        return await beside(self.execute_query, query)
+
+    async def aexplain(
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        exact: bool = False,
+        ef: int | None = None,
+    ) -> Explanation:
+        """Do what `explain` does, while the event loop goes on."""
+        return await beside(self.explain, query, search_field, limit, filter=filter, exact=exact, ef=ef)
 
     @overload
     async def aget(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]

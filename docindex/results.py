@@ -1,17 +1,22 @@
 """
 What a search gives back.
 
-A score is always a **distance**, for every space: smaller is nearer, 0 is the query itself.
+A score of a vector search is always a **distance**, for every space: smaller is nearer, 0 is the query itself.
 
     l2       the squared Euclidean distance, sum((a - b) ** 2)
     ip       1 - dot(a, b); negative for long vectors that point the same way
     cosine   1 - cos(a, b), from 0 (same direction) to 2 (opposite); 1 if either is all zero
 
 (hnswlib's README, "Supported distances", which DocArray's local index also returns.)
+
+A score of a text search is BM25, and one of several rankings that were joined is theirs (`docindex.fusion`): larger is
+better. NaN is the score of what no ranking has put in order. Documents come best first in any case.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,11 +28,11 @@ D = TypeVar('D')
 
 class FindResult(NamedTuple, Generic[D]):
     """
-    The documents nearest to one query, nearest first.
+    The documents that answer one query, best first.
 
     Attributes:
         documents: At most `limit` documents of the index's schema.
-        scores: Their distances, shape (len(documents),), float32, ascending.
+        scores: Their distances, or other scores, shape (len(documents),), float32.
     """
 
     documents: DocList[D]
@@ -39,9 +44,69 @@ class FindResultBatched(NamedTuple, Generic[D]):
     The answers to several queries, in the order of the queries.
 
     Attributes:
-        documents: One `DocList` a query; all of the same length.
-        scores: Their distances, shape (number of queries, documents a query), float32.
+        documents: One `DocList` a query.
+        scores: Their scores, float32: of vector searches an array of shape (number of queries, documents a query), of
+            text searches, which find more for one than for another, a list of one array a query.
     """
 
     documents: list[DocList[D]]
-    scores: np.ndarray[Any, np.dtype[np.float32]]
+    scores: Any
+
+
+class Step(NamedTuple):
+    """
+    What was done for a query, in order.
+
+    Attributes:
+        what: In words.
+        seconds: How long it took.
+    """
+
+    what: str
+    seconds: float
+
+
+class Timed:
+    """Notes how long a step takes. A class: a generator would cost each a microsecond more."""
+
+    __slots__ = ('_start', '_steps', '_what')
+
+    def __init__(self, steps: list[Step], what: str) -> None:
+        self._steps = steps
+        self._what = what
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._steps.append(Step(self._what, time.perf_counter() - self._start))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """
+    How a query was answered; `print` shows it.
+
+    Attributes:
+        query: The query.
+        filter: What all of its filters say together.
+        estimate: How many documents were thought to match when the way to search was chosen, counted no further than
+            that took; None: nothing depended on it.
+        matches: How many do.
+        steps: What was done, in order, and how long it took. Some steps are not needed for the same filter again.
+        documents: How many documents were found.
+    """
+
+    query: Any
+    filter: Any
+    estimate: int | None
+    matches: int
+    steps: list[Step]
+    documents: int
+
+    def __str__(self) -> str:
+        thought = '' if self.estimate is None else f' (thought: at least {self.estimate:,})'
+        lines = [f'filter: {self.filter}', f'matches: {self.matches:,}{thought}']
+        lines += [f'{1000 * step.seconds:10.3f} ms  {step.what}' for step in self.steps]
+        total = 1000 * sum(step.seconds for step in self.steps)
+        return '\n'.join([str(self.query), *lines, f'{total:10.3f} ms  in all, for {self.documents:,} documents'])

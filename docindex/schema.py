@@ -12,6 +12,7 @@ import typing
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
 import numpy as np
@@ -29,8 +30,9 @@ from .errors import (
     SchemaError,
     VectorError,
 )
-from .fields import declared_settings
+from .fields import TEXT_SETTINGS, declared_settings
 from .tensors import is_tensor_type
+from .values import Kind, kind_of
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -50,7 +52,8 @@ class Column:
         has_default: Whether a document can be made without naming it.
         is_document: Whether it is a nested document, whose fields are columns of their own.
         is_tensor: Whether it can be a vector column, once its length is known.
-        settings: What the schema says about the vector; see `VectorSettings`.
+        settings: What the schema says about the field; see `docindex.Field`.
+        annotation: The type itself.
     """
 
     name: str
@@ -60,7 +63,13 @@ class Column:
     has_default: bool
     is_document: bool = False
     is_tensor: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    annotation: Any = field(default=None, hash=False)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What its values are to a filter."""
+        return Kind('opaque') if self.is_document or self.is_tensor else kind_of(self.annotation)
 
     @property
     def outer(self) -> str:
@@ -292,7 +301,7 @@ def _nodes(
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
-            yield Column(flat, path, f'document{none}', optional, has_default, is_document=True)
+            yield Column(flat, path, f'document{none}', optional, has_default, is_document=True, annotation=annotation)
             yield from _nodes(annotation, path, optional, (*within, doc_type))
             continue
         settings: dict[str, Any] = {}
@@ -300,7 +309,17 @@ def _nodes(
             settings |= declared_settings(source, where)
         is_tensor, settings = _tensor(where, annotation, settings)
         type_name = f'{_type_name(annotation)}{none}'
-        yield Column(flat, path, type_name, optional, has_default, is_tensor=is_tensor, settings=settings)
+        column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation)
+        _check_text(where, column)
+        yield column
+
+
+def _check_text(where: str, column: Column) -> None:
+    said = sorted(TEXT_SETTINGS & column.settings.keys())
+    if said and (column.is_tensor or column.kind.name != 'text'):
+        raise SchemaError(f'{where}: {said[0]} is for strings, and this is a {column.type_name}')
+    if 'tokenizer' in said and not column.settings.get('full_text'):
+        raise SchemaError(f'{where}: a tokenizer needs full_text=True')
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:

@@ -17,6 +17,7 @@ import numpy as np
 from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import DocIndexError
+from .extraction import Extraction
 from .graph import Graph
 from .reachability import ask_all
 from .rows import ScannedRow
@@ -79,7 +80,13 @@ class CheckReport:
         return '\n'.join(lines)
 
 
-def verify(store: Store, read: ReadDocument | None, repair: bool, show_progress: bool | None) -> CheckReport:
+def verify(
+    store: Store,
+    read: ReadDocument | None,
+    extraction: Extraction | None,
+    repair: bool,
+    show_progress: bool | None,
+) -> CheckReport:
     """
     Check a store; writes wait meanwhile.
 
@@ -87,6 +94,7 @@ def verify(store: Store, read: ReadDocument | None, repair: bool, show_progress:
         store: The open store.
         read: Makes a document from what is seen, its label, JSON and tensors, and raises if it cannot; None: that is
             not tried.
+        extraction: Reads what filters look at; None: that is not compared.
         repair: Whether to mend what can be mended.
         show_progress: Whether to show a bar.
     """
@@ -104,7 +112,9 @@ def verify(store: Store, read: ReadDocument | None, repair: bool, show_progress:
             try:
                 _check_vectors(view, repair, report, advance)
                 damaged = {problem.id for problem in report.problems if not problem.is_mended}
-                _check_documents(view, read, damaged, report, advance)
+                fields_seen = None if extraction is None else _FieldsSeen(view, extraction)
+                _check_documents(view, read, fields_seen, damaged, report, advance)
+                _check_fields(store, fields_seen, repair, report)
             except DocIndexError as error:  # SQLite could not go on reading
                 report.problems.append(Problem(str(error)))
             is_damaged = {problem.field for problem in report.problems if not problem.is_mended}
@@ -155,6 +165,7 @@ def _restored(view: View, name: str, damaged: Labels) -> set[int]:
 def _check_documents(
     view: View,
     read: ReadDocument | None,
+    fields_seen: _FieldsSeen | None,
     damaged: set[str | None],
     report: CheckReport,
     advance: Callable[[int], object],
@@ -168,22 +179,65 @@ def _check_documents(
         if row.is_damaged:
             report.problems.append(Problem('its row does not match its checksum', row.id))
         elif row.id not in damaged and read is not None:
-            problem = _unreadable(view, row, read)
+            doc, problem = _document(view, row, read)
             if problem is not None:
                 report.problems.append(Problem(problem, row.id))
+            elif fields_seen is not None:
+                fields_seen.compare(row.label, doc)
     living = set(view.labels.living_documents().tolist())
     for label in sorted(living.symmetric_difference(seen)):
         what = 'is lost' if label in living else 'is there, but counts as deleted'
         report.problems.append(Problem(f'the document with label {label} {what}'))
 
 
-def _unreadable(view: View, row: ScannedRow, read: ReadDocument) -> str | None:
-    """Return why a row does not give the document it says it is, if it does not."""
+def _document(view: View, row: ScannedRow, read: ReadDocument) -> tuple[Any, str | None]:
+    """Return the document of a row, and why it is not the one that the row says it is, if it is not."""
     try:
         doc = read(view, row.label, row.data, row.tensors)
     except Exception as error:  # pydantic's, json's, anything: the bytes are as they were written
-        return f'it cannot be read: {error}'
-    return None if doc.id == row.id else f'its row says the id is {doc.id!r}'
+        return None, f'it cannot be read: {error}'
+    return doc, None if doc.id == row.id else f'its row says the id is {doc.id!r}'
+
+
+class _FieldsSeen:
+    """Goes along the table `fields` while documents are read, both in the order of labels."""
+
+    def __init__(self, view: View, extraction: Extraction) -> None:
+        self._rows = view.rows.scan_fields()
+        self._next = next(self._rows, None)
+        self.extraction = extraction
+        self.wrong = view.rows.count_stray_fields()
+
+    def compare(self, label: int, doc: Any) -> None:
+        """Count a row that is not what the document with a label has, or not there."""
+        self._pass_to(label)
+        if self._next != (label, *self.extraction.values(doc)):
+            self.wrong += 1
+        self._pass_to(label + 1)
+
+    def close(self) -> None:
+        """Read no further."""
+        self._rows.close()
+
+    def _pass_to(self, label: int) -> None:
+        while self._next is not None and self._next[0] < label:
+            self._next = next(self._rows, None)
+
+
+def _check_fields(store: Store, fields_seen: _FieldsSeen | None, repair: bool, report: CheckReport) -> None:
+    problems: list[str] = []
+    if fields_seen is not None:
+        fields_seen.close()
+        if fields_seen.wrong:
+            problems.append(f'filters see {fields_seen.wrong:,} documents otherwise than they are')
+    try:
+        store.check_text()
+    except DocIndexError as error:
+        problems.append(f'full text is not that of the documents: {error}')
+    is_mended = bool(problems) and repair and fields_seen is not None
+    if is_mended and fields_seen is not None:
+        store.put_fields(fields_seen.extraction)
+    report.problems += [Problem(problem, is_mended=is_mended) for problem in problems]
 
 
 def _check_graph(view: View, name: str, repair: bool, report: CheckReport, advance: Callable[[int], object]) -> None:

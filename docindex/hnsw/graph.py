@@ -20,7 +20,7 @@ import numpy as np
 from ..distances import Labels, unit
 from ..fields import VectorSettings
 from ..tensors import Float32Array
-from .labels import FlagColumn
+from .labels import FlagColumn, Flags
 from .twins import ReadVectors, Twins
 
 _MANY = 1_000
@@ -219,6 +219,37 @@ class Graph:
         if self.settings.space == 'cosine':
             np.maximum(distances, 0, out=distances)  # rounding leaves -1e-7 between equal vectors
         found = self._twins.expand(nodes, distances, k)
+        if found is None:
+            raise ShortAnswerError
+        return found
+
+    def search_among(self, queries: Float32Array, k: int, ef: int, is_wanted: Flags) -> tuple[Labels, Float32Array]:
+        """
+        Return the `k` nearest of some living labels to each query (q, dim), as `search` does.
+
+        Args:
+            queries: Shape (q, dim).
+            k: How many; no more than are wanted.
+            ef: How many of those that are wanted to examine, at least; what else lies on the way does not count.
+            is_wanted: For each label below `covered`, whether it is.
+
+        Raises:
+            ShortAnswerError: some query found fewer than `k`.
+        """
+        on_nodes = bytearray(is_wanted[: self.covered].tobytes())
+        for node, labels in self._twins.shared():
+            on_nodes[node] = any(is_wanted[label] for label in labels)
+        count = min(k, on_nodes.count(1))
+        with self._ef.set(self._index, max(ef, count)):
+            try:
+                # Called for each node on the way: a method of a built-in type costs a third of what a function does.
+                wanted = on_nodes.__getitem__
+                nodes, distances = self._index.knn_query(self._ready(queries), k=count, num_threads=1, filter=wanted)
+            except RuntimeError as error:
+                raise ShortAnswerError from error
+        if self.settings.space == 'cosine':
+            np.maximum(distances, 0, out=distances)
+        found = self._twins.expand(nodes.astype(np.int64), distances, k, is_wanted)
         if found is None:
             raise ShortAnswerError
         return found

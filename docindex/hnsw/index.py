@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 import numpy as np
 from pydantic import BaseModel
 
-from ..distances import Labels
 from ..doclist import DocList
 from ..errors import (
-    CHECK,
     ClosedIndexError,
     CorruptIndexError,
-    DocumentError,
     DocumentNotFoundError,
     IdTypeError,
     QueryError,
@@ -27,20 +24,21 @@ from ..errors import (
     SettingsError,
     WorkDirError,
 )
+from ..execution import answer
 from ..fields import check_settings
+from ..filters import FilterLike
 from ..index import DocumentIndex, ids_of
-from ..matrices import column_matrix, query_matrix
-from ..payload import Payloads
-from ..results import FindResult, FindResultBatched
-from ..schema import Schema, check_id
-from ..tensors import Float32Array, LostTensorError
+from ..matrices import query_matrix
+from ..parsing import parse
+from ..query import Query, TextMode, checked_count
+from ..results import Explanation, FindResult, FindResultBatched
+from ..schema import Schema
 from . import sharing
 from .check import CheckReport, verify
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
-from .rows import Row
-from .state import View
+from .documents import Documents
+from .searching import Searching, vector_field
 from .store import Store
-from .transaction import Vectors
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -121,17 +119,19 @@ class HnswDocumentIndex(DocumentIndex[D]):
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
         declared = self._schema.vector_settings(vector_defaults(self._db_config.default_column_config))
+        self._documents: Documents[Any] = Documents(
+            self._schema, {name: settings['dim'] for name, settings in declared.items()}
+        )
         self._store = sharing.acquire(
             self._db_config.directory(),
             self._schema,
+            self._documents.extraction,
             declared,
             self._db_config.access(),
             self._db_config.patience(),
         )
         # Also when the handle is forgotten, or the interpreter ends: DocArray's users never closed one.
         self._release = weakref.finalize(self, sharing.release, self._store)
-        self._columns = [self._schema.columns[name] for name in declared]
-        self._payloads: Payloads[Any] = Payloads(self._doc_type, self._columns)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
         store.check_writable()
-        rows, vectors = self._prepared(self._schema.documents(docs))
+        rows, vectors = self._documents.prepared(self._schema.documents(docs), store.settings)
         if rows:
             store.put(rows, vectors, show_progress)
 
@@ -169,7 +169,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         replaced = None if isinstance(docs, str) else self._schema.documents(docs)
         with store.updating():
             changed = [self._schema.changed(self[docs], fields)] if replaced is None else replaced
-            rows, vectors = self._prepared(changed)
+            rows, vectors = self._documents.prepared(changed, store.settings)
             self._labels_of([row.id for row in rows])
             if rows:
                 store.put(rows, vectors, show_progress=False)
@@ -200,36 +200,20 @@ class HnswDocumentIndex(DocumentIndex[D]):
             raise DocumentNotFoundError(missing)
         return labels
 
-    def _prepared(self, docs: Sequence[Any]) -> tuple[list[Row], dict[str, Vectors]]:
-        """Check documents and turn them into rows and matrices, the last of each id. Nothing is written yet."""
-        ids = [check_id(getattr(doc, 'id', None), at) for at, doc in enumerate(docs)]
-        last = list({id_: at for at, id_ in enumerate(ids)}.values())
-        vectors: dict[str, Vectors] = {}
-        originals: dict[str, list[Any]] = {}
-        for column in self._columns:
-            values = [column.value(doc) for doc in docs]
-            matrix, arrays = column_matrix(values, column, self._store.settings[column.name], ids)
-            is_present = np.array([array is not None for array in arrays], bool)
-            vectors[column.name] = (
-                Vectors(matrix[last], is_present[last]) if len(last) < len(docs) else Vectors(matrix, is_present)
-            )
-            originals[column.name] = arrays
-        rows: list[Row] = []
-        for at in last:
-            try:
-                data, tensors = self._payloads.dump(docs[at], {name: arrays[at] for name, arrays in originals.items()})
-            except DocumentError as error:
-                raise DocumentError(f'document {at} (id {ids[at]!r}): {error}') from error
-            rows.append(Row(ids[at], data, tensors))
-        return rows, vectors
-
     # -- reading ---------------------------------------------------------------------------------
 
     def find(
-        self, query: object, search_field: str = '', limit: int = 10, *, exact: bool = False, ef: int | None = None
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002 (the field's name for it)
+        exact: bool = False,
+        ef: int | None = None,
     ) -> FindResult[D]:
         """Return the `limit` documents nearest to `query`, nearest first; see `DocumentIndex.find`."""
-        found = self._find([query], search_field, limit, exact, ef)
+        found = self._find([query], search_field, limit, filter, exact, ef)
         return FindResult(found.documents[0], found.scores[0])
 
     def find_batched(
@@ -238,35 +222,79 @@ class HnswDocumentIndex(DocumentIndex[D]):
         search_field: str = '',
         limit: int = 10,
         *,
+        filter: FilterLike = None,  # noqa: A002
         exact: bool = False,
         ef: int | None = None,
     ) -> FindResultBatched[D]:
         """Answer several queries as `find` does each; see `DocumentIndex.find_batched`."""
-        return self._find(queries, search_field, limit, exact, ef)
+        return self._find(queries, search_field, limit, filter, exact, ef)
 
-    def _find(self, queries: Any, search_field: str, limit: int, exact: bool, ef: int | None) -> FindResultBatched[D]:
+    def _find(
+        self, queries: Any, search_field: str, limit: int, filter_: FilterLike, exact: bool, ef: int | None
+    ) -> FindResultBatched[D]:
         store = self._usable()
-        name = self._search_field(search_field)
-        if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 0:
-            raise QueryError(f'limit must be 0 or a positive integer, got {limit!r}')
+        name = vector_field(self._schema, [column.name for column in self._documents.columns], search_field)
+        limit = checked_count('limit', limit)
         check_settings({} if ef is None else {'ef': ef}, 'find()')
         matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
+        condition = parse(self._schema, filter_)
         with store.reading() as view:
-            labels, scores = view.search(name, matrix, int(limit), exact, ef if ef and ef > 0 else None)
-            docs = self._load(view, labels.ravel())
+            labels, scores = Searching(view, self._schema).find(name, matrix, limit, exact, ef, condition)
+            docs = self._documents.load(view, labels.ravel(), store.path)
+        self._documents.check(docs, condition, store.path)
         each = labels.shape[1]
         lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]
         return FindResultBatched(lists, scores)
 
-    def _search_field(self, name: str) -> str:
-        names = [column.name for column in self._columns]
-        if not name and len(names) == 1:
-            return names[0]
-        if name in names:
-            return name
-        known = f'the vector fields are {", ".join(names)}' if names else 'there is no vector field'
-        problem = f'{name!r} is not a vector field of {self._schema.name}' if name else 'search_field is missing'
-        raise QueryError(f'{problem}; {known}')
+    def execute_query(self, query: Query) -> FindResult[Any]:
+        """Answer a query of several steps; see `DocumentIndex.execute_query`."""
+        return self._answer(query)[0]
+
+    def count(self, filter_query: FilterLike = None) -> int:
+        """Return how many documents match; see `DocumentIndex.count`."""
+        store, condition = self._usable(), parse(self._schema, filter_query)
+        with store.reading() as view:
+            return view.rows.count_where(Searching(view, self._schema).where(condition))
+
+    def _explain(self, query: Query) -> Explanation:
+        return self._answer(query, is_explained=True)[1]
+
+    def _answer(self, query: Query, is_explained: bool = False) -> tuple[FindResult[Any], Explanation]:
+        store = self._usable()
+        if not isinstance(query, Query):
+            raise QueryError(f'expected a query, as index.build_query()...build() makes it; got {type(query).__name__}')
+        with store.reading() as view:
+            searching = Searching(view, self._schema)
+            found = answer(query, self._schema, searching)
+            labels = np.array(found.keys, np.int64)
+            with searching.step(f'read {len(labels):,} documents'):
+                if found.select is None:
+                    docs = self._doclist(self._documents.load(view, labels, store.path))
+                    self._documents.check(docs, found.filter, store.path)
+                else:
+                    docs = self._documents.select(view, labels, store.path, found.select)
+            estimate = searching.estimate
+            matches = view.rows.count_where(searching.where(found.filter)) if is_explained else None
+        result = FindResult(docs, found.scores)
+        return result, Explanation(query, found.filter, estimate, matches or 0, searching.steps, len(docs))
+
+    def snippets(
+        self,
+        query: str,
+        docs: Iterable[Any],
+        search_field: str = '',
+        *,
+        mode: TextMode = 'any',
+        before: str = '**',
+        after: str = '**',
+        words: int = 16,
+    ) -> list[str]:
+        """Return for each document the part of its text that fits best, marked; see `DocumentIndex.snippets`."""
+        store, ids = self._usable(), [doc if isinstance(doc, str) else doc.id for doc in docs]
+        if not isinstance(words, int) or not 1 <= words <= 64:
+            raise QueryError(f'words must be from 1 to 64, got {words!r}')
+        with store.reading() as view:
+            return Searching(view, self._schema).snippets(query, ids, search_field, mode, before, after, words)
 
     @overload
     def get(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]
@@ -279,39 +307,13 @@ class HnswDocumentIndex(DocumentIndex[D]):
         with store.reading() as view:
             known = view.rows.labels_of(asked)
             found = [id_ for id_ in asked if id_ in known]
-            docs = self._load(view, np.array([known[id_] for id_ in found], np.int64))
+            docs = self._documents.load(view, np.array([known[id_] for id_ in found], np.int64), store.path)
         for id_, doc in zip(found, docs, strict=True):
-            if doc.id != id_:  # type: ignore[attr-defined]  # a schema has an id
+            if doc.id != id_:
                 raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
         if isinstance(ids, str):
             return docs[0] if docs else None
         return self._doclist(docs)
-
-    def _load(self, view: View, labels: Labels) -> list[D]:
-        """Return the documents with these labels, in their order."""
-        if not len(labels):
-            return []
-        rows = view.rows.fetch(list(set(labels.tolist())))
-        names = [column.name for column in self._columns]
-        columns = [view.vectors_or_none(name, labels) for name in names]
-        docs: list[D] = []
-        for label, *vectors in zip(labels.tolist(), *columns, strict=True):
-            if label not in rows:
-                raise CorruptIndexError(
-                    f'a graph knows the label {label}, which has no document',
-                    self._store.path,
-                    'remove its "graphs" directory and reopen',
-                )
-            docs.append(self._document(rows[label], dict(zip(names, vectors, strict=True))))
-        return docs
-
-    def _document(self, row: tuple[bytes, bytes | None], vectors: dict[str, Float32Array | None]) -> D:
-        try:
-            doc: D = self._payloads.load(*row, vectors)
-            return doc
-        except LostTensorError as error:
-            message = f'a document refers to the vector {error.args[0]!r}, which is not there'
-            raise CorruptIndexError(message, self._store.path, CHECK) from error
 
     def _doclist(self, docs: list[D]) -> DocList[D]:
         return DocList[self._doc_type].trusted(docs)  # type: ignore[name-defined]
@@ -367,7 +369,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
             )
         config = default_column_config or (runtime_config or HnswRuntimeConfig()).default_column_config
         changed = {**vector_defaults(config), **settings}
-        names = [self._search_field(search_field)] if search_field else [column.name for column in self._columns]
+        every = [column.name for column in self._documents.columns]
+        names = [vector_field(self._schema, every, search_field)] if search_field else every
         store.configure(dict.fromkeys(names, changed))
         if default_column_config is not None or runtime_config is not None:
             self._runtime_config = HnswRuntimeConfig(config)
@@ -399,12 +402,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         store = self._usable()
         if repair:
             store.check_writable()
-        return verify(store, self._read, repair, show_progress)
-
-    def _read(self, view: View, label: int, text: bytes, packed: bytes | None) -> Any:
-        labels = np.array([label], np.int64)
-        vectors = {column.name: view.vectors_or_none(column.name, labels)[0] for column in self._columns}
-        return self._payloads.load(text, packed, vectors)
+        return verify(store, self._documents.reread, self._documents.extraction, repair, show_progress)
 
     def compact(self, *, show_progress: bool | None = None) -> None:
         """
@@ -478,7 +476,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
         """Return the settings in force of a vector field; see `docindex.fields.VectorSettings`."""
-        name = self._search_field(search_field)
+        name = vector_field(self._schema, [column.name for column in self._documents.columns], search_field)
         with self._usable().reading() as view:
             return view.state.settings.effective[name].to_dict()
 

@@ -8,10 +8,13 @@ from contextlib import closing
 from typing import Any
 
 from ..distances import check_comparable
-from ..errors import CorruptIndexError, SchemaMismatchError, SettingsError
+from ..errors import CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from .evolution import evolution
+from .extraction import Extraction
+from .fieldtable import FieldTable
+from .rows import ScannedRow
 from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Sidecar
 from .state import NO_VECTORS
@@ -23,7 +26,7 @@ logger = logging.getLogger('docindex')
 _CHECK_ROWS = 65_536
 
 
-def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
+def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared, table: FieldTable) -> None:
     """
     Make the files of a new directory; the SQLite tables last, for they are what makes it an index.
 
@@ -42,7 +45,7 @@ def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: D
         VectorFile.create(work_dir.vector_file(field, 0), both['effective']['dim'])
     if not remembered:
         VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
-    sidecar.create({**_description(schema, declared), 'settings': remembered})
+    sidecar.create({**_description(schema, declared), 'settings': remembered, 'fields': table.to_json()})
 
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
@@ -63,6 +66,25 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     settings = {**meta['settings'], **first_entry(given)}
     sidecar.adapt({**_description(schema, declared), 'settings': settings}, list(given))
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
+
+
+def put_fields(sidecar: Sidecar, extraction: Extraction) -> None:
+    """Make the table `fields` anew from the documents, if it is not as the schema wants it."""
+    if sidecar.rows.meta()['fields'] != extraction.table.to_json():
+        logger.info('%s: what filters look at is read anew from the documents', sidecar.path)
+        fill_fields(sidecar, extraction)
+
+
+def fill_fields(sidecar: Sidecar, extraction: Extraction) -> None:
+    """Make the table `fields` anew from the documents."""
+
+    def read(row: ScannedRow) -> tuple[Any, ...]:
+        try:
+            return extraction.reread(row.data, row.tensors)
+        except DocIndexError:  # damaged: `verify` says so, and whoever wants the document
+            return (None,) * len(extraction.table.fields)
+
+    sidecar.put_fields(extraction.table, read)
 
 
 def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> None:

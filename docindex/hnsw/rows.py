@@ -4,6 +4,7 @@ What stands in the SQLite file, read: records, and the questions that are asked 
     meta         key, value: format, columns, json_schema, settings, next_label, commits, generation, is_synced
     documents    one row a living document; label is its current version's
     tombstones   labels that were deleted or replaced, in the order of their commits
+    fields       what of the documents filters and full text look at; see `fieldtable`
     absences     labels that have no vector in a field (it is optional)
     snapshots    one row a graph file: its size, checksum, settings and what it covers
 """
@@ -14,12 +15,16 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import CHECK, CorruptIndexError, FormatVersionError
+import numpy as np
+
+from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
+from .conditions import Where
+from .fulltext import TextMatch
 
 logger = logging.getLogger('docindex')
 
@@ -27,6 +32,7 @@ FORMAT = 1
 
 _META: dict[str, Any] = {
     'columns': dict,
+    'fields': list,
     'settings': dict,
     'next_label': int,
     'commits': int,
@@ -34,14 +40,16 @@ _META: dict[str, Any] = {
     'is_synced': bool,
 }
 _VARIABLES = 10_000  # a statement's limit is 32,766
+_FEW = 2_000
 
 
 class Row(NamedTuple):
-    """One stored document: its id, its JSON as UTF-8, its tensors as bytes."""
+    """One stored document: its id, its JSON as UTF-8, its tensors as bytes, its columns in `fields`."""
 
     id: str
     data: bytes
     tensors: bytes | None
+    fields: tuple[Any, ...] = ()
 
     def checksum(self) -> int:
         """Return the CRC-32 of the JSON, which has the id in it, and the tensors."""
@@ -223,6 +231,97 @@ class Rows:
                 found[label] = data, tensors
         return found
 
+    # -- documents by their fields ---------------------------------------------------------------
+
+    def labels_where(
+        self, where: Where, order: str = '', limit: int | None = None, offset: int = 0
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """
+        Return the labels of the documents that match.
+
+        Args:
+            where: What they match.
+            order: SQL behind ORDER BY, made of columns; empty: in the order of labels, which is that of indexing.
+            limit: At most so many; None: all.
+            offset: Without the first so many.
+        """
+        if not order and limit is not None and self.count_where(where, _FEW) < _FEW:
+            # SQLite would rather read the table from its beginning than sort the few that an index finds.
+            every = self.labels_where(where)
+            return every[offset : offset + limit]
+        sql = f'SELECT label FROM fields WHERE {where.sql}'
+        if limit is not None:
+            sql += f' ORDER BY {order or "label"} LIMIT {limit:d} OFFSET {offset:d}'
+        elif order:
+            sql += f' ORDER BY {order}'
+        labels = np.fromiter((label for (label,) in self._all(sql, where.parameters)), np.int64)
+        return labels if order or limit is not None else np.sort(labels)[offset:]
+
+    def count_where(self, where: Where, at_most: int | None = None) -> int:
+        """Return how many documents match; it stops counting at `at_most`."""
+        if at_most is None:
+            return int(self._all(f'SELECT count(*) FROM fields WHERE {where.sql}', where.parameters)[0][0])
+        sql = f'SELECT count(*) FROM (SELECT 1 FROM fields WHERE {where.sql} LIMIT {at_most:d})'
+        return int(self._all(sql, where.parameters)[0][0])
+
+    def among(self, where: Where, labels: Sequence[int]) -> set[int]:
+        """Return those of `labels` whose documents match."""
+        found: set[int] = set()
+        for chunk in _chunks(labels):
+            sql = f'SELECT label FROM fields WHERE label IN ({",".join(map(str, chunk))}) AND {where.sql}'
+            found.update(label for (label,) in self._all(sql, where.parameters))
+        return found
+
+    def ids_of(self, labels: Sequence[int]) -> dict[int, str]:
+        """Return the ids of documents, by label."""
+        found: dict[int, str] = {}
+        for chunk in _chunks(labels):
+            found.update(self._all(f'SELECT label, id FROM documents WHERE label IN ({_marks(chunk)})', chunk))
+        return found
+
+    def values(self, column: str, labels: Sequence[int]) -> dict[int, Any]:
+        """Return what stands in a column of `fields`, by label."""
+        found: dict[int, Any] = {}
+        for chunk in _chunks(labels):
+            found.update(self._all(f'SELECT label, {column} FROM fields WHERE label IN ({_marks(chunk)})', chunk))
+        return found
+
+    def text_ranking(self, text: TextMatch, where: Where, limit: int) -> list[tuple[int, float]]:
+        """
+        Return labels and scores of the texts that fit best of those that match a filter, best first.
+
+        Raises:
+            QueryError: SQLite does not understand what is searched.
+        """
+        weights = ''.join(f', {weight!r}' for weight in text.weights)
+        sql = (  # first the words, and of what has them the filter
+            f'SELECT label, -bm25({text.table}{weights}) AS score FROM {text.table} CROSS JOIN fields '
+            f'ON label = {text.table}.rowid WHERE {text.table} MATCH ? AND {where.sql} '
+            f'ORDER BY score DESC, label LIMIT {limit:d}'
+        )
+        return self._match(text, sql, (text.expression, *where.parameters))
+
+    def snippets(
+        self, text: TextMatch, column: int, labels: Sequence[int], before: str, after: str, words: int
+    ) -> dict[int, str]:
+        """Return for each label the part of a text with most of what is searched, marked; for those that have some."""
+        found: dict[int, str] = {}
+        for chunk in _chunks(labels):
+            sql = (
+                f"SELECT rowid, snippet({text.table}, {column:d}, ?, ?, '…', {words:d}) FROM {text.table} "
+                f'WHERE {text.table} MATCH ? AND rowid IN ({_marks(chunk)})'
+            )
+            found.update(self._match(text, sql, (before, after, text.expression, *chunk)))
+        return found
+
+    def _match(self, text: TextMatch, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        try:
+            return self._all(sql, parameters)
+        except WorkDirError as error:
+            if text.is_safe or isinstance(error, CorruptIndexError):
+                raise
+            raise QueryError(f'{text.query!r} cannot be searched: {error.__cause__}') from error
+
     def ids(self) -> list[str]:
         """Return the ids of all documents, in the order of their labels."""
         return [id_ for (id_,) in self._all('SELECT id FROM documents ORDER BY label')]
@@ -266,6 +365,15 @@ class Rows:
         for label, id_, data, tensors, kind, checksum in self._connection.each(sql):
             is_damaged = kind not in ('blob', 'null') or None in (id_, data) or row_checksum(data, tensors) != checksum
             yield ScannedRow(label, (id_ or b'').decode(errors='replace'), data or b'', tensors, is_damaged)
+
+    def scan_fields(self) -> Generator[tuple[Any, ...], None, None]:
+        """Yield every row of `fields`: its label, and what stands in its columns."""
+        yield from self._connection.each('SELECT * FROM fields ORDER BY label')
+
+    def count_stray_fields(self) -> int:
+        """Return how many rows of `fields` are no document's."""
+        sql = 'SELECT count(*) FROM fields WHERE label NOT IN (SELECT label FROM documents)'
+        return int(self._all(sql)[0][0])
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with its own file; nothing if it is sound."""

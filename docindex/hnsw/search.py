@@ -12,7 +12,7 @@ from ..errors import CHECK, CorruptIndexError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .graph import Graph, ShortAnswerError
-from .labels import LabelTable
+from .labels import Flags, LabelTable
 from .vectors import VectorFile
 
 Found = tuple[Labels, Float32Array]
@@ -60,6 +60,31 @@ class FieldSearch:
         found = self._ask(graph, queries, min(k, self.labels.vectors(self.field) - self.ahead(graph)), ef)
         found = self._with_strays(graph, found, queries)
         return _merged(found, self._scan(queries, k, graph.covered, self.labels.next), k)
+
+    def among(self, queries: Float32Array, k: int, labels: Labels) -> Found:
+        """Compare with the vectors of these labels (n,) one by one; fewer than `k` if there are fewer."""
+        labels = labels[~self.labels.absent(self.field, labels)]
+        blocks = (labels[first : first + _SCAN_ROWS] for first in range(0, len(labels), _SCAN_ROWS))
+        k = min(k, len(labels))
+        return exact_search(queries, k, self.settings.space, ((block, self.file.scan(block)) for block in blocks))
+
+    def by_graph_among(self, queries: Float32Array, k: int, ef: int, labels: Labels, is_wanted: Flags) -> Found:
+        """
+        Return the `k` nearest of these labels (n,), ascending, as the graph finds them.
+
+        `is_wanted` has a flag for each label that there is. Raises `ShortAnswerError`.
+        """
+        graph = self.graph
+        if graph is None:
+            raise ShortAnswerError
+        # What the graph does not follow yet, or cannot find, is compared with one by one.
+        beside = labels[np.searchsorted(labels, graph.covered) :]
+        strays = [label for label in graph.strays if is_wanted[label]]
+        if strays:
+            beside, is_wanted = np.concatenate([np.array(strays, np.int64), beside]), is_wanted.copy()
+            is_wanted[strays] = False
+        found = graph.search_among(queries, min(k, len(labels) - len(beside)), ef, is_wanted)
+        return _merged(found, self.among(queries, k, beside), k) if len(beside) else found
 
     def _with_strays(self, graph: Graph, found: Found, queries: Float32Array) -> Found:
         """Return the nearest of what was found and what the graph cannot find."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..schema import Schema
+from .extraction import Extraction
 from .settings import Declared
 from .state import Access
 from .store import Store
@@ -24,7 +25,14 @@ _handles: Counter[Store] = Counter()
 _opening: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
 
 
-def acquire(path: Path, schema: Schema[Any], declared: Declared, access: Access, lock_timeout: float) -> Store:
+def acquire(
+    path: Path,
+    schema: Schema[Any],
+    extraction: Extraction,
+    declared: Declared,
+    access: Access,
+    lock_timeout: float,
+) -> Store:
     """
     Return the store of a directory, opening it if this process has not; give it up with `release`.
 
@@ -42,7 +50,7 @@ def acquire(path: Path, schema: Schema[Any], declared: Declared, access: Access,
             raise SettingsError(f'{path} is open in this process {how} shared_writes; close that index first')
         is_new = store is None
         if store is None:
-            store = _stores[key] = Store(path, schema, declared, access, lock_timeout)
+            store = _stores[key] = Store(path, schema, extraction, declared, access, lock_timeout)
         _handles[store] += 1
     if not is_new:
         # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Any
 
 from .. import _files
 from ..errors import CHECK, CorruptIndexError, WorkDirError
-from .rows import FORMAT, Change, Row, Rows, Snapshot, snapshot_checksum
+from .conditions import holds_in_sql, regex_in_sql
+from .fieldtable import FieldTable
+from .rows import FORMAT, Change, Row, Rows, ScannedRow, Snapshot, snapshot_checksum
 
 _DOCUMENTS = """
 CREATE TABLE {} (
@@ -38,6 +40,7 @@ CREATE TABLE snapshots (
 """
 _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
+_NO_FIELDS = FieldTable()
 
 
 class Sidecar:
@@ -129,7 +132,7 @@ class Sidecar:
         """Begin a transaction: what follows is committed together, or not at all."""
         self._writer.begin()
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Change, fields: FieldTable = _NO_FIELDS) -> None:
         """Make a change within the transaction; one that fails leaves nothing of itself."""
         self._check_begun()
         execute = self._writer.many
@@ -137,15 +140,19 @@ class Sidecar:
             self._writer.all('SAVEPOINT change')
             execute('DELETE FROM documents WHERE label = ?', ((label,) for label in change.buried))
             execute('INSERT INTO tombstones (label) VALUES (?)', ((label,) for label in change.buried))
+            execute(fields.delete, ((label,) for label in change.buried))
             execute(
                 'UPDATE documents SET data = CAST(? AS TEXT), tensors = ?, checksum = ? WHERE label = ?',
                 ((row.data, row.tensors, row.checksum(), label) for label, row in change.rewritten),
             )
+            execute(fields.delete, ((label,) for label, _ in change.rewritten))
+            execute(fields.insert, ((label, *row.fields) for label, row in change.rewritten))
             first = change.next_label - len(change.inserted)
             execute(
                 'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
                 (_values(label, row) for label, row in enumerate(change.inserted, first)),
             )
+            execute(fields.insert, ((label, *row.fields) for label, row in enumerate(change.inserted, first)))
             self._insert_absences(change.absences)
             self._set_meta({'next_label': change.next_label})
             self._writer.all('RELEASE change')
@@ -183,12 +190,11 @@ class Sidecar:
 
     def create(self, meta: Mapping[str, Any]) -> None:
         """Make the tables, in one transaction, synced, so that a directory either is an index or is not."""
+        fields = FieldTable.from_json(meta.get('fields', []))
+        fixed = {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, 'is_synced': True, 'fields': []}
         with self._synced(), _Transaction(self._writer):
-            for statement in _TABLES.split(';'):
-                self._writer.all(statement)
-            self._set_meta(
-                {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, 'is_synced': True, **meta}
-            )
+            self._run((*_TABLES.split(';'), *fields.create()))
+            self._set_meta({**fixed, **meta})
         _files.sync_directory(self.path.parent)
 
     def set_meta(self, **values: Any) -> None:
@@ -228,12 +234,37 @@ class Sidecar:
             )
             self._writer.all('DROP TABLE documents')
             self._writer.all('ALTER TABLE renumbered RENAME TO documents')
-            for table in ('tombstones', 'absences', 'snapshots'):
-                self._writer.all(f'DELETE FROM {table}')
+            self._run(self._fields().renumber())
+            self._run(f'DELETE FROM {table}' for table in ('tombstones', 'absences', 'snapshots'))
             self._insert_absences(absences)
             self._insert_snapshots(snapshots)
             self._set_meta(meta)
             self._count_commit()
+
+    def put_fields(self, table: FieldTable, read: Callable[[ScannedRow], Sequence[Any]]) -> None:
+        """
+        Make the table `fields` anew, with other columns maybe.
+
+        Args:
+            table: Its columns.
+            read: Returns what stands in them for a document.
+        """
+        with _Transaction(self._writer):
+            self._run(self._fields().drop())
+            self._run(table.create())
+            self._writer.many(table.insert, ((row.label, *read(row)) for row in self.rows.scan()))
+            self._set_meta({'fields': table.to_json()})
+            self._count_commit()
+
+    def check_text(self) -> None:
+        """
+        Compare full text with the texts it is of.
+
+        Raises:
+            CorruptIndexError: they differ.
+        """
+        with _Transaction(self._writer):
+            self._run(self._fields().check_text())
 
     def record(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the graph file of its field."""
@@ -271,6 +302,13 @@ class Sidecar:
 
     # -- parts of a transaction ------------------------------------------------------------------
 
+    def _fields(self) -> FieldTable:
+        return FieldTable.from_json(self.rows.meta()['fields'])
+
+    def _run(self, statements: Iterable[str]) -> None:
+        for statement in statements:
+            self._writer.all(statement)
+
     def _set_meta(self, values: Mapping[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         self._writer.many('INSERT OR REPLACE INTO meta VALUES (?, ?)', rows)
@@ -306,6 +344,8 @@ class _Connection:
                 check_same_thread=False,
                 timeout=_PATIENCE / 1000,
             )
+            self._connection.create_function('docindex_holds', 4, holds_in_sql, deterministic=True)
+            self._connection.create_function('docindex_regex', 2, regex_in_sql, deterministic=True)
 
     def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with _Translated(self.path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import numpy as np
 from ..distances import Labels
 from ..errors import CorruptIndexError, SettingsError
 from ..tensors import Float32Array
+from .conditions import Where
+from .fieldtable import FieldTable
 from .graphs import GraphCache
 from .labels import LabelTable
 from .locks import SharedLock
+from .matches import MatchCache, Matches
 from .rows import Change, Rows
 from .search import FieldSearch, Found
 from .settings import Declared, SettingsRecord
@@ -65,6 +68,7 @@ class State:
 
     Attributes:
         columns: The types of the documents; see `Schema.describe`.
+        fields: The columns of the table `fields`.
         settings: The settings in force.
         labels: Which labels live.
         files: The vectors, by field.
@@ -73,9 +77,11 @@ class State:
         generation: How many compactions there were.
         commits: How many changes SQLite had committed.
         is_synced: Whether all of it waited for the disk.
+        matches: What is known of the last filters.
     """
 
     columns: Mapping[str, str]
+    fields: FieldTable
     settings: SettingsRecord
     labels: LabelTable
     files: dict[str, VectorFile]
@@ -84,6 +90,7 @@ class State:
     generation: int
     commits: int
     is_synced: bool
+    matches: MatchCache = field(default_factory=MatchCache)
 
     @classmethod
     def read(
@@ -111,9 +118,9 @@ class State:
         labels.publish(meta['next_label'], rows.tombstones(), rows.absences(settings.effective))
         with ExitStack() as undo:
             files: dict[str, VectorFile] = {}
-            for field, given in settings.effective.items():
-                path = work_dir.vector_file(field, meta['generation'])
-                files[field] = file = _open_file(path, given.dim, meta, access)
+            for name, given in settings.effective.items():
+                path = work_dir.vector_file(name, meta['generation'])
+                files[name] = file = _open_file(path, given.dim, meta, access)
                 undo.callback(file.close)
             counters = list(files.values())
             if not counters:
@@ -129,7 +136,8 @@ class State:
             graphs.bury()
             undo.pop_all()
         numbers = meta['generation'], meta['commits'], meta['is_synced']
-        return cls(meta['columns'], settings, labels, files, counters, graphs, *numbers)
+        fields = FieldTable.from_json(meta['fields'])
+        return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *numbers)
 
     def follow(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
         """
@@ -150,8 +158,10 @@ class State:
             absences=rows.absences(self.files, start=self.labels.next),
         )
         self.publish(change, meta['commits'])
-        for field, settings in self.settings.remember(meta['settings']).items():
-            self.graphs.put_settings(field, settings)
+        for name, settings in self.settings.remember(meta['settings']).items():
+            self.graphs.put_settings(name, settings)
+        if meta['fields'] != self.fields.to_json():
+            self.fields = FieldTable.from_json(meta['fields'])
         self.graphs.notice(rows.snapshots())
         self.is_synced = meta['is_synced']
         return True
@@ -210,6 +220,12 @@ class View:
         self.state = state
         self.rows = rows
         self.labels = state.labels if labels is None else labels
+
+    def matches(self, where: Where) -> Matches:
+        """Return what is known of the documents that match; of what is not committed yet nothing is kept."""
+        if self.labels is not self.state.labels:
+            return Matches(self.state.commits)
+        return self.state.matches.get(where, self.state.commits)
 
     def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
         """Return labels and distances of the vectors nearest to each query; see `FieldSearch`."""

@@ -43,6 +43,7 @@ from ..errors import (
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from . import opening, upkeep
+from .extraction import Extraction
 from .following import Following
 from .graphs import STEP_ROWS
 from .rows import Row, Rows
@@ -71,6 +72,7 @@ class Store:
     Args:
         path: The directory.
         schema: The schema of its documents; None: the directory exists, and has one.
+        extraction: Reads from the documents what filters look at; None where there is no schema.
         declared: For each vector field, the settings that the caller gives.
         access: How to open it.
         lock_timeout: Seconds to wait for another process.
@@ -83,7 +85,13 @@ class Store:
     # -- opening and closing ---------------------------------------------------------------------
 
     def __init__(
-        self, path: Path, schema: Schema[Any] | None, declared: Declared, access: Access, lock_timeout: float
+        self,
+        path: Path,
+        schema: Schema[Any] | None,
+        extraction: Extraction | None,
+        declared: Declared,
+        access: Access,
+        lock_timeout: float,
     ) -> None:
         self.path = path
         self.access = access
@@ -100,7 +108,7 @@ class Store:
             with self._work_dir.held():
                 self._sidecar = Sidecar(self._work_dir.database, read_only=access.read_only, is_synced=access.is_synced)
                 undo.callback(self._sidecar.close)
-                overlay = self._prepare(schema, declared)
+                overlay = self._prepare(schema, extraction, declared)
                 self._following = Following(self._work_dir, self._sidecar, access, overlay, self._writing)
                 undo.callback(self._close_state)
                 self._note_whether_synced()
@@ -121,18 +129,19 @@ class Store:
             message = 'this directory was removed or replaced while it was open in this process'
             raise WorkDirError(message, self.path, 'close this index and open it anew')
 
-    def _prepare(self, schema: Schema[Any] | None, declared: Declared) -> Declared:
+    def _prepare(self, schema: Schema[Any] | None, extraction: Extraction | None, declared: Declared) -> Declared:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
         if self._sidecar.is_new() and (schema is None or self.access.read_only):
             raise WorkDirError('there is no index here yet', self.path, 'open it for writing first')
-        if schema is None:
+        if schema is None or extraction is None:
             return {}
         if self.access.read_only:
             return opening.overlay(self._work_dir, self._sidecar, schema, declared)
         if self._sidecar.is_new():
-            opening.create(self._work_dir, self._sidecar, schema, declared)
+            opening.create(self._work_dir, self._sidecar, schema, declared, extraction.table)
         opening.carry_over(self._work_dir, self._sidecar, schema, declared)
         opening.put_declared(self._work_dir, self._sidecar, declared)
+        opening.put_fields(self._sidecar, extraction)
         return {}
 
     def _note_whether_synced(self) -> None:
@@ -410,6 +419,18 @@ class Store:
             raise WorkDirError('a backup inside the directory that it is of would be lost with it', path)
         with self._alone('back up'):
             upkeep.backup(self._work_dir, self._sidecar, self.state, path)
+
+    def check_text(self) -> None:
+        """Raise `CorruptIndexError` if full text is not that of the documents. A reader cannot ask."""
+        if not self.access.read_only:
+            self._sidecar.check_text()
+
+    def put_fields(self, extraction: Extraction) -> None:
+        """Make anew what filters and full text look at."""
+        with self._following.lock.exclusive(), self._following.publishing() as state:
+            opening.fill_fields(self._sidecar, extraction)
+            state.commits += 1
+        self.state.acknowledge()
 
     @contextmanager
     def still(self) -> Iterator[View]:

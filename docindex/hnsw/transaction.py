@@ -116,7 +116,7 @@ class Transaction:
         self.check_whole()
         self._is_torn = True
         try:
-            self._sidecar.apply(change)
+            self._sidecar.apply(change, self._state.fields)
         except Exception:  # but not Ctrl-C, which may have come just after it
             self._is_torn = False
             raise

@@ -109,11 +109,13 @@ class Twins:
         """Return the labels that live on a shared node; None if it is not shared."""
         return self._shared.get(node)
 
-    def expand(self, nodes: Labels, distances: Float32Array, k: int) -> tuple[Labels, Float32Array] | None:
+    def expand(
+        self, nodes: Labels, distances: Float32Array, k: int, is_wanted: _Flags | None = None
+    ) -> tuple[Labels, Float32Array] | None:
         """
         Return the labels on found nodes (q, n), nearest first, and their distances: `k` for each query.
 
-        None, if some query has fewer.
+        With `is_wanted`, only labels that are. None, if some query has fewer.
         """
         if not self._shared or self._shared.keys().isdisjoint(nodes.ravel().tolist()):
             return (nodes[:, :k], distances[:, :k]) if nodes.shape[1] >= k else None
@@ -124,6 +126,7 @@ class Twins:
                 (label, distance)
                 for node, distance in zip(row_nodes, row_distances, strict=True)
                 for label in sorted(self._shared.get(node, (node,)))
+                if is_wanted is None or is_wanted[label]
             ]
             if len(pairs) < k:
                 return None

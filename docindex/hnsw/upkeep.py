@@ -14,6 +14,7 @@ from ..errors import WorkDirError
 from .graphs import GraphCache
 from .labels import LabelTable
 from .locks import SharedLock
+from .matches import MatchCache
 from .sidecar import Sidecar
 from .state import State
 from .vectors import VectorFile
@@ -59,6 +60,7 @@ def next_generation(
         graphs=graphs,
         generation=generation,
         commits=state.commits + 1,
+        matches=MatchCache(),
     )
 
 

@@ -282,6 +282,7 @@ def test_a_lost_document_is_reported(churned: HnswDocumentIndex[Note]) -> None:
     """A row that is gone is told by its label, for its id went with it; the next opening refuses."""
     label = label_of(churned, 'n7')
     edit(churned, 'DELETE FROM documents WHERE id = ?', 'n7')
+    edit(churned, 'DELETE FROM fields WHERE label = ?', label)
     report = churned.verify(repair=True)
     assert [problem.message for problem in report.problems] == [f'the document with label {label} is lost']
     assert not report.is_sound

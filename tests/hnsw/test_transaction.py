@@ -12,6 +12,7 @@ import pytest
 
 from docindex import BaseDoc, NdArray, WorkDirError, _files
 from docindex.hnsw import opening
+from docindex.hnsw.fieldtable import FieldTable
 from docindex.hnsw.labels import LabelTable
 from docindex.hnsw.locks import SharedLock
 from docindex.hnsw.rows import Change, Row
@@ -72,7 +73,7 @@ def directory(work_dir: Path) -> Iterator[Directory]:
     declared = schema.vector_settings({})
     lock = WorkDir(work_dir, 0)
     sidecar = Sidecar(lock.database)
-    opening.create(lock, sidecar, schema, declared)
+    opening.create(lock, sidecar, schema, declared, FieldTable())
     state = State.read(lock, sidecar, sidecar.rows, SharedLock(), Access(), {})
     made = Directory(state, sidecar)
     transaction = made.begin()

@@ -1,0 +1,236 @@
+"""
+How a query is answered, for any backend that can do five things.
+
+Documents go by keys here: labels in the local index, ids elsewhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from .errors import QueryError
+from .fields import Space
+from .filters import And, Filter
+from .fusion import Ranking, diversified, fused, grouped
+from .parsing import parse
+from .query import (
+    DiversifyStep,
+    FilterStep,
+    FindStep,
+    FuseStep,
+    GroupStep,
+    LimitStep,
+    OffsetStep,
+    Query,
+    SelectStep,
+    SortStep,
+    Step,
+    TextStep,
+)
+from .schema import Column, Schema
+from .tensors import Float32Array
+
+K = TypeVar('K', int, str)
+
+
+class Backend(ABC, Generic[K]):
+    """What a query needs of an index, all as of one moment."""
+
+    @abstractmethod
+    def keys(self, filter_: Filter, sort: SortStep | None, limit: int | None, offset: int) -> list[K]:
+        """Return what matches, in the order of a field, or of indexing."""
+
+    @abstractmethod
+    def nearest(self, step: FindStep, filter_: Filter, within: list[K] | None) -> Ranking[K]:
+        """Return the nearest of what matches; `within` are the only keys that count, if it is not None."""
+
+    @abstractmethod
+    def text(self, step: TextStep, filter_: Filter, within: list[K] | None) -> Ranking[K]:
+        """Return what fits the words best of what matches."""
+
+    @abstractmethod
+    def values(self, name: str, keys: Sequence[K]) -> list[Any]:
+        """Return what each of these has in a field: hashable, and less or more where the field has an order."""
+
+    @abstractmethod
+    def vectors(self, step: DiversifyStep, keys: Sequence[K]) -> tuple[Float32Array, Float32Array, Space]:
+        """Return a query (dim,), the vectors of keys (n, dim), and the space of the field."""
+
+
+@dataclass
+class Answer(Generic[K]):
+    """
+    What a query has found.
+
+    Attributes:
+        keys: Best first.
+        scores: Their scores, shape (n,), float32; NaN where nothing ranked them.
+        filter: What all of them match.
+        select: The fields that were asked for; None: all.
+    """
+
+    keys: list[K]
+    scores: Float32Array
+    filter: Filter
+    select: tuple[str, ...] | None
+
+
+def answer(query: Query, schema: Schema[Any], backend: Backend[K]) -> Answer[K]:
+    """
+    Return the keys that a query finds, and their scores.
+
+    Raises:
+        QueryError: a step does not fit the schema, or the steps before it. `FilterError`: a filter does not.
+    """
+    filters = [parse(schema, step.filter) for step in query.steps if isinstance(step, FilterStep)]
+    every = filters[0] if len(filters) == 1 else And(tuple(filters))
+    rankings = [step for step in query.steps if isinstance(step, (FindStep, TextStep))]
+    selected = _selected(query, schema)
+    steps = _rest(query)
+    _check_fields(steps, schema)
+    if rankings:
+        within = _within(query, schema, backend)
+        keys, scores = _ranked(query, [_ask(step, every, within, backend) for step in rankings], backend)
+    else:
+        sort, offset, limit, steps = _pushed_down(steps)
+        keys = backend.keys(every, sort, limit, offset)
+        scores = np.full(len(keys), np.nan, np.float32)
+    last = next((step for step in reversed(rankings) if isinstance(step, FindStep)), None)
+    for step in steps:
+        at = _positions(step, keys, backend, last)
+        keys, scores = [keys[position] for position in at], scores[at]
+    return Answer(keys, scores, every, selected)
+
+
+def _ask(step: FindStep | TextStep, filter_: Filter, within: list[K] | None, backend: Backend[K]) -> Ranking[K]:
+    if isinstance(step, FindStep):
+        return backend.nearest(step, filter_, within)
+    return backend.text(step, filter_, within)
+
+
+def _ranked(query: Query, rankings: list[Ranking[K]], backend: Backend[K]) -> tuple[list[K], Float32Array]:
+    how = [step for step in query.steps if isinstance(step, FuseStep)]
+    if len(how) > 1:
+        raise QueryError('a query has one fuse() at most')
+    if len(rankings) == 1 and not how:
+        return rankings[0].keys, rankings[0].scores
+    step = how[0] if how else FuseStep()
+    if not callable(step.method):
+        return fused(rankings, step.method, step.weights, step.k)
+    # A user's function knows documents by their ids.
+    every = list(dict.fromkeys(key for ranking in rankings for key in ranking.keys))
+    key_of = dict(zip(backend.values('id', every), every, strict=True))
+    id_of = {key: id_ for id_, key in key_of.items()}
+    named = [Ranking(one.name, [id_of[key] for key in one.keys], one.scores, one.is_distance) for one in rankings]
+    ids, scores = fused(named, step.method, step.weights, step.k)
+    return [key_of[id_] for id_ in ids], scores
+
+
+def _within(query: Query, schema: Schema[Any], backend: Backend[K]) -> list[K] | None:
+    """Return the keys that filters with a limit, before the first ranking, leave over; None if there are none."""
+    within: list[K] | None = None
+    so_far: list[Filter] = []
+    for step in query.steps:
+        if isinstance(step, (FindStep, TextStep)):
+            break
+        if isinstance(step, FilterStep):
+            so_far.append(parse(schema, step.filter))
+            if step.limit is not None:
+                found = backend.keys(And(tuple(so_far)), None, step.limit if within is None else None, 0)
+                within = found if within is None else [key for key in within if key in set(found)][: step.limit]
+    return within
+
+
+def _rest(query: Query) -> list[Step]:
+    """Return the steps that rearrange what was found, in order."""
+    is_ranked = any(isinstance(step, (FindStep, TextStep)) for step in query.steps)
+    has_ranking_come = not is_ranked
+    rest: list[Step] = []
+    for step in query.steps:
+        if isinstance(step, (FindStep, TextStep)):
+            has_ranking_come = True
+        elif isinstance(step, FilterStep):
+            if step.limit is not None and has_ranking_come:
+                rest.append(LimitStep(step.limit))
+        elif isinstance(step, FuseStep):
+            if not is_ranked:
+                raise QueryError('fuse() joins rankings, and there is no find() or text_search()')
+        elif not isinstance(step, SelectStep):
+            if not has_ranking_come:
+                raise QueryError(
+                    f'{type(step).__name__.removesuffix("Step").lower()} comes behind find() and text_search()'
+                )
+            rest.append(step)
+    return rest
+
+
+def _pushed_down(steps: list[Step]) -> tuple[SortStep | None, int, int | None, list[Step]]:
+    """Return the order, offset and limit with which the backend can begin, and the steps that are left."""
+    rest = list(steps)
+    sort = rest.pop(0) if rest and isinstance(rest[0], SortStep) else None
+    offset = rest.pop(0).count if rest and isinstance(rest[0], OffsetStep) else 0  # type: ignore[union-attr]
+    limit = rest.pop(0).count if rest and isinstance(rest[0], LimitStep) else None  # type: ignore[union-attr]
+    return sort if isinstance(sort, SortStep) else None, offset, limit, rest
+
+
+def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | None) -> list[int]:
+    """Return the positions that a step leaves, in its order."""
+    every = list(range(len(keys)))
+    if isinstance(step, LimitStep):
+        return every[: step.count]
+    if isinstance(step, OffsetStep):
+        return every[step.count :]
+    if isinstance(step, SortStep):
+        values = backend.values(step.field, keys)
+        there = [at for at in every if values[at] is not None]
+        there.sort(key=lambda at: values[at], reverse=step.descending)
+        return there + [at for at in every if values[at] is None]
+    if isinstance(step, GroupStep):
+        return grouped(keys, backend.values(step.field, keys), step.size, step.limit)
+    if not isinstance(step, DiversifyStep):
+        raise TypeError(step)
+    if find is None and step.query is None:
+        raise QueryError('diversify() without a find() needs a query: diversify(..., query=vector)')
+    if find is not None:
+        mine = find.query if step.query is None else step.query
+        step = DiversifyStep(step.limit, step.search_field or find.search_field, step.lambda_mult, mine)
+    query, vectors, space = backend.vectors(step, keys)
+    return diversified(query, vectors, space, step.limit, step.lambda_mult)
+
+
+def _selected(query: Query, schema: Schema[Any]) -> tuple[str, ...] | None:
+    selects = [step for step in query.steps if isinstance(step, SelectStep)]
+    if not selects:
+        return None
+    if len(selects) > 1:
+        raise QueryError('a query has one select() at most')
+    for name in selects[0].fields:
+        field_of(schema, name)
+    return selects[0].fields
+
+
+def field_of(schema: Schema[Any], name: str) -> Column:
+    """
+    Return the field or nested document of this flat name.
+
+    Raises:
+        QueryError: there is none.
+    """
+    if name not in schema.nodes:
+        raise QueryError(f'{schema.name} has no field {name!r}; its fields are {", ".join(schema.nodes)}')
+    return schema.nodes[name]
+
+
+def _check_fields(steps: list[Step], schema: Schema[Any]) -> None:
+    for step in steps:
+        if isinstance(step, SortStep) and not (
+            field_of(schema, step.field).kind.is_scalar and field_of(schema, step.field).kind.is_ordered
+        ):
+            raise QueryError(f'{step.field}: a {schema.nodes[step.field].type_name} has no order to sort by')
+        if isinstance(step, GroupStep) and field_of(schema, step.field).kind.name == 'opaque':
+            raise QueryError(f'{step.field}: a {schema.nodes[step.field].type_name} cannot be grouped by')

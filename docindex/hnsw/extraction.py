@@ -1,0 +1,58 @@
+"""What of a document stands in the table `fields`: read from the document, or from its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from ..payload import Payloads
+from ..schema import Column, Schema
+from ..tensors import Float32Array
+from ..values import OPAQUE, canonical, to_json, to_sql
+from .fieldtable import stored_fields
+
+
+class Extraction:
+    """
+    Reads the columns of `fields` from documents of one schema.
+
+    Args:
+        schema: Their schema.
+        payloads: Reads them from rows.
+        vectors: A vector of any value for each vector field, to read with: none is looked at.
+
+    Attributes:
+        table: The columns.
+    """
+
+    def __init__(
+        self, schema: Schema[Any], payloads: Payloads[Any], vectors: Mapping[str, Float32Array | None]
+    ) -> None:
+        self.table = stored_fields(schema)
+        self._payloads = payloads
+        self._vectors = vectors
+        self._read = [_reader(schema.nodes[name]) for name in self.table.fields]
+
+    def values(self, doc: BaseModel) -> tuple[Any, ...]:
+        """Return what stands in the columns for a document."""
+        return tuple([read(doc) for read in self._read])
+
+    def reread(self, data: bytes, tensors: bytes | None) -> tuple[Any, ...]:
+        """
+        Return what stands in the columns for a document that is stored.
+
+        Raises:
+            DocumentError: it does not fit its class.
+        """
+        return self.values(self._payloads.load(data, tensors, self._vectors))
+
+
+def _reader(column: Column) -> Callable[[BaseModel], Any]:
+    kind = column.kind
+    if kind.name == 'opaque':
+        return lambda doc: None if column.value(doc) is None else to_sql(OPAQUE)
+    if not kind.is_scalar:
+        return lambda doc: None if (value := canonical(column.value(doc))) is None else to_json(value)
+    return lambda doc: to_sql(canonical(column.value(doc)))

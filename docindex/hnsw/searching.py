@@ -1,0 +1,183 @@
+"""What a query needs of the local index, at one moment: a filter's documents, the nearest, the best texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from ..distances import Labels
+from ..errors import QueryError
+from ..execution import Backend, field_of
+from ..fields import Space, check_settings
+from ..filters import And, Filter
+from ..fusion import Ranking
+from ..matrices import query_matrix
+from ..query import DiversifyStep, FindStep, SearchFields, SortStep, TextMode, TextStep
+from ..results import Step, Timed
+from ..schema import Schema
+from ..tensors import Float32Array
+from .conditions import Where, where
+from .filtered import FilteredSearch
+from .fulltext import TextMatch, text_match
+from .search import Found
+from .state import View
+
+
+class Searching(Backend[int]):
+    """
+    Answers the steps of queries from what is seen at one moment; keys are labels.
+
+    Args:
+        view: What is seen.
+        schema: The schema of the documents.
+
+    Attributes:
+        steps: What has been done, in order, with its time.
+    """
+
+    def __init__(self, view: View, schema: Schema[Any]) -> None:
+        self._view = view
+        self._schema = schema
+        self.steps: list[Step] = []
+        self._estimate: int | None = None
+
+    # -- filters -------------------------------------------------------------------------------------
+
+    def where(self, filter_: Filter) -> Where:
+        """Return a filter as SQL."""
+        return where(filter_, self._view.state.fields)
+
+    def keys(self, filter_: Filter, sort: SortStep | None, limit: int | None, offset: int) -> list[int]:
+        """Return what matches, in the order of a field, or of indexing."""
+        order = '' if sort is None else self._order(sort)
+        with self.step('fetch what matches from SQLite'):
+            labels: list[int] = self._view.rows.labels_where(self.where(filter_), order, limit, offset).tolist()
+        return labels
+
+    def _order(self, sort: SortStep) -> str:
+        column = self._view.state.fields.fields.get(sort.field)
+        if column is None and sort.field != 'id':
+            raise QueryError(f'{sort.field!r} cannot be sorted by: the documents were written without it')
+        by = '(SELECT id FROM documents WHERE documents.label = fields.label)' if column is None else column.column
+        return f'{by} {"DESC" if sort.descending else "ASC"} NULLS LAST, label'
+
+    def values(self, name: str, keys: Sequence[int]) -> list[Any]:
+        """Return what each of these labels has in a field, as SQLite holds it."""
+        field_of(self._schema, name)
+        if name == 'id':
+            ids = self._view.rows.ids_of(keys)
+            return [ids[label] for label in keys]
+        found = self._view.rows.values(self._view.state.fields.fields[name].column, keys)
+        return [found[label] for label in keys]
+
+    # -- vectors -------------------------------------------------------------------------------------
+
+    def find(
+        self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter | None
+    ) -> Found:
+        """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
+        ef = ef if ef and ef > 0 else None
+        if filter_ is None or filter_ == And():
+            with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
+                return self._view.search(name, queries, limit, exact, ef)
+        search = FilteredSearch(self._view, name, self.where(filter_))
+        found = search.nearest(queries, limit, exact, ef)
+        self._estimate = search.estimate
+        self.steps += [Step(f'{name}: {what}', seconds) for what, seconds in search.steps]
+        return found
+
+    def nearest(self, step: FindStep, filter_: Filter, within: list[int] | None) -> Ranking[int]:
+        """Return the nearest of what matches."""
+        check_settings({} if step.ef is None else {'ef': step.ef}, 'find()')
+        name = self.vector_field(step.search_field)
+        query = self.query(name, step.query)
+        if within is None:
+            labels, distances = self.find(name, query, step.limit, step.exact, step.ef, filter_)
+        else:
+            with self.step(f'{name}: compare with the vectors of at most {len(within):,} documents'):
+                among = self._among(filter_, within)
+                labels, distances = self._view.searching(name).among(query, step.limit, among)
+        return Ranking(name, labels[0].tolist(), distances[0], True)
+
+    def vectors(self, step: DiversifyStep, keys: Sequence[int]) -> tuple[Float32Array, Float32Array, Space]:
+        """Return a query (dim,), the vectors of labels (n, dim), and the space of the field."""
+        name, state = self.vector_field(step.search_field), self._view.state
+        vectors = state.vectors(name, np.array(keys, np.int64), self._view.labels)
+        return self.query(name, step.query)[0], vectors, state.settings.effective[name].space
+
+    def query(self, name: str, query: Any) -> Float32Array:
+        """Return a vector that is searched for, shape (1, dim), checked."""
+        return query_matrix([query], self._schema.columns[name], self._view.state.settings.effective[name])
+
+    def vector_field(self, name: str) -> str:
+        """Return the vector field that is meant; see `vector_field`."""
+        return vector_field(self._schema, list(self._view.state.settings.effective), name)
+
+    def _among(self, filter_: Filter, within: Sequence[int]) -> Labels:
+        return np.array(sorted(self._view.rows.among(self.where(filter_), within)), np.int64)
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    def text(self, step: TextStep, filter_: Filter, within: list[int] | None) -> Ranking[int]:
+        """Return what fits the words best of what matches."""
+        match, condition = self.text_match(step.query, step.search_field, step.mode), self.where(filter_)
+        if within is not None:
+            among = ','.join(map(str, within)) or 'NULL'
+            condition = Where(f'{condition.sql} AND label IN ({among})', condition.parameters)
+        name = self._names(match)
+        with self.step(f'{name}: search the words'):
+            found = self._view.rows.text_ranking(match, condition, step.limit) if match.expression else []
+        return Ranking(name, [label for label, _ in found], np.array([score for _, score in found], np.float32), False)
+
+    def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:
+        """Return what is searched for; of a document, its text in the field."""
+        if isinstance(query, BaseModel) and isinstance(search_field, str) and search_field in self._schema.columns:
+            query = self._schema.columns[search_field].value(query)
+        return text_match(self._view.state.fields, self._schema.name, query, search_field, mode)
+
+    def snippets(
+        self, query: str, ids: Sequence[str], search_field: str, mode: TextMode, before: str, after: str, words: int
+    ) -> list[str]:
+        """Return for each id the part of its text that fits best, marked; empty where nothing does."""
+        match = self.text_match(query, search_field, mode)
+        places = [at for at, weight in enumerate(match.weights) if weight]
+        if len(places) > 1:
+            raise QueryError(f'snippets are of one field, search_field=...; {self._names(match)} have full text')
+        labels = self._view.rows.labels_of(ids)
+        found: dict[int, str] = {}
+        if match.expression:
+            found = self._view.rows.snippets(match, places[0], list(labels.values()), before, after, words)
+        return [found.get(labels.get(id_, -1)) or '' for id_ in ids]
+
+    def _names(self, match: TextMatch) -> str:
+        return ', '.join(column.name for column, weight in zip(match.columns, match.weights, strict=True) if weight)
+
+    # -- what was done -------------------------------------------------------------------------------
+
+    def step(self, what: str) -> Timed:
+        """Note how long the block takes."""
+        return Timed(self.steps, what)
+
+    @property
+    def estimate(self) -> int | None:
+        """How many documents were thought to match, at least, when the way to search was chosen; None: not asked."""
+        return self._estimate
+
+
+def vector_field(schema: Schema[Any], names: Sequence[str], name: str) -> str:
+    """
+    Return the vector field that is meant: the only one, if none is named.
+
+    Raises:
+        QueryError: there is no such field, or there are several.
+    """
+    if not name and len(names) == 1:
+        return names[0]
+    if name in names:
+        return name
+    known = f'the vector fields are {", ".join(names)}' if names else 'there is no vector field'
+    problem = f'{name!r} is not a vector field of {schema.name}' if name else 'search_field is missing'
+    raise QueryError(f'{problem}; {known}')

@@ -1,0 +1,229 @@
+"""From a dictionary to a filter, checked against a schema: what `docindex.filters` describes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import FilterError
+from .filters import SIZE, And, Condition, Filter, Not, Or
+from .schema import Column, Schema
+from .values import Kind, canonical, class_of
+
+_OPERATORS = ['$eq', '$ne', '$neq', '$lt', '$lte', '$gt', '$gte', '$in', '$nin', '$exists', '$not']
+_OPERATORS += ['$regex', '$startswith', '$contains', '$any', '$all', '$size']
+_COMBINED = ('$and', '$or', '$not')
+
+
+def parse(schema: Schema[Any], query: object) -> Filter:
+    """
+    Return the filter that a dictionary stands for, or a filter once more, checked against a schema.
+
+    None and an empty dictionary let everything pass.
+
+    Raises:
+        FilterError: a field is unknown, an operator unknown or not for such a field, a value of another type.
+    """
+    if query is None:
+        return And()
+    if isinstance(query, Filter):
+        query = query.to_dict()
+    if not isinstance(query, Mapping):
+        raise FilterError(
+            f"a filter is a dictionary such as {{'price': {{'$lt': 10}}}}, or a comparison such as F.price < 10; got "
+            f'{type(query).__name__} {query!r}'
+        )
+    return _all([_parse_item(schema, key, value) for key, value in query.items()])
+
+
+def is_field(schema: Schema[Any], name: str) -> bool:
+    """Return whether a filter can name this: a field, or something inside of its values."""
+    try:
+        _Place.find(schema, name)
+    except FilterError:
+        return False
+    return True
+
+
+def _all(parts: list[Filter]) -> Filter:
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _parse_item(schema: Schema[Any], key: object, value: Any) -> Filter:
+    if key == '$not':
+        return Not(parse(schema, value))
+    if key in ('$and', '$or'):
+        each = [{name: value[name]} for name in value] if isinstance(value, Mapping) else value
+        if not isinstance(each, (list, tuple)) or not each:
+            raise FilterError(f'{key} takes a list of filters, got {value!r}')
+        parts = tuple(parse(schema, one) for one in each)
+        return And(parts) if key == '$and' else Or(parts)
+    if not isinstance(key, str) or key.startswith('$'):
+        raise FilterError(f'{key!r} is no field and none of {", ".join(_COMBINED)}{_elsewhere(key)}')
+    return _Place.find(schema, key).condition(value)
+
+
+def _elsewhere(key: object) -> str:
+    return f"; write {{'the field': {{{key!r}: ...}}}}" if key in _OPERATORS else ''
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A field, or something inside of its values, that a filter names."""
+
+    schema: Schema[Any]
+    column: Column
+    path: tuple[str, ...]
+    kind: Kind
+
+    @classmethod
+    def find(cls, schema: Schema[Any], name: str) -> _Place:
+        steps = name.split('__')
+        for length in range(len(steps), 0, -1):
+            column = schema.nodes.get('__'.join(steps[:length]))
+            if column is not None and (length == len(steps) or not column.is_document):
+                return cls(schema, column, (), column.kind)._into(steps[length:])
+        close = difflib.get_close_matches(name, schema.nodes, n=1)
+        hint = f'did you mean {close[0]!r}?' if close else f'its fields are {", ".join(schema.nodes)}'
+        raise FilterError(f'{schema.name} has no field {name!r}; {hint}')
+
+    def _into(self, steps: list[str]) -> _Place:
+        kind = self.kind
+        for at, step in enumerate(steps):
+            inner = kind.step(step)
+            if inner is None:
+                outer = '__'.join((self.name, *steps[:at]))
+                known = f'; in it are {", ".join(kind.members())}' if kind.members() else ''
+                raise FilterError(
+                    f'{self.schema.name}: there is no {step!r} in {outer} ({self.column.type_name}){known}'
+                )
+            kind = inner
+        return _Place(self.schema, self.column, (*self.path, *steps), kind)
+
+    @property
+    def name(self) -> str:
+        return '__'.join((self.column.name, *self.path))
+
+    def condition(self, value: Any) -> Filter:
+        """Return the filter for what stands behind the name of a field."""
+        if isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith('$') for key in value):
+            return _all([self.compare(operator, operand) for operator, operand in value.items()])
+        if isinstance(value, Mapping) and self.column.is_document:
+            return _all([_Place.find(self.schema, f'{self.name}__{key}').condition(one) for key, one in value.items()])
+        return self.compare('$eq', value)
+
+    def compare(self, operator: Any, operand: Any) -> Filter:
+        """Return the filter for one operator and what it compares with."""
+        match operator:
+            case '$eq' if operand is None:
+                return Not(self._is('$exists', True))
+            case '$eq':
+                return self._is('$eq', self._operand(operand, is_choice=True))
+            case '$ne' | '$neq':
+                return Not(self.compare('$eq', operand))
+            case '$lt' | '$lte' | '$gt' | '$gte':
+                return self._is(operator, self._ordered(operator, operand))
+            case '$in':
+                return self._is_in(self._list(operator, operand))
+            case '$nin':
+                return Not(self._is_in(self._list(operator, operand)))
+            case '$exists':
+                if not isinstance(operand, bool):
+                    raise self._error(f'$exists takes True or False, got {operand!r}')
+                return self._is('$exists', True) if operand else Not(self._is('$exists', True))
+            case '$regex' | '$startswith':
+                self._check(operator, 'text')
+                return self._is(operator, self._text(operator, operand))
+            case '$contains' if self.kind.name == 'text':
+                return self._is(operator, self._text(operator, operand))
+            case '$contains':
+                self._check(operator, 'list', 'text')
+                return self._is(operator, self._element().operand(operand))
+            case '$any' | '$all':
+                self._check(operator, 'list')
+                element = self._element()
+                return self._is(operator, tuple(map(element.operand, self._list(operator, operand))))
+            case '$size':
+                self._check(operator, 'list', 'dict')
+                return _Place(self.schema, self.column, (*self.path, SIZE), Kind('number', is_ordered=True)).condition(
+                    operand
+                )
+            case '$not':
+                return Not(self.condition(operand))
+        close = difflib.get_close_matches(str(operator), _OPERATORS, n=1)
+        hint = f'did you mean {close[0]}?' if close else f'the operators are {", ".join(_OPERATORS)}'
+        raise self._error(f'there is no operator {operator!r}; {hint}')
+
+    def _is(self, operator: str, operand: Any) -> Condition:
+        return Condition(self.column.name, self.column.path, self.path, operator, operand, self.column.kind)
+
+    def _is_in(self, operands: Sequence[Any]) -> Filter:
+        values = tuple(self._operand(one, is_choice=True) for one in operands if one is not None)
+        found = self._is('$in', values)
+        return found if len(values) == len(operands) else Or((found, self.compare('$eq', None)))
+
+    def _element(self) -> _Place:
+        kind = self.kind.element() if self.kind.name == 'list' else Kind('any', is_ordered=True)
+        return _Place(self.schema, self.column, self.path, kind)
+
+    def operand(self, value: Any) -> Any:
+        """Return what an element of this list is compared with."""
+        return self._operand(value, is_choice=True)
+
+    def _operand(self, value: Any, is_choice: bool = False) -> Any:
+        if self.kind.name == 'opaque':
+            what = 'document' if self.column.is_document else self.column.type_name
+            raise self._error(f'a {what} cannot be compared; one can ask whether it is there: $exists')
+        try:
+            return self.kind.operand(value, is_choice)
+        except ValueError as error:
+            hint = ''
+            if self.kind.name != 'list' and isinstance(value, (list, tuple, set)):
+                hint = '; for one of several values write $in'
+            elif self.kind.name == 'list':
+                hint = '; for an element write $contains'
+            raise self._error(f'{error}{hint}') from None
+
+    def _ordered(self, operator: str, value: Any) -> Any:
+        operand = self._operand(value)
+        if not self.kind.is_ordered or class_of(operand) in ('list', 'dict', 'boolean', 'opaque'):
+            raise self._error(f'{operator} needs values that have an order, and a {self.column.type_name} has none')
+        return operand
+
+    def _text(self, operator: str, value: Any) -> str:
+        if operator == '$regex':
+            return self._regex(value)
+        if not isinstance(value, str):
+            raise self._error(f'{operator} takes a string, got {type(value).__name__} {value!r}')
+        return str(canonical(value))
+
+    def _regex(self, value: Any) -> str:
+        flags = ''
+        if isinstance(value, re.Pattern):
+            flags = ''.join(letter for letter in 'aimsx' if value.flags & re.RegexFlag[letter.upper()])
+            value = value.pattern
+        if not isinstance(value, str):
+            raise self._error(f'$regex takes a string or re.compile(...) of one, got {value!r}')
+        pattern = f'(?{flags}){value}' if flags else value
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise self._error(f'$regex: {value!r} is no regular expression: {error}') from error
+        return pattern
+
+    def _list(self, operator: str, value: Any) -> list[Any]:
+        if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, '__iter__'):
+            raise self._error(f'{operator} takes a list, got {type(value).__name__} {value!r}')
+        return list(value)
+
+    def _check(self, operator: str, *kinds: str) -> None:
+        if self.kind.name not in (*kinds, 'any'):
+            words = {'text': 'strings', 'list': 'lists', 'dict': 'dicts'}
+            meant = ' and '.join(words[kind] for kind in kinds)
+            raise self._error(f'{operator} is for {meant}, and this is a {self.column.type_name}')
+
+    def _error(self, message: str) -> FilterError:
+        return FilterError(f'{self.schema.name}.{self.name.removesuffix("__$size")}: {message}')
