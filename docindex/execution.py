@@ -223,6 +223,8 @@ def field_of(schema: Schema[Any], name: str) -> Column:
     """
     if name not in schema.nodes:
         raise QueryError(f'{schema.name} has no field {name!r}; its fields are {", ".join(schema.nodes)}')
+    if not schema.nodes[name].is_stored:
+        raise QueryError(f'{name!r} is excluded from serialisation, so stored documents do not have it')
     return schema.nodes[name]
 
 

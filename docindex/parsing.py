@@ -158,6 +158,8 @@ class _Place:
         raise self._error(f'there is no operator {operator!r}; {hint}')
 
     def _is(self, operator: str, operand: Any) -> Condition:
+        if not self.column.is_stored:
+            raise self._error('it is excluded from serialisation, so stored documents do not have it')
         return Condition(self.column.name, self.column.path, self.path, operator, operand, self.column.kind)
 
     def _is_in(self, operands: Sequence[Any]) -> Filter:

@@ -54,6 +54,7 @@ class Column:
         is_tensor: Whether it can be a vector column, once its length is known.
         settings: What the schema says about the field; see `docindex.Field`.
         annotation: The type itself.
+        is_stored: Whether a stored document has it; pydantic's `exclude` leaves it out.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Column:
     is_tensor: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     annotation: Any = field(default=None, hash=False)
+    is_stored: bool = True
 
     @cached_property
     def kind(self) -> Kind:
@@ -108,7 +110,7 @@ class Schema(Generic[D]):
             )
         self.doc_type = doc_type
         self.nodes: dict[str, Column] = {}
-        for node in _nodes(doc_type, (), False, ()):
+        for node in _nodes(doc_type, (), False, (), True):
             self._add(node)
         self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
         self._check_id()
@@ -282,7 +284,11 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[s
 
 
 def _nodes(
-    doc_type: type[BaseModel], outer: tuple[str, ...], is_optional: bool, within: tuple[type[BaseModel], ...]
+    doc_type: type[BaseModel],
+    outer: tuple[str, ...],
+    is_optional: bool,
+    within: tuple[type[BaseModel], ...],
+    is_stored: bool,
 ) -> Iterable[Column]:
     if doc_type in within:
         raise SchemaError(
@@ -300,16 +306,17 @@ def _nodes(
             raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
+        stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
-            yield Column(flat, path, f'document{none}', optional, has_default, is_document=True, annotation=annotation)
-            yield from _nodes(annotation, path, optional, (*within, doc_type))
+            yield Column(flat, path, f'document{none}', optional, has_default, True, False, {}, annotation, stored)
+            yield from _nodes(annotation, path, optional, (*within, doc_type), stored)
             continue
         settings: dict[str, Any] = {}
         for source in (*annotated, info):
             settings |= declared_settings(source, where)
         is_tensor, settings = _tensor(where, annotation, settings)
         type_name = f'{_type_name(annotation)}{none}'
-        column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation)
+        column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored)
         _check_text(where, column)
         yield column
 

@@ -10,6 +10,7 @@ wants them otherwise. Names in SQL come from the schema alone; whatever a user g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -49,8 +50,8 @@ def stored_fields(schema: Schema[Any]) -> FieldTable:
     seen: set[str] = set()
     for name, node in schema.nodes.items():
         kind, settings = node.kind, node.settings
-        if name == 'id' or (kind.name == 'opaque' and not node.is_optional):
-            continue  # it is always there
+        if name == 'id' or not node.is_stored or (kind.name == 'opaque' and not node.is_optional):
+            continue  # the last is always there
         column = f'f_{name}'
         if column.lower() in seen:  # SQLite takes `Name` and `name` for the same
             column = f'f{len(fields)}_{name}'
@@ -77,6 +78,18 @@ class FieldTable:
             f'INSERT INTO {FIELDS} ({", ".join(["label", *columns])}) VALUES ({", ".join("?" * (len(columns) + 1))})'
         )
         self.delete = f'DELETE FROM {FIELDS} WHERE label = ?'
+
+    @staticmethod
+    def is_safe(rows: Sequence[Any]) -> bool:
+        """Return whether these can be what `to_json` returned, and put into SQL: a stranger may have written them."""
+        return all(
+            isinstance(row, list)
+            and len(row) == len(StoredField._fields)
+            and all(isinstance(text, str) and re.fullmatch(r'\w+', text) for text in row[:3])
+            and isinstance(row[3], bool)
+            and row[4] in (None, *_TOKENIZE)
+            for row in rows
+        )
 
     @classmethod
     def from_json(cls, rows: Sequence[Sequence[Any]]) -> FieldTable:

@@ -23,7 +23,8 @@ from ..tensors import Float32Array
 from .conditions import Where
 from .graph import ShortAnswerError
 from .labels import Flags
-from .search import FieldSearch, Found
+from .scan import Found
+from .search import FieldSearch
 from .state import View
 
 # Microseconds, measured on 20,000 x 384 and 1,000,000 x 128 (benchmarks/filters.py). Only their ratios matter.
@@ -92,10 +93,11 @@ class FilteredSearch:
             return given
         # Scanning m takes m * scan; the graph has to be asked for limit * vectors / m.
         vectors = self._view.labels.vectors(self._search.field)
-        return max(limit, int((_ASKING * _MARGIN * limit * vectors / self._cost_of_scanning(1, False)) ** 0.5))
+        return max(limit, int((_ASKING * _MARGIN * limit * vectors / self._cost_of_scanning(1)) ** 0.5))
 
-    def _cost_of_scanning(self, count: float, is_fetched: bool) -> float:
-        return count * (_SCANNING + _SCANNING_NUMBER * self._dim + (0 if is_fetched else _FETCHING))
+    def _cost_of_scanning(self, count: float) -> float:
+        fetching = _FETCHING if self.matches.labels is None else 0
+        return count * (_SCANNING + _SCANNING_NUMBER * self._dim + fetching)
 
     # -- the three ways ----------------------------------------------------------------------------
 
@@ -105,8 +107,9 @@ class FilteredSearch:
             return self._search.among(queries, limit, labels)
 
     def _by_graph(self, query: Float32Array, limit: int, ef: int) -> Found:
-        share = self.matches.share or 1.0
-        ask = int(min(max(_FIRST_ASK, _MARGIN * limit / share), _MOST_ASKED))
+        # As many as would have been right the last time, if a scan does not cost less than that.
+        expected = _MARGIN * limit / (self.matches.share or 1.0)
+        ask = int(max(_FIRST_ASK, min(expected, self._cost_of_scanning(self.matches.count) / 2 / _ASKING)))
         while True:
             found, is_match = self._ask(query, ask, ef)
             matching = int(is_match.sum())
@@ -125,7 +128,7 @@ class FilteredSearch:
         share = max(matching, 0.5) / asked
         more = int(_MARGIN * limit / share)
         count, is_fetched = self._count(), self.matches.labels is not None
-        costs = {'scan': self._cost_of_scanning(count, is_fetched)}
+        costs = {'scan': self._cost_of_scanning(count)}
         if matching and more <= _MOST_ASKED:
             costs['ask for more'] = _ASKING * more
         if matching and (is_fetched or self.matches.asked > count):

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
+from .fieldtable import FieldTable
 from .fulltext import TextMatch
 
 logger = logging.getLogger('docindex')
@@ -408,7 +409,7 @@ class Rows:
 
 def _names_are_safe(meta: Mapping[str, Any]) -> bool:
     """Return whether fields have names that can be those of files: a stranger may have written them."""
-    return all(re.fullmatch(r'\w+', name) for name in meta['settings'])
+    return all(re.fullmatch(r'\w+', name) for name in meta['settings']) and FieldTable.is_safe(meta['fields'])
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

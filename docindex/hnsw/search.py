@@ -7,18 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..distances import Labels, distances, exact_search, nearest
+from ..distances import Labels, distances, nearest
 from ..errors import CHECK, CorruptIndexError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .graph import Graph, ShortAnswerError
 from .labels import Flags, LabelTable
+from .scan import Found, scan
 from .vectors import VectorFile
 
-Found = tuple[Labels, Float32Array]
-"""Labels and distances, both (q, k), nearest first."""
-
-_SCAN_ROWS = 4096
 _BATCH = 1024
 
 
@@ -64,9 +61,7 @@ class FieldSearch:
     def among(self, queries: Float32Array, k: int, labels: Labels) -> Found:
         """Compare with the vectors of these labels (n,) one by one; fewer than `k` if there are fewer."""
         labels = labels[~self.labels.absent(self.field, labels)]
-        blocks = (labels[first : first + _SCAN_ROWS] for first in range(0, len(labels), _SCAN_ROWS))
-        k = min(k, len(labels))
-        return exact_search(queries, k, self.settings.space, ((block, self.file.scan(block)) for block in blocks))
+        return scan(queries, k, self.settings.space, self.file, labels)
 
     def by_graph_among(self, queries: Float32Array, k: int, ef: int, labels: Labels, is_wanted: Flags) -> Found:
         """
@@ -124,13 +119,7 @@ class FieldSearch:
 
     def _scan(self, queries: Float32Array, k: int, start: int, stop: int) -> Found:
         """Compare with every vector from label `start` to before `stop`; fewer than `k` if there are fewer."""
-        return exact_search(queries, k, self.settings.space, self._blocks(start, stop))
-
-    def _blocks(self, start: int, stop: int) -> Iterator[tuple[Labels, Float32Array]]:
-        for first in range(start, stop, _SCAN_ROWS):
-            last = min(first + _SCAN_ROWS, stop)
-            labels = self.labels.living(self.field, first, last)
-            yield labels, self.file.scan(labels)
+        return scan(queries, k, self.settings.space, self.file, self.labels.living(self.field, start, stop))
 
 
 def _merged(some: Found, others: Found, k: int) -> Found:

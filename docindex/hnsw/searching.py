@@ -22,7 +22,7 @@ from ..tensors import Float32Array
 from .conditions import Where, where
 from .filtered import FilteredSearch
 from .fulltext import TextMatch, text_match
-from .search import Found
+from .scan import Found
 from .state import View
 
 

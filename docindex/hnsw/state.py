@@ -24,7 +24,8 @@ from .labels import LabelTable
 from .locks import SharedLock
 from .matches import MatchCache, Matches
 from .rows import Change, Rows
-from .search import FieldSearch, Found
+from .scan import Found
+from .search import FieldSearch
 from .settings import Declared, SettingsRecord
 from .sidecar import Sidecar
 from .vectors import VectorFile

@@ -41,6 +41,7 @@ _COMMITS = struct.Struct('<Q')
 _COMMITS_OFFSET = 16
 _MAGIC = b'docindex'
 _VERSION = 1
+_UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
 
 
@@ -78,7 +79,7 @@ class VectorFile:
             os.close(self._fd)
             raise
         self._table = np.empty((0, dim + 1), np.float32)
-        self._is_verified = np.zeros(0, bool)
+        self._lengths = np.zeros(0, np.float32)
 
     @staticmethod
     def create(path: Path, dim: int, rows: int = 0) -> None:
@@ -136,7 +137,7 @@ class VectorFile:
         """
         with self._translated():
             self._write(first_label, vectors)
-            self._is_verified[first_label:] = False  # what a transaction wrote there that was rolled back
+            self._lengths[first_label:] = _UNKNOWN  # what a transaction wrote there that was rolled back
 
     def sync(self) -> None:
         """
@@ -207,16 +208,22 @@ class VectorFile:
         if not len(labels):
             return np.empty((0, self.dim), np.float32)
         first, last = int(labels[0]), int(labels[-1]) + 1
-        if last > len(self._is_verified):
-            grown = np.zeros(max(last, 2 * len(self._is_verified)), bool)
-            grown[: len(self._is_verified)] = self._is_verified
-            self._is_verified = grown
-        unknown = labels[~self._is_verified[labels]]
+        if last > len(self._lengths):
+            grown = np.full(max(last, 2 * len(self._lengths)), _UNKNOWN, np.float32)
+            grown[: len(self._lengths)] = self._lengths
+            self._lengths = grown
+        unknown = labels[self._lengths[labels] == _UNKNOWN]
         if len(unknown):
-            self._check(unknown, self._take(unknown))
-            self._is_verified[unknown] = True
-        block = self._read_up_to(last)[first:last, : self.dim]
-        return block if len(block) == len(labels) else block[labels - first]
+            table = self._take(unknown)
+            self._check(unknown, table)
+            self._lengths[unknown] = np.sqrt(np.einsum('ij,ij->i', table[:, : self.dim], table[:, : self.dim]))
+        if last - first == len(labels):
+            return self._read_up_to(last)[first:last, : self.dim]
+        return self._take(labels)[:, : self.dim]
+
+    def lengths(self, labels: Labels) -> Float32Array:
+        """Return the lengths of rows (n,) that were scanned; infinite or 0 where float32 cannot hold their squares."""
+        return np.asarray(self._lengths[labels], np.float32)
 
     def peek(self, labels: Labels) -> Float32Array:
         """Return copies of the rows of `labels` (n,), unchecked: to compare with."""

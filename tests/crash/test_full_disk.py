@@ -22,13 +22,13 @@ from docindex.testing import SPACES, ExactIndex, Film, films
 from tests.crash.disk import FILE_STEPS, Saboteur
 
 PAGE = 4096
-SIZE = 400 * PAGE
+SIZE = 900 * PAGE
 ROOMS = [0, 1, 3, 6, 12, 40]
 """How many pages are left when a call begins."""
 
 
 class Disk:
-    """A file system of 1.6 MB, at `path`."""
+    """A file system of 3.6 MB, at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,0 +1,96 @@
+"""
+Exact search: comparing with every one of some vectors.
+
+Distances are first estimated, by matrix products and the lengths of the vectors, which is several times as fast as
+their formulas; then those that rounding leaves open, mostly no more than `k`, are computed as `docindex.distances`
+says. So the answer is that of the formulas. Measured on 66,000 of 1,000,000 x 128: 7 ms instead of 21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..distances import Labels, exact_search, unit
+from ..fields import Space
+from ..tensors import Float32Array
+from .labels import Flags
+from .vectors import VectorFile
+
+Found = tuple[Labels, Float32Array]
+"""Labels and distances, both (q, k), nearest first."""
+
+_ROWS = 4096
+_FEW_QUERIES = 4
+_MOST_ESTIMATES = 1 << 24
+_ROUNDING = float(np.finfo(np.float32).eps)
+
+
+def scan(queries: Float32Array, k: int, space: Space, file: VectorFile, labels: Labels) -> Found:
+    """
+    Return the `k` nearest of some vectors to each query, or all of them if there are fewer.
+
+    Args:
+        queries: Shape (q, dim).
+        k: How many.
+        space: The distance.
+        file: The vectors.
+        labels: Which of them, shape (n,), ascending.
+
+    Raises:
+        CorruptIndexError: one of them is damaged.
+    """
+    k = min(k, len(labels))
+    if not len(queries) or not k:
+        return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    together = max(1, _MOST_ESTIMATES // len(labels))
+    parts = [queries[first : first + together] for first in range(0, len(queries), together)]
+    found = [
+        exact_search(query[None], k, space, _blocks(file, labels[is_open]))
+        for part in parts
+        for query, is_open in zip(part, _open(part, k, space, file, labels), strict=True)
+    ]
+    return np.concatenate([one for one, _ in found]), np.concatenate([distances for _, distances in found])
+
+
+def _blocks(file: VectorFile, labels: Labels) -> Iterator[tuple[Labels, Float32Array]]:
+    for first in range(0, len(labels), _ROWS):
+        block = labels[first : first + _ROWS]
+        yield block, file.scan(block)
+
+
+def _open(queries: Float32Array, k: int, space: Space, file: VectorFile, labels: Labels) -> Iterator[Flags]:
+    """Yield for each query which vectors (n,) may be among the `k` nearest, as far as the estimates tell."""
+    queries = unit(queries) if space == 'cosine' else queries
+    estimates = np.empty((len(queries), len(labels)), np.float32)
+    own = np.linalg.norm(queries, axis=1)
+    longest = 0.0
+    with np.errstate(all='ignore'):  # what is not finite is left open
+        for first, (block, vectors) in zip(range(0, len(labels), _ROWS), _blocks(file, labels), strict=True):
+            lengths = file.lengths(block)
+            longest = max(longest, float(lengths.max()))
+            estimates[:, first : first + len(block)] = _estimated(_products(queries, vectors), lengths, own, space)
+        # Rounding in sums of `dim` products; twice, for the k-th may be too small and another one too large.
+        largest = {'l2': (longest + own) ** 2, 'ip': 1 + longest * own, 'cosine': np.full(len(own), 2.0)}[space]
+        tolerance = 2 * _ROUNDING * (queries.shape[1] + 8) * largest
+    for row, margin in zip(estimates, tolerance.tolist(), strict=True):
+        threshold = np.partition(row, k - 1)[k - 1] + margin
+        yield ~(row > threshold)  # not a number: open
+
+
+def _products(queries: Float32Array, vectors: Float32Array) -> Float32Array:
+    # BLAS would share even one query among threads: 16 ms instead of 0.03 where another process keeps the cores busy.
+    if len(queries) > _FEW_QUERIES:
+        return np.asarray(queries @ vectors.T, np.float32)
+    return np.stack([np.einsum('ij,j->i', vectors, query) for query in queries])
+
+
+def _estimated(products: Float32Array, lengths: Float32Array, own: Float32Array, space: Space) -> Float32Array:
+    if space == 'ip':
+        return 1 - products
+    if space == 'l2':
+        return lengths**2 + (own**2)[:, None] - 2 * products
+    cosines = products / (lengths * own[:, None])
+    # Lengths that float32 cannot square, nearly, tell nothing.
+    return np.where((lengths > 1e-15) & (lengths < 1e15), 1 - cosines, np.nan)
