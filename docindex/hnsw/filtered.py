@@ -23,7 +23,7 @@ from ..tensors import Float32Array
 from .conditions import Where
 from .graph import ShortAnswerError
 from .labels import Flags
-from .scan import Found
+from .scan import Found, Gathered, gather
 from .search import FieldSearch
 from .state import View
 
@@ -37,6 +37,7 @@ _SCANNING_NUMBER = 0.001  # ... and for each number in it
 _FIRST_ASK = 100
 _MARGIN = 1.5
 _MOST_ASKED = 5_000
+_GATHERED_SHARE = 8  # of all vectors an eighth is kept once more, at most
 
 
 class FilteredSearch:
@@ -103,8 +104,20 @@ class FilteredSearch:
 
     def _scan(self, queries: Float32Array, limit: int) -> Found:
         labels = self._labels()
+        gathered = self._gathered(labels)
         with self._step(f'scan: compare with {len(labels):,} matches'):
-            return self._search.among(queries, limit, labels)
+            return self._search.among(queries, limit, labels, gathered)
+
+    def _gathered(self, labels: Labels) -> Gathered | None:
+        """Return copies of the vectors of matches, if they are scanned again and again and do not take much room."""
+        name, matches = self._search.field, self.matches
+        most = self._view.labels.next * self._dim // _GATHERED_SHARE
+        if name not in matches.gathered and matches.scans and len(labels) * self._dim <= most:
+            with self._step('copy the vectors of all matches'):
+                found = gather(self._search.file, self._search.present(labels))
+            self._view.keep(matches, name, found, most)
+        matches.scans += 1
+        return matches.gathered.get(name)
 
     def _by_graph(self, query: Float32Array, limit: int, ef: int) -> Found:
         # As many as would have been right the last time, if a scan does not cost less than that.

@@ -242,7 +242,7 @@ class Graph:
         count = min(k, on_nodes.count(1))
         with self._ef.set(self._index, max(ef, count)):
             try:
-                # Called for each node on the way: a method of a built-in type costs a third of what a function does.
+                # Called for each node on the way; a method of a built-in type makes no frame of Python's.
                 wanted = on_nodes.__getitem__
                 nodes, distances = self._index.knn_query(self._ready(queries), k=count, num_threads=1, filter=wanted)
             except RuntimeError as error:

@@ -11,8 +11,10 @@ import numpy as np
 from ..distances import Labels
 from .conditions import Where
 from .labels import Flags
+from .scan import Gathered
 
 _CACHED = 32
+_CACHED_LABELS = 1 << 22  # 9 bytes each
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Matches:
         labels: All of them, ascending; None: not fetched.
         share: Which share of the nearest neighbours of the last query matched.
         asked: How many neighbours have been looked up since.
+        scans: How often all of them have been compared with a query.
+        gathered: Their vectors, by field; for the last filters only.
     """
 
     commits: int
@@ -35,6 +39,8 @@ class Matches:
     labels: Labels | None = None
     share: float | None = None
     asked: int = 0
+    scans: int = 0
+    gathered: dict[str, Gathered] = field(default_factory=dict, repr=False)
     _is_match: Flags | None = field(default=None, repr=False)
 
     def flags(self, next_label: int) -> Flags | None:
@@ -60,6 +66,18 @@ class MatchCache:
             if known is None or known.commits != commits:
                 known = Matches(commits, share=known.share if known else None)
             self._known[where] = known
-            if len(self._known) > _CACHED:
-                self._known.popitem(last=False)
+            labels = sum(len(other.labels) for other in self._known.values() if other.labels is not None)
+            while len(self._known) > 1 and (len(self._known) > _CACHED or labels > _CACHED_LABELS):
+                _, oldest = self._known.popitem(last=False)
+                labels -= 0 if oldest.labels is None else len(oldest.labels)
             return known
+
+    def keep(self, matches: Matches, name: str, gathered: Gathered, most: int) -> None:
+        """Keep the vectors of matches in a field, and of others so many that there are no more than `most` numbers."""
+        with self._lock:
+            matches.gathered[name] = gathered
+            size = 0
+            for known in reversed(self._known.values()):
+                size += sum(one.vectors.size for one in known.gathered.values())
+                if known is not matches and size > most:
+                    known.gathered.clear()

@@ -13,7 +13,7 @@ from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .graph import Graph, ShortAnswerError
 from .labels import Flags, LabelTable
-from .scan import Found, scan
+from .scan import Found, Gathered, scan
 from .vectors import VectorFile
 
 _BATCH = 1024
@@ -58,10 +58,17 @@ class FieldSearch:
         found = self._with_strays(graph, found, queries)
         return _merged(found, self._scan(queries, k, graph.covered, self.labels.next), k)
 
-    def among(self, queries: Float32Array, k: int, labels: Labels) -> Found:
-        """Compare with the vectors of these labels (n,) one by one; fewer than `k` if there are fewer."""
-        labels = labels[~self.labels.absent(self.field, labels)]
-        return scan(queries, k, self.settings.space, self.file, labels)
+    def among(self, queries: Float32Array, k: int, labels: Labels, gathered: Gathered | None = None) -> Found:
+        """
+        Compare with the vectors of these labels (n,) one by one; fewer than `k` if there are fewer.
+
+        `gathered` are copies of the vectors of those that have one.
+        """
+        return scan(queries, k, self.settings.space, self.file, self.present(labels), gathered)
+
+    def present(self, labels: Labels) -> Labels:
+        """Return those of `labels` that have a vector."""
+        return labels[~self.labels.absent(self.field, labels)]
 
     def by_graph_among(self, queries: Float32Array, k: int, ef: int, labels: Labels, is_wanted: Flags) -> Found:
         """

@@ -24,7 +24,7 @@ from .labels import LabelTable
 from .locks import SharedLock
 from .matches import MatchCache, Matches
 from .rows import Change, Rows
-from .scan import Found
+from .scan import Found, Gathered
 from .search import FieldSearch
 from .settings import Declared, SettingsRecord
 from .sidecar import Sidecar
@@ -227,6 +227,10 @@ class View:
         if self.labels is not self.state.labels:
             return Matches(self.state.commits)
         return self.state.matches.get(where, self.state.commits)
+
+    def keep(self, matches: Matches, name: str, gathered: Gathered, most: int) -> None:
+        """Keep the vectors of matches; see `MatchCache`."""
+        self.state.matches.keep(matches, name, gathered, most)
 
     def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
         """Return labels and distances of the vectors nearest to each query; see `FieldSearch`."""
