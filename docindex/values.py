@@ -209,9 +209,13 @@ def decimal_key(value: Decimal) -> str:
     return f'3{magnitude}' if value > 0 else f'1{magnitude.translate(_COMPLEMENT)}~'
 
 
+encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
+"""Returns lists, dicts, strings and numbers as JSON."""
+
+
 def to_json(value: Any) -> str:
     """Return a canonical value as JSON, with a tag for what JSON has no word for."""
-    return json.dumps(_tagged(value), ensure_ascii=False, separators=(',', ':'))
+    return encode(_tagged(value))
 
 
 def from_json(text: str) -> Any:
@@ -221,6 +225,8 @@ def from_json(text: str) -> Any:
 
 def _tagged(value: Any) -> Any:
     kind = type(value)
+    if kind is str or kind is int:
+        return value
     if kind is list:
         return [_tagged(item) for item in value]
     if kind is dict:

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from ..payload import Payloads
 from ..schema import Column, Schema
 from ..tensors import Float32Array
-from ..values import OPAQUE, canonical, to_json, to_sql
+from ..values import OPAQUE, canonical, encode, to_json, to_sql
 from .fieldtable import stored_fields
+
+_LARGE = 1 << 62
 
 
 class Extraction:
@@ -50,9 +52,36 @@ class Extraction:
 
 
 def _reader(column: Column) -> Callable[[BaseModel], Any]:
-    kind = column.kind
+    kind, value_of = column.kind, _getter(column)
     if kind.name == 'opaque':
-        return lambda doc: None if column.value(doc) is None else to_sql(OPAQUE)
+        return lambda doc: None if value_of(doc) is None else to_sql(OPAQUE)
+    if kind.name == 'list' and kind.element().name == 'text':
+        return lambda doc: _texts(value_of(doc))
     if not kind.is_scalar:
-        return lambda doc: None if (value := canonical(column.value(doc))) is None else to_json(value)
-    return lambda doc: to_sql(canonical(column.value(doc)))
+        return lambda doc: None if (value := canonical(value_of(doc))) is None else to_json(value)
+
+    def read(doc: BaseModel) -> Any:
+        value = value_of(doc)
+        # Nearly all values are as SQLite is to have them.
+        if value is None or (type(value) is str and value.isascii()):
+            return value
+        if (type(value) is int and -_LARGE < value < _LARGE) or (type(value) is float and value == value):
+            return value
+        return to_sql(canonical(value))
+
+    return read
+
+
+def _texts(value: Any) -> str | None:
+    if type(value) is list:
+        text = encode(value)
+        if text.isascii():
+            return text
+    return None if value is None else to_json(canonical(value))
+
+
+def _getter(column: Column) -> Callable[[BaseModel], Any]:
+    if len(column.path) > 1:
+        return column.value
+    (name,) = column.path
+    return lambda doc: doc.__dict__.get(name)

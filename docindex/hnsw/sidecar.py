@@ -40,6 +40,8 @@ CREATE TABLE snapshots (
 """
 _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
+# KiB. With SQLite's 2 MB, reading ten rows of 20,000 documents took 25 us; with this 18.
+_CACHE = 32_768
 _NO_FIELDS = FieldTable()
 
 
@@ -72,6 +74,7 @@ class Sidecar:
         try:
             self._writer.all('PRAGMA journal_mode = WAL')
             self._writer.all(f'PRAGMA synchronous = {self._synchronous}')
+            self._writer.all(f'PRAGMA cache_size = -{_CACHE}')
             # Only macOS heeds these; see `_files.sync_file`.
             self._writer.all('PRAGMA fullfsync = ON')
             self._writer.all('PRAGMA checkpoint_fullfsync = ON')
@@ -104,8 +107,7 @@ class Sidecar:
         except IndexError:
             connection = _Connection(self.path, self._read_only)
             connection.all('PRAGMA query_only = ON')
-            # KiB. With SQLite's 2 MB, ten rows of 20,000 documents took 25 us; with this 18.
-            connection.all('PRAGMA cache_size = -32768')
+            connection.all(f'PRAGMA cache_size = -{_CACHE}')
             return Rows(connection)
 
     def give_back(self, rows: Rows) -> None:
