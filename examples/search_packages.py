@@ -24,7 +24,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from docindex import BaseDoc, DocIndexError, Field, FindResult, HnswDocumentIndex, NdArray
+from docindex import BaseDoc, DocIndexError, Field, FindResult, HnswDocumentIndex, NdArray, fields_of
 
 
 class Name(BaseDoc):
@@ -38,7 +38,7 @@ class Package(BaseDoc):
     """A package. Each of the two vector fields, `embedding` and `name__embedding`, can be searched."""
 
     name: Name
-    description: str
+    description: str = Field(full_text=True, tokenizer='porter')
     section: str
     size: int
     embedding: NdArray = Field(dim=384, space='cosine')
@@ -75,6 +75,11 @@ def main(options: argparse.Namespace, work_dir: Path) -> None:
         question, vector = texts[asked[0]], vectors[asked[0]]
         by_name = index.find(vector, search_field='name__embedding', limit=options.limit)
         show(f'{asked[0] + 1}. {question} (compared with the names alone)', by_name)
+        small = fields_of(Package).size < 100_000
+        found = index.find(vector, search_field='embedding', limit=options.limit, filter=small)
+        show(f'{asked[0] + 1}. {question} (only packages of less than 100 kB)', found)
+        both = index.hybrid(question, vector, search_field='embedding', limit=options.limit)
+        show(f'{asked[0] + 1}. {question} (vectors and words together)', both, 'score')
 
     with HnswDocumentIndex[Package](work_dir=work_dir) as index:
         after = index.find_batched(vectors[asked], search_field='embedding', limit=options.limit)
@@ -91,8 +96,8 @@ def main(options: argparse.Namespace, work_dir: Path) -> None:
         say(f'The index stays in {work_dir}; the next run puts back what this one changed.')
 
 
-def show(title: str, found: FindResult[Package]) -> None:
-    table = Table('distance', 'package', 'section', 'description', title=title, title_justify='left', box=SIMPLE_HEAD)
+def show(title: str, found: FindResult[Package], score: str = 'distance') -> None:
+    table = Table(score, 'package', 'section', 'description', title=title, title_justify='left', box=SIMPLE_HEAD)
     for package, distance in zip(found.documents, found.scores, strict=True):
         table.add_row(f'{distance:.3f}', package.name.text, package.section, package.description)
     say(table, soft_wrap=False)
