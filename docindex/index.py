@@ -168,12 +168,12 @@ class DocumentIndex(ABC, Generic[D]):
         return [self.filter(filter_query, limit) for filter_query in filter_queries]
 
     @abstractmethod
-    def count(self, filter_query: FilterLike = None) -> int:
+    def count(self, filter_query: FilterLike | Query = None) -> int:
         """
-        Return how many documents match.
+        Return how many documents match a filter, or how many a query finds.
 
         Raises:
-            FilterError: as for `filter`.
+            FilterError: as for `filter`. QueryError: as for `execute_query`.
         """
 
     def text_search(
@@ -413,7 +413,7 @@ class DocumentIndex(ABC, Generic[D]):
         """Do what `filter_batched` does, while the event loop goes on."""
         return await beside(self.filter_batched, filter_queries, limit)
 
-    async def acount(self, filter_query: FilterLike = None) -> int:
+    async def acount(self, filter_query: FilterLike | Query = None) -> int:
         """Do what `count` does, while the event loop goes on."""
         return await beside(self.count, filter_query)
 

@@ -250,9 +250,13 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """Answer a query of several steps; see `DocumentIndex.execute_query`."""
         return self._answer(query)[0]
 
-    def count(self, filter_query: FilterLike = None) -> int:
+    def count(self, filter_query: FilterLike | Query = None) -> int:
         """Return how many documents match; see `DocumentIndex.count`."""
-        store, condition = self._usable(), parse(self._schema, filter_query)
+        store = self._usable()
+        if isinstance(filter_query, Query):
+            with store.reading() as view:
+                return len(answer(filter_query, self._schema, Searching(view, self._schema)).keys)
+        condition = parse(self._schema, filter_query)
         with store.reading() as view:
             return view.rows.count_where(Searching(view, self._schema).where(condition))
 

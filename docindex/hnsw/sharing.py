@@ -55,7 +55,7 @@ def acquire(
     if not is_new:
         # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.
         try:
-            store.join(schema, declared, access)
+            store.join(schema, extraction, declared, access)
         except BaseException:
             release(store)
             raise

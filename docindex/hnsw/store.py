@@ -160,7 +160,7 @@ class Store:
         if not self.access.is_synced and not self.access.read_only:
             self.state.cut_back(self.state.labels.next)
 
-    def join(self, schema: Schema[Any], declared: Declared, access: Access) -> None:
+    def join(self, schema: Schema[Any], extraction: Extraction, declared: Declared, access: Access) -> None:
         """
         Serve another handle, too, and take over the settings it declares.
 
@@ -175,6 +175,12 @@ class Store:
                 f'this directory is open in this process with another schema, which differs in {", ".join(different)}',
                 self.path,
                 'close that index first',
+            )
+        fields, wanted = self.state.fields, extraction.table
+        if not wanted.has_columns_of(fields) or (fields.to_json() != wanted.to_json() and not access.read_only):
+            raise SettingsError(
+                f'{self.path} is open in this process with another index, full_text, tokenizer or exclude of a field; '
+                'close that index first'
             )
         if self.access.trusts_graphs and not access.trusts_graphs:
             raise SettingsError(f'{self.path} is open in this process with its graph files; close that index first')
