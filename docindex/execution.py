@@ -188,7 +188,10 @@ def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | 
     if isinstance(step, SortStep):
         values = backend.values(step.field, keys)
         there = [at for at in every if values[at] is not None]
-        there.sort(key=lambda at: values[at], reverse=step.descending)
+        try:
+            there.sort(key=lambda at: values[at], reverse=step.descending)
+        except TypeError as error:
+            raise QueryError(f'{step.field}: the values have no order; see index.verify()') from error
         return there + [at for at in every if values[at] is None]
     if isinstance(step, GroupStep):
         return grouped(keys, backend.values(step.field, keys), step.size, step.limit)

@@ -119,7 +119,7 @@ class _Place:
         """Return the filter for one operator and what it compares with."""
         match operator:
             case '$eq' if operand is None:
-                return Not(self._is('$exists', True))
+                return Not(self._exists())
             case '$eq':
                 return self._is('$eq', self._operand(operand, is_choice=True))
             case '$ne' | '$neq':
@@ -133,7 +133,7 @@ class _Place:
             case '$exists':
                 if not isinstance(operand, bool):
                     raise self._error(f'$exists takes True or False, got {operand!r}')
-                return self._is('$exists', True) if operand else Not(self._is('$exists', True))
+                return self._exists() if operand else Not(self._exists())
             case '$regex' | '$startswith':
                 self._check(operator, 'text')
                 return self._is(operator, self._text(operator, operand))
@@ -161,6 +161,10 @@ class _Place:
         if not self.column.is_stored:
             raise self._error('it is excluded from serialisation, so stored documents do not have it')
         return Condition(self.column.name, self.column.path, self.path, operator, operand, self.column.kind)
+
+    def _exists(self) -> Filter:
+        is_always = self.kind.name == 'opaque' and not self.column.is_optional and not self.path
+        return And() if is_always else self._is('$exists', True)
 
     def _is_in(self, operands: Sequence[Any]) -> Filter:
         values = tuple(self._operand(one, is_choice=True) for one in operands if one is not None)

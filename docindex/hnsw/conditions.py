@@ -71,8 +71,6 @@ def _condition(condition: Condition, table: FieldTable, parameters: list[Any]) -
     if condition.field == 'id':
         return f'label IN (SELECT label FROM documents WHERE {_scalar("id", condition, parameters)})'
     if condition.field not in table.fields:
-        if condition.kind.name == 'opaque':
-            return '1'  # required, so it is there
         raise FilterError(
             f'{condition.field!r} cannot be asked for yet: the documents were written without it; open the index once '
             'for writing with this schema'

@@ -93,8 +93,13 @@ class Documents(Generic[D]):
             docs.append(self._document(rows[label], dict(zip(names, vectors, strict=True)), path))
         return docs
 
-    def select(self, view: View, labels: Labels, path: Path, fields: tuple[str, ...]) -> DocList[Any]:
-        """Return some fields of the documents with these labels, as documents of a class that has no others."""
+    def select(self, view: View, labels: Labels, path: Path, fields: tuple[str, ...], filter_: Filter) -> DocList[Any]:
+        """
+        Return some fields of the documents with these labels, as documents of a class that has no others.
+
+        Raises:
+            CorruptIndexError: as for `load`, and as for `check`.
+        """
         columns = [self._schema.nodes[name] for name in dict.fromkeys(('id', *fields))]
         if any(column.is_tensor or column.is_document for column in columns):
             docs: list[D] = self.load(view, labels, path)
@@ -103,6 +108,7 @@ class Documents(Generic[D]):
             for label in labels.tolist():
                 _check_there(label, rows, path)
             docs = [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
+        self.check(docs, filter_, path)
         selected = _selection(self._schema.doc_type, tuple(columns))
         values = ({column.name: column.value(doc) for column in columns} for doc in docs)
         return DocList[selected].trusted([selected.model_construct(**each) for each in values])  # type: ignore[valid-type]

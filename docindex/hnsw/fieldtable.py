@@ -48,7 +48,7 @@ def stored_fields(schema: Schema[Any]) -> FieldTable:
     """Return the table for the documents of a schema."""
     fields: list[StoredField] = []
     seen: set[str] = set()
-    for name, node in schema.nodes.items():
+    for name, node in sorted(schema.nodes.items()):  # a class may list its fields in another order the next time
         kind, settings = node.kind, node.settings
         if name == 'id' or not node.is_stored or (kind.name == 'opaque' and not node.is_optional):
             continue  # the last is always there
@@ -85,7 +85,8 @@ class FieldTable:
         return all(
             isinstance(row, list)
             and len(row) == len(StoredField._fields)
-            and all(isinstance(text, str) and re.fullmatch(r'\w+', text) for text in row[:3])
+            and all(isinstance(text, str) for text in row[:3])
+            and re.fullmatch(r'f\d*_\w+', row[1]) is not None
             and isinstance(row[3], bool)
             and row[4] in (None, *_TOKENIZE)
             for row in rows
@@ -122,12 +123,13 @@ class FieldTable:
         yield from (f'DROP TABLE {name}' for name in (*self.text_tables(), FIELDS))
 
     def renumber(self) -> Iterator[str]:
-        """Yield the statements that give its rows the labels 0, 1, 2, ... in the order of those they have."""
+        """Yield the statements that give its rows the labels that `documents` is about to give to the same."""
         yield self._create('renumbered_fields')
         others = ''.join(f', {field.column}' for field in self.fields.values())
         yield (
-            f'INSERT INTO renumbered_fields SELECT row_number() OVER (ORDER BY label) - 1{others} '
-            f'FROM {FIELDS} ORDER BY label'
+            f'INSERT INTO renumbered_fields SELECT new{others} '
+            'FROM (SELECT label, row_number() OVER (ORDER BY label) - 1 AS new FROM documents) '
+            f'LEFT JOIN {FIELDS} USING (label)'
         )
         yield from self.drop()
         yield f'ALTER TABLE renumbered_fields RENAME TO {FIELDS}'

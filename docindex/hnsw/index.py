@@ -276,7 +276,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
                     docs = self._doclist(self._documents.load(view, labels, store.path))
                     self._documents.check(docs, found.filter, store.path)
                 else:
-                    docs = self._documents.select(view, labels, store.path, found.select)
+                    docs = self._documents.select(view, labels, store.path, found.select, found.filter)
             estimate = searching.estimate
             matches = view.rows.count_where(searching.where(found.filter)) if is_explained else None
         result = FindResult(docs, found.scores)

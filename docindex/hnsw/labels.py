@@ -63,6 +63,10 @@ class LabelTable:
         """Return whether a label belongs to a document."""
         return not self._is_dead.is_marked(label)
 
+    def is_any_dead(self, labels: Labels) -> bool:
+        """Return whether one of these labels (n,) is dead."""
+        return bool(self._is_dead.of(labels).any())
+
     def has_vector(self, field: str, label: int) -> bool:
         """Return whether a label, dead or alive, came with a vector in a field."""
         return field not in self._absent or not self._absent[field].is_marked(label)

@@ -75,8 +75,8 @@ def put_fields(sidecar: Sidecar, extraction: Extraction) -> None:
         fill_fields(sidecar, extraction)
 
 
-def fill_fields(sidecar: Sidecar, extraction: Extraction) -> None:
-    """Make the table `fields` anew from the documents."""
+def fill_fields(sidecar: Sidecar, extraction: Extraction, is_damaged: bool = False) -> None:
+    """Make the table `fields` anew from the documents; see `Sidecar.put_fields`."""
 
     def read(row: ScannedRow) -> tuple[Any, ...]:
         try:
@@ -84,7 +84,7 @@ def fill_fields(sidecar: Sidecar, extraction: Extraction) -> None:
         except DocIndexError:  # damaged: `verify` says so, and whoever wants the document
             return (None,) * len(extraction.table.fields)
 
-    sidecar.put_fields(extraction.table, read)
+    sidecar.put_fields(extraction.table, read, is_damaged)
 
 
 def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> None:

@@ -251,11 +251,13 @@ class Rows:
             every = self.labels_where(where)
             return every[offset : offset + limit]
         sql = f'SELECT label FROM fields WHERE {where.sql}'
-        if limit is not None:
-            sql += f' ORDER BY {order or "label"} LIMIT {limit:d} OFFSET {offset:d}'
-        elif order:
-            sql += f' ORDER BY {order}'
-        labels = np.fromiter((label for (label,) in self._all(sql, where.parameters)), np.int64)
+        if order or limit is not None:
+            sql += f' ORDER BY {order or "label"} LIMIT {-1 if limit is None else limit:d} OFFSET {offset:d}'
+        found = self._all(sql, where.parameters)
+        try:
+            labels = np.fromiter((label for (label,) in found), np.int64, len(found))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CorruptIndexError('what filters look at has labels that are none', self.path, CHECK) from error
         return labels if order or limit is not None else np.sort(labels)[offset:]
 
     def count_where(self, where: Where, at_most: int | None = None) -> int:
@@ -357,7 +359,7 @@ class Rows:
                 CHECK,
             )
 
-    def scan(self) -> Iterator[ScannedRow]:
+    def scan(self) -> Generator[ScannedRow, None, None]:
         """Yield every row, damaged ones too."""
         sql = (
             'SELECT label, CAST(id AS BLOB), CAST(data AS BLOB), CAST(tensors AS BLOB), typeof(tensors), checksum '
@@ -375,6 +377,21 @@ class Rows:
         """Return how many rows of `fields` are no document's."""
         sql = 'SELECT count(*) FROM fields WHERE label NOT IN (SELECT label FROM documents)'
         return int(self._all(sql)[0][0])
+
+    def check_text(self, tables: Sequence[str]) -> None:
+        """
+        Check that full text can be searched, and has as many texts as there are documents.
+
+        Raises:
+            CorruptIndexError: it is not so.
+        """
+        for table in tables:
+            self._all(f"SELECT rowid FROM {table} WHERE {table} MATCH 'a'")
+            texts, documents = self._all(
+                f'SELECT (SELECT count(*) FROM {table}_docsize), (SELECT count(*) FROM fields)'
+            )[0]
+            if texts != documents:
+                raise CorruptIndexError(f'{table} has {texts} texts of {documents} documents', self.path, CHECK)
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with its own file; nothing if it is sound."""

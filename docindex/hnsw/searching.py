@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..distances import Labels
-from ..errors import QueryError
+from ..errors import CHECK, CorruptIndexError, QueryError
 from ..execution import Backend, field_of
 from ..fields import Space, check_settings
 from ..filters import And, Filter
@@ -54,8 +54,9 @@ class Searching(Backend[int]):
         """Return what matches, in the order of a field, or of indexing."""
         order = '' if sort is None else self._order(sort)
         with self.step('fetch what matches from SQLite'):
-            labels: list[int] = self._view.rows.labels_where(self.where(filter_), order, limit, offset).tolist()
-        return labels
+            labels = self._view.rows.labels_where(self.where(filter_), order, limit, offset)
+        found: list[int] = self._view.checked(labels).tolist()
+        return found
 
     def _order(self, sort: SortStep) -> str:
         column = self._view.state.fields.fields.get(sort.field)
@@ -70,7 +71,12 @@ class Searching(Backend[int]):
         if name == 'id':
             ids = self._view.rows.ids_of(keys)
             return [ids[label] for label in keys]
-        found = self._view.rows.values(self._view.state.fields.fields[name].column, keys)
+        column = self._view.state.fields.fields.get(name)
+        if column is None:
+            raise QueryError(f'{name!r} cannot be asked for: the documents were written without it')
+        found = self._view.rows.values(column.column, keys)
+        if len(found) < len(set(keys)):
+            raise CorruptIndexError('what filters look at lacks documents', self._view.rows.path, CHECK)
         return [found[label] for label in keys]
 
     # -- vectors -------------------------------------------------------------------------------------
@@ -130,6 +136,7 @@ class Searching(Backend[int]):
         name = self._names(match)
         with self.step(f'{name}: search the words'):
             found = self._view.rows.text_ranking(match, condition, step.limit) if match.expression else []
+        self._view.checked(np.array([label for label, _ in found], np.int64))
         return Ranking(name, [label for label, _ in found], np.array([score for _, score in found], np.float32), False)
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:

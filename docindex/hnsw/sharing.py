@@ -45,6 +45,9 @@ def acquire(
         store = _stores.get(key)
         if store is not None:
             store.check_in_place()
+            if store.is_left_behind():
+                del _stores[key]  # its handles keep it
+                store = None
         if not access.read_only and (path, False, not access.shared_writes, own) in _stores:
             how = 'without' if access.shared_writes else 'with'
             raise SettingsError(f'{path} is open in this process {how} shared_writes; close that index first')
@@ -70,7 +73,8 @@ def release(store: Store) -> None:
         _handles[store] -= 1
         if not _handles[store]:
             del _handles[store]
-            del _stores[next(key for key, other in _stores.items() if other is store)]
+            for key in [key for key, other in _stores.items() if other is store]:
+                del _stores[key]
             store.close()
 
 

@@ -40,6 +40,11 @@ CREATE TABLE snapshots (
 """
 _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
+_FORGET_FIELDS = (
+    'PRAGMA writable_schema = ON',
+    r"DELETE FROM sqlite_master WHERE tbl_name = 'fields' OR tbl_name LIKE 'text\_%' ESCAPE '\'",
+    'PRAGMA writable_schema = RESET',
+)
 # KiB. With SQLite's 2 MB, reading ten rows of 20,000 documents took 25 us; with this 18.
 _CACHE = 32_768
 _NO_FIELDS = FieldTable()
@@ -228,6 +233,7 @@ class Sidecar:
             snapshots: The graph files of the new labels.
         """
         with self._synced(), _Transaction(self._writer):
+            self._run(self._fields().renumber())
             # Into a new table: changing the key of each row in place takes longer, and leaves the file full of holes.
             self._writer.all(_DOCUMENTS.format('renumbered'))
             self._writer.all(
@@ -236,27 +242,31 @@ class Sidecar:
             )
             self._writer.all('DROP TABLE documents')
             self._writer.all('ALTER TABLE renumbered RENAME TO documents')
-            self._run(self._fields().renumber())
             self._run(f'DELETE FROM {table}' for table in ('tombstones', 'absences', 'snapshots'))
             self._insert_absences(absences)
             self._insert_snapshots(snapshots)
             self._set_meta(meta)
             self._count_commit()
 
-    def put_fields(self, table: FieldTable, read: Callable[[ScannedRow], Sequence[Any]]) -> None:
+    def put_fields(
+        self, table: FieldTable, read: Callable[[ScannedRow], Sequence[Any]], is_damaged: bool = False
+    ) -> None:
         """
         Make the table `fields` anew, with other columns maybe.
 
         Args:
             table: Its columns.
             read: Returns what stands in them for a document.
+            is_damaged: SQLite may not be able to read the old one, nor to drop it: it is forgotten.
         """
-        with _Transaction(self._writer):
-            self._run(self._fields().drop())
+        with _Transaction(self._writer), closing(self.rows.scan()) as rows:
+            self._run(_FORGET_FIELDS if is_damaged else self._fields().drop())
             self._run(table.create())
-            self._writer.many(table.insert, ((row.label, *read(row)) for row in self.rows.scan()))
+            self._writer.many(table.insert, ((row.label, *read(row)) for row in rows))
             self._set_meta({'fields': table.to_json()})
             self._count_commit()
+        if is_damaged:
+            self.vacuum()  # the pages of what was forgotten
 
     def check_text(self) -> None:
         """
@@ -346,15 +356,28 @@ class _Connection:
                 check_same_thread=False,
                 timeout=_PATIENCE / 1000,
             )
-            self._connection.create_function('docindex_holds', 4, holds_in_sql, deterministic=True)
-            self._connection.create_function('docindex_regex', 2, regex_in_sql, deterministic=True)
+        self.raised: BaseException | None = None
+        for name, arguments, function in (('docindex_holds', 4, holds_in_sql), ('docindex_regex', 2, regex_in_sql)):
+            self._connection.create_function(name, arguments, self._telling(function), deterministic=True)
+
+    def _telling(self, function: Callable[..., bool]) -> Callable[..., bool]:
+        """Return a function for SQL that keeps what it raises: SQLite tells only that something was."""
+
+        def call(*arguments: Any) -> bool:
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                self.raised = error
+                raise
+
+        return call
 
     def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        with _Translated(self.path):
+        with _Translated(self.path, self):
             return self._connection.execute(sql, parameters).fetchall()
 
     def each(self, sql: str) -> Iterator[Any]:
-        with _Translated(self.path):
+        with _Translated(self.path, self):
             yield from self._connection.execute(sql)
 
     def many(self, sql: str, rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> None:
@@ -394,16 +417,22 @@ class _Connection:
 class _Translated:
     """What SQLite raises becomes an error of docindex. A class: a generator would cost each search a microsecond."""
 
-    __slots__ = ('_path',)
+    __slots__ = ('_connection', '_path')
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connection: _Connection | None = None) -> None:
         self._path = path
+        self._connection = connection
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        is_text = isinstance(error, UnicodeDecodeError) or 'decode' in str(error)
+        if error is not None and self._connection is not None and self._connection.raised is not None:
+            raised, self._connection.raised = self._connection.raised, None
+            if not isinstance(raised, Exception) or isinstance(raised, MemoryError):
+                raise raised from None  # Ctrl-C, say
+            raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', self._path, CHECK) from raised
+        is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
         if isinstance(error, sqlite3.OperationalError) and not is_text:
             raise WorkDirError(
                 f'SQLite failed: {error}', self._path, 'check the disk, and that the file can be written'

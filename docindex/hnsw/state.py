@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..distances import Labels
-from ..errors import CorruptIndexError, SettingsError
+from ..errors import CHECK, CorruptIndexError, SettingsError
 from ..tensors import Float32Array
 from .conditions import Where
 from .fieldtable import FieldTable
@@ -227,6 +227,18 @@ class View:
         if self.labels is not self.state.labels:
             return Matches(self.state.commits)
         return self.state.matches.get(where, self.state.commits)
+
+    def checked(self, labels: Labels) -> Labels:
+        """
+        Return labels that a filter has found, if each belongs to a document.
+
+        Raises:
+            CorruptIndexError: one does not: what filters look at is damaged.
+        """
+        is_there = (labels >= 0) & (labels < self.labels.next)
+        if not is_there.all() or self.labels.is_any_dead(labels):
+            raise CorruptIndexError('what filters look at has documents that are not there', self.rows.path, CHECK)
+        return labels
 
     def keep(self, matches: Matches, name: str, gathered: Gathered, most: int) -> None:
         """Keep the vectors of matches; see `MatchCache`."""

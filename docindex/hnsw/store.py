@@ -129,6 +129,16 @@ class Store:
             message = 'this directory was removed or replaced while it was open in this process'
             raise WorkDirError(message, self.path, 'close this index and open it anew')
 
+    def is_left_behind(self) -> bool:
+        """Return whether another process has changed the schema, so that whoever opened this has to open it anew."""
+        if not self.access.follows:
+            return False
+        try:
+            with self.reading():
+                return False
+        except SchemaMismatchError:
+            return True
+
     def _prepare(self, schema: Schema[Any] | None, extraction: Extraction | None, declared: Declared) -> Declared:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
         if self._sidecar.is_new() and (schema is None or self.access.read_only):
@@ -427,15 +437,19 @@ class Store:
             upkeep.backup(self._work_dir, self._sidecar, self.state, path)
 
     def check_text(self) -> None:
-        """Raise `CorruptIndexError` if full text is not that of the documents. A reader cannot ask."""
-        if not self.access.read_only:
+        """Raise `CorruptIndexError` if full text is not that of the documents; a reader sees less of that."""
+        if self.access.read_only:
+            with self.reading() as view:
+                view.rows.check_text(list(view.state.fields.text_tables()))
+        else:
             self._sidecar.check_text()
 
     def put_fields(self, extraction: Extraction) -> None:
         """Make anew what filters and full text look at."""
         with self._following.lock.exclusive(), self._following.publishing() as state:
-            opening.fill_fields(self._sidecar, extraction)
+            opening.fill_fields(self._sidecar, extraction, is_damaged=True)
             state.commits += 1
+            state.fields = extraction.table
         self.state.acknowledge()
 
     @contextmanager

@@ -22,6 +22,7 @@ class IllustratedPage(Page):
     """What a page has become later."""
 
     cover: NdArray | None = Field(default=None, dim=3, space='ip')
+    pictures: int = 1
 
 
 def _some(*ids: int, step: int) -> list[Page]:

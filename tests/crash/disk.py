@@ -28,6 +28,7 @@ STEPS: list[Step] = [
     (_files, 'remove'),
     (Sidecar, 'create'),
     (Sidecar, 'adapt'),
+    (Sidecar, 'put_fields'),
     (Sidecar, 'set_meta'),
     (Sidecar, 'begin'),
     (Sidecar, 'apply'),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,32 @@ import pytest
 
 from docindex import DocIndexError, Field, HnswDocumentIndex, NdArray
 from docindex.testing import SPACES, ExactIndex, Film, a_film, films
+from tests.crash.agreement import check_agreement
 from tests.crash.disk import FILE_STEPS, Photographer, Saboteur
 
 Write = Callable[[Any], None]
+
+
+class Told(Film):
+    """A film whose title is searched for words."""
+
+    title: str = Field(default='', full_text=True)
+
+
+class Oracle(ExactIndex[Told]):
+    """What an index should hold and find, by filters and words too."""
+
+    def copy(self) -> Oracle:
+        twin = Oracle(self.spaces)
+        twin.docs = dict(self.docs)
+        return twin
+
+    def index(self, docs: Iterable[Film]) -> None:
+        super().index(Told(**dict(doc)) for doc in docs)
+
+    def check_all(self, index: Any) -> None:
+        super().check_all(index)
+        check_agreement(index, self.docs)
 
 
 def _store_and_replace(index: Any) -> None:
@@ -75,25 +98,25 @@ STEPS_OF: dict[str, list[str]] = {
 def make(path: Path) -> None:
     """Make an index of films with a past: graph files, tombstones, and a killed process that had not saved it all."""
     life = path.with_name(f'{path.name}, earlier')
-    with HnswDocumentIndex[Film](work_dir=life) as index:
+    with HnswDocumentIndex[Told](work_dir=life) as index:
         index.index(films(10, seed=3))
         index.index(films())
-    with HnswDocumentIndex[Film](work_dir=life) as index:
+    with HnswDocumentIndex[Told](work_dir=life) as index:
         index.update('film 7', plot=films(8, seed=5)[7].plot)
         index.update('film 7', plot=films()[7].plot)
         shutil.copytree(life, path, dirs_exist_ok=True)
 
 
-def states(write: Write) -> tuple[ExactIndex[Film], ExactIndex[Film]]:
+def states(write: Write) -> tuple[Oracle, Oracle]:
     """Return what is stored before and after a write."""
-    before: ExactIndex[Film] = ExactIndex(SPACES)
+    before = Oracle(SPACES)
     before.index(films())
     after = before.copy()
     write(after)
     return before, after
 
 
-def is_in(index: HnswDocumentIndex[Film], *states: ExactIndex[Film]) -> ExactIndex[Film]:
+def is_in(index: HnswDocumentIndex[Told], *states: Oracle) -> Oracle:
     """Assert that `index` holds one of these states, whole, and return it."""
     for state in states[:-1]:
         try:
@@ -112,14 +135,14 @@ def test_a_death_at_any_step_leaves_before_or_after(tmp_path: Path, name: str) -
     before, after = states(write)
     make(tmp_path / 'index')
     photographer = Photographer(tmp_path / 'index', tmp_path / 'album')
-    with HnswDocumentIndex[Film](work_dir=tmp_path / 'index') as index, photographer.watching():
+    with HnswDocumentIndex[Told](work_dir=tmp_path / 'index') as index, photographer.watching():
         write(index)
         index.close()
     steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
     assert steps[: len(STEPS_OF[name])] == STEPS_OF[name]
     for moment, photograph in photographer.photographs:
         print(moment, photograph)
-        with HnswDocumentIndex[Film](work_dir=photograph) as index:
+        with HnswDocumentIndex[Told](work_dir=photograph) as index:
             is_in(index, before, after)
             report = index.verify()
             assert report.is_sound, str(report)
@@ -129,22 +152,23 @@ def test_a_death_at_any_step_of_making_an_index_leaves_one_or_none(tmp_path: Pat
     """A directory that was half made is made when it is opened the next time."""
     photographer = Photographer(tmp_path / 'index', tmp_path / 'album')
     (tmp_path / 'index').mkdir()
-    with photographer.watching(), HnswDocumentIndex[Film](work_dir=tmp_path / 'index'):
+    with photographer.watching(), HnswDocumentIndex[Told](work_dir=tmp_path / 'index'):
         pass
     steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
     assert steps == [*['sync_directory'] * 2, *_ONE_FIELD[:4] * 3, 'create', 'sync_directory']
     for name, photograph in photographer.photographs:
         print(name, photograph)
-        with HnswDocumentIndex[Film](work_dir=photograph) as index:
+        with HnswDocumentIndex[Told](work_dir=photograph) as index:
             assert len(index) == 0
             index.index(films())
             states(lambda index: None)[0].check_all(index)
 
 
-class Longer(Film):
+class Longer(Told):
     """A film as a later version of a program has it."""
 
     smell: NdArray | None = Field(default=None, dim=3)
+    grade: int = 3
 
 
 def test_a_death_at_any_step_of_taking_a_new_schema_loses_nothing(tmp_path: Path) -> None:
@@ -154,11 +178,13 @@ def test_a_death_at_any_step_of_taking_a_new_schema_loses_nothing(tmp_path: Path
     with photographer.watching(), HnswDocumentIndex[Longer](work_dir=tmp_path / 'index'):
         pass
     steps = [moment.removeprefix('before ') for moment, _ in photographer.photographs if moment.startswith('before ')]
-    assert steps[:5] == [*_ONE_FIELD[:4], 'adapt']
+    assert steps[:6] == [*_ONE_FIELD[:4], 'adapt', 'put_fields']
     for moment, photograph in photographer.photographs:
         print(moment, photograph)
         with HnswDocumentIndex[Longer](work_dir=photograph) as index:
             assert {film.id: film.title for film in index.get(list(index))} == {film.id: film.title for film in films()}
+            check_agreement(index, {film.id: Longer(**dict(film)) for film in films()})
+            assert index.count({'grade': 3}) == len(films())
             index.update('film 7', smell=[1, 2, 3])
             assert index.find([0, 0, 0], 'smell').documents.id == ['film 7']
             assert index.find(films()[7].plot, 'plot', limit=1).documents.id == ['film 7']
@@ -174,11 +200,11 @@ def test_a_torn_row_of_vectors_is_never_seen(tmp_path: Path, size: int) -> None:
     (file,) = (tmp_path / 'index' / 'vectors').glob('plot.*.f32')
     with file.open('ab') as torn:
         torn.write(b'\xff' * size)
-    with HnswDocumentIndex[Film](work_dir=tmp_path / 'index') as index:
+    with HnswDocumentIndex[Told](work_dir=tmp_path / 'index') as index:
         before.check_all(index)
         _store_and_replace(index)
         after.check_all(index)
-    with HnswDocumentIndex[Film](work_dir=tmp_path / 'index') as index:
+    with HnswDocumentIndex[Told](work_dir=tmp_path / 'index') as index:
         after.check_all(index)
 
 
@@ -207,7 +233,7 @@ def test_a_failure_at_any_step_leaves_before_or_after(
     for at in range(100):
         directory = tmp_path / str(at)
         shutil.copytree(tmp_path / 'made', directory)
-        index = HnswDocumentIndex[Film](work_dir=directory)
+        index = HnswDocumentIndex[Told](work_dir=directory)
         saboteur = Saboteur(at, error(), when)
         has_raised = False
         with saboteur.at_work():
@@ -219,13 +245,13 @@ def test_a_failure_at_any_step_leaves_before_or_after(
         allowed = [before, after] if has_raised else [after]
         if name == 'close':
             index.close()  # an interrupted closing can be repeated
-            index = HnswDocumentIndex[Film](work_dir=directory)
+            index = HnswDocumentIndex[Told](work_dir=directory)
         with index:
             state = is_in(index, *allowed).copy()
             index.index(films(3, seed=11))
             state.index(films(3, seed=11))
             state.check_all(index)
-        with HnswDocumentIndex[Film](work_dir=directory) as index:
+        with HnswDocumentIndex[Told](work_dir=directory) as index:
             state.check_all(index)
         if saboteur.struck is None:
             assert sorted(steps) == sorted(
@@ -245,7 +271,7 @@ def test_a_full_disk_is_an_error_of_this_library(tmp_path: Path, name: str) -> N
         directory = tmp_path / str(at)
         shutil.copytree(tmp_path / 'made', directory)
         saboteur = Saboteur(at, OSError(errno.ENOSPC, 'No space left on device'), 'before', FILE_STEPS)
-        with HnswDocumentIndex[Film](work_dir=directory) as index:
+        with HnswDocumentIndex[Told](work_dir=directory) as index:
             expected = after
             with saboteur.at_work():
                 try:
@@ -264,7 +290,7 @@ def test_a_full_disk_is_an_error_of_this_library(tmp_path: Path, name: str) -> N
 def test_a_progress_bar_that_cannot_be_shown_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking for a bar without tqdm fails before anything is written (I7)."""
     monkeypatch.setitem(__import__('sys').modules, 'tqdm.auto', None)
-    with HnswDocumentIndex[Film](work_dir=tmp_path) as index:
+    with HnswDocumentIndex[Told](work_dir=tmp_path) as index:
         with pytest.raises(ImportError, match='tqdm'):
             index.index(films(), show_progress=True)
         assert len(index) == 0
@@ -274,7 +300,7 @@ def test_a_progress_bar_that_cannot_be_shown_stores_nothing(tmp_path: Path, monk
 def test_a_graph_that_was_rebuilt_is_kept(tmp_path: Path, loss: str, caplog: pytest.LogCaptureFixture) -> None:
     """A graph file that was lost is rebuilt once, and found sound by the opening after that (I5, I6)."""
     make(tmp_path / 'index')
-    with HnswDocumentIndex[Film](work_dir=tmp_path / 'index'):
+    with HnswDocumentIndex[Told](work_dir=tmp_path / 'index'):
         pass
     for file in (tmp_path / 'index' / 'graphs').iterdir():
         if loss == 'missing':
@@ -282,11 +308,11 @@ def test_a_graph_that_was_rebuilt_is_kept(tmp_path: Path, loss: str, caplog: pyt
         else:
             file.write_bytes(b'not a graph')
     for _ in range(2):
-        with HnswDocumentIndex[Film](work_dir=tmp_path / 'index') as index:
+        with HnswDocumentIndex[Told](work_dir=tmp_path / 'index') as index:
             states(lambda index: None)[0].check_all(index)
     rebuilt = [record for record in caplog.records if 'rebuilt' in record.message]
     caplog.clear()
-    with HnswDocumentIndex[Film](work_dir=tmp_path / 'index'):
+    with HnswDocumentIndex[Told](work_dir=tmp_path / 'index'):
         pass
     assert rebuilt
     assert not [record for record in caplog.records if 'rebuilt' in record.message], 'rebuilt at every opening'

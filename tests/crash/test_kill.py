@@ -18,6 +18,7 @@ import pytest
 
 from docindex import HnswDocumentIndex
 from docindex.testing import ExactIndex
+from tests.crash.agreement import check_agreement
 from tests.crash.workload import SPACES, Page, Step, open_index
 from tests.programs import ROOT, environment
 
@@ -47,6 +48,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path, directory
             if holds(index, after):
                 oracle = after
             oracle.check_all(index)
+            check_agreement(index, oracle.docs)
             report = index.verify()
             assert report.is_sound, str(report)
 

@@ -24,6 +24,7 @@ import pytest
 
 from docindex import CorruptIndexError, DocIndexError, HnswDocumentIndex
 from docindex.testing import ExactIndex, same
+from tests.crash.agreement import check_agreement
 from tests.crash.calls import WRITES, IllustratedPage, illustrate
 from tests.crash.power import Cut, Disk, audit, cuts, without_syncs
 from tests.crash.strace import (
@@ -54,6 +55,7 @@ pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle())
 CALLS = """
 import sys
 from pathlib import Path
+from tests.crash.agreement import check_agreement
 from tests.crash.calls import work
 work(*map(Path, sys.argv[1:]))
 """
@@ -327,6 +329,7 @@ def check(path: Path, doc_type: type[Page], allowed: list[ExactIndex[Any]]) -> E
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         found = next((state for state in allowed[:-1] if holds(index, state)), allowed[-1])
         found.check_all(index)
+        check_agreement(index, found.docs)
         report = index.verify()
         assert report.is_sound, str(report)
         later = found.copy()
@@ -335,6 +338,7 @@ def check(path: Path, doc_type: type[Page], allowed: list[ExactIndex[Any]]) -> E
             store.index(docs)
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         later.check_all(index)
+        check_agreement(index, later.docs)
     return found
 
 

@@ -28,7 +28,7 @@ class Picture(BaseDoc):
 
 
 class Page(BaseDoc):
-    title: str
+    title: str = Field(full_text=True)
     step: int
     text: NdArray = Field(dim=8, space='cosine', max_elements=2)
     picture: Picture | None = None
