@@ -19,6 +19,7 @@ from .filters import And, Filter
 from .fusion import Ranking, diversified, fused, grouped
 from .parsing import parse
 from .query import (
+    VERBS,
     DiversifyStep,
     FilterStep,
     FindStep,
@@ -58,8 +59,8 @@ class Backend(ABC, Generic[K]):
         """Return what each of these has in a field: hashable, and less or more where the field has an order."""
 
     @abstractmethod
-    def vectors(self, step: DiversifyStep, keys: Sequence[K]) -> tuple[Float32Array, Float32Array, Space]:
-        """Return a query (dim,), the vectors of keys (n, dim), and the space of the field."""
+    def vectors(self, step: DiversifyStep, keys: Sequence[K]) -> tuple[Float32Array, dict[K, Float32Array], Space]:
+        """Return a query (dim,), the vectors (dim,) of those keys that have one, and the space of the field."""
 
 
 @dataclass
@@ -142,7 +143,8 @@ def _within(query: Query, schema: Schema[Any], backend: Backend[K]) -> list[K] |
             so_far.append(parse(schema, step.filter))
             if step.limit is not None:
                 found = backend.keys(And(tuple(so_far)), None, step.limit if within is None else None, 0)
-                within = found if within is None else [key for key in within if key in set(found)][: step.limit]
+                there = set(found)
+                within = found if within is None else [key for key in within if key in there][: step.limit]
     return within
 
 
@@ -153,6 +155,8 @@ def _rest(query: Query) -> list[Step]:
     rest: list[Step] = []
     for step in query.steps:
         if isinstance(step, (FindStep, TextStep)):
+            if rest:
+                raise QueryError(f'{VERBS[type(rest[0])]}() comes behind all of find() and text_search()')
             has_ranking_come = True
         elif isinstance(step, FilterStep):
             if step.limit is not None and has_ranking_come:
@@ -162,9 +166,7 @@ def _rest(query: Query) -> list[Step]:
                 raise QueryError('fuse() joins rankings, and there is no find() or text_search()')
         elif not isinstance(step, SelectStep):
             if not has_ranking_come:
-                raise QueryError(
-                    f'{type(step).__name__.removesuffix("Step").lower()} comes behind find() and text_search()'
-                )
+                raise QueryError(f'{VERBS[type(step)]}() comes behind find() and text_search()')
             rest.append(step)
     return rest
 
@@ -203,7 +205,10 @@ def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | 
         mine = find.query if step.query is None else step.query
         step = DiversifyStep(step.limit, step.search_field or find.search_field, step.lambda_mult, mine)
     query, vectors, space = backend.vectors(step, keys)
-    return diversified(query, vectors, space, step.limit, step.lambda_mult)
+    there = [at for at in every if keys[at] in vectors]
+    matrix = np.array([vectors[keys[at]] for at in there], np.float32).reshape(len(there), len(query))
+    chosen = [there[at] for at in diversified(query, matrix, space, step.limit, step.lambda_mult)]
+    return (chosen + [at for at in every if keys[at] not in vectors])[: step.limit]
 
 
 def _selected(query: Query, schema: Schema[Any]) -> tuple[str, ...] | None:

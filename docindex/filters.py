@@ -58,18 +58,18 @@ class Filter(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dictionary, from which `parse` makes it again."""
 
-    def __and__(self, other: Filter | bool) -> Filter:
+    def __and__(self, other: Filter | int) -> Filter:
         parts = (self, _as_filter(other))
         return And(tuple(inner for part in parts for inner in (part.parts if isinstance(part, And) else (part,))))
 
-    def __or__(self, other: Filter | bool) -> Filter:
+    def __or__(self, other: Filter | int) -> Filter:
         parts = (self, _as_filter(other))
         return Or(tuple(inner for part in parts for inner in (part.parts if isinstance(part, Or) else (part,))))
 
-    def __rand__(self, other: Filter | bool) -> Filter:
+    def __rand__(self, other: Filter | int) -> Filter:
         return _as_filter(other) & self
 
-    def __ror__(self, other: Filter | bool) -> Filter:
+    def __ror__(self, other: Filter | int) -> Filter:
         return _as_filter(other) | self
 
     def __invert__(self) -> Filter:
@@ -82,8 +82,8 @@ class Filter(ABC):
         )
 
 
-FilterLike = Filter | Mapping[str, Any] | bool | None
-"""What calls take. A comparison such as `F.price < 10` is a `Filter`, though type checkers take it for a bool."""
+FilterLike = Filter | Mapping[str, Any] | int | None
+"""What calls take. Comparisons, `F.price < 10`, are `Filter`s; type checkers take them for bools, `~` of them for ints."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def fused(
         QueryError: the method is unknown, weights or `k` are out of range, or the function returned something else than
             finite scores of keys in the rankings.
     """
-    _check_integer('k', k, 1, (1 << 31) - 1)
+    check_integer('k', k, 1, (1 << 31) - 1)
     best = _best_ranks(rankings)
     if callable(method):
         if weights is not None:
@@ -170,7 +170,8 @@ def _is_finite(value: object) -> TypeGuard[float]:
     return isinstance(number, (int, float)) and -_LARGEST_FLOAT32 <= number <= _LARGEST_FLOAT32
 
 
-def _check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> None:
+    """Raise `QueryError` for what is not an integer within bounds."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         expected = f'of at least {low}' if high is None else f'from {low} to {high:,}'
         raise QueryError(f'{name} must be an integer {expected}, got {value!r}')
@@ -194,9 +195,8 @@ def diversified(query: Float32Array, vectors: Float32Array, space: Space, limit:
     Raises:
         QueryError: `limit` is negative, or `lambda_mult` not in [0, 1].
     """
-    _check_integer('limit', limit, 0)
-    if not _is_finite(lambda_mult) or not 0 <= lambda_mult <= 1:
-        raise QueryError(f'lambda_mult must be a number from 0 to 1, got {lambda_mult!r}')
+    check_integer('limit', limit, 0)
+    check_share('lambda_mult', lambda_mult)
     to_query = distances(query[None], vectors, space)[0]
     by_distance = np.argsort(to_query, kind='stable')  # argmax takes the first of equals: the nearest
     vectors, relevance = vectors[by_distance], _similarities(to_query[by_distance], space)
@@ -230,10 +230,16 @@ def grouped(keys: Sequence[K], groups: Sequence[Hashable], size: int, limit: int
     Raises:
         QueryError: `size` or `limit` is not a positive integer.
     """
-    _check_integer('size', size, 1)
+    check_integer('size', size, 1)
     if limit is not None:
-        _check_integer('limit', limit, 1)
+        check_integer('limit', limit, 1)
     members: dict[Hashable, list[int]] = {}
     for at, (_, group) in enumerate(zip(keys, groups, strict=True)):
         members.setdefault(group, []).append(at)
     return [at for places in list(members.values())[:limit] for at in places[:size]]
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise `QueryError` for what is not a number from 0 to 1."""
+    if not _is_finite(value) or not 0 <= value <= 1:
+        raise QueryError(f'{name} must be a number from 0 to 1, got {value!r}')

@@ -157,6 +157,8 @@ class DocumentIndex(ABC, Generic[D]):
             FilterError: a field is unknown, an operator or a value not for it.
             QueryError: a number is negative, or there is no such field or order.
         """
+        if descending and not sort:
+            raise QueryError('descending needs sort=...')
         query = self.build_query().filter(filter_query)
         query = query.sort(sort, descending=descending) if sort else query
         query = query.offset(offset)
@@ -279,7 +281,7 @@ class DocumentIndex(ABC, Generic[D]):
         Raises:
             QueryError, FilterError, VectorError: as for `find` and `text_search`.
         """
-        depth = max(_HYBRID_DEPTH, 2 * checked_count('limit', limit))
+        depth = min(max(_HYBRID_DEPTH, 2 * checked_count('limit', limit)), (1 << 62) - 1)
         both = self.build_query().filter(filter).find(vector, search_field, depth)
         both = both.text_search(text, text_field, depth, mode=mode)
         given = weights if weights is not None or callable(fusion) else _HYBRID_WEIGHTS

@@ -17,7 +17,7 @@ A query is immutable, prints readably, and knows no index: it can be sent to any
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from .errors import QueryError
 from .filters import Filter, FilterLike
-from .fusion import Fusion
+from .fusion import Fusion, check_integer, check_share
 
 TextMode = Literal['any', 'all', 'phrase', 'prefix', 'boolean']
 SearchFields = str | Sequence[str] | Mapping[str, float]
@@ -103,7 +103,11 @@ class GroupStep:
 
 @dataclass(frozen=True, eq=False)
 class DiversifyStep:
-    """The `limit` documents that are near a vector and unlike each other; see `docindex.fusion.diversified`."""
+    """
+    The `limit` documents that are near a vector and unlike each other; see `docindex.fusion.diversified`.
+
+    Documents without a vector come last.
+    """
 
     limit: int
     search_field: str = ''
@@ -130,7 +134,7 @@ Step = (
     | DiversifyStep
     | SelectStep
 )
-_VERBS: dict[type, str] = {
+VERBS: dict[type, str] = {
     FilterStep: 'filter',
     FindStep: 'find',
     TextStep: 'text_search',
@@ -188,14 +192,14 @@ class QueryBuilder:
         self, query: Any, search_field: str = '', limit: int = 10, *, exact: bool = False, ef: int | None = None
     ) -> QueryBuilder:
         """Rank by nearness to a vector, or to the vector in a document; see `DocumentIndex.find`."""
-        query = query.copy() if isinstance(query, np.ndarray) else query
+        query = _frozen(query)
         return self._with(FindStep(query, search_field, checked_count('limit', limit), exact, ef))
 
     def text_search(
         self, query: Any, search_field: SearchFields = '', limit: int = 10, *, mode: TextMode = 'any'
     ) -> QueryBuilder:
         """Rank by words; see `DocumentIndex.text_search`."""
-        return self._with(TextStep(query, search_field, checked_count('limit', limit), mode))
+        return self._with(TextStep(query, _frozen(search_field), checked_count('limit', limit), mode))
 
     def fuse(self, method: Fusion[Any] = 'rrf', *, weights: Sequence[float] | None = None, k: int = 60) -> QueryBuilder:
         """
@@ -206,10 +210,14 @@ class QueryBuilder:
             weights: One for each ranking, in their order.
             k: For 'rrf': the larger, the less the first ranks stand out.
         """
+        if weights is not None and not isinstance(weights, Iterable):
+            raise QueryError(f'weights must be one number for each ranking, got {weights!r}')
+        check_integer('k', k, 1, (1 << 31) - 1)
         return self._with(FuseStep(method, None if weights is None else tuple(weights), k))
 
     def sort(self, field: str, *, descending: bool = False) -> QueryBuilder:
         """Put what has come so far in the order of a field; what has no value comes last."""
+        _check_name('sort', field)
         return self._with(SortStep(field, descending))
 
     def offset(self, count: int) -> QueryBuilder:
@@ -222,6 +230,10 @@ class QueryBuilder:
 
     def group_by(self, field: str, size: int = 1, limit: int | None = None) -> QueryBuilder:
         """Keep the best `size` of each group of equal values in a field, of the first `limit` groups."""
+        _check_name('group_by', field)
+        check_integer('size', size, 1)
+        if limit is not None:
+            check_integer('limit', limit, 1)
         return self._with(GroupStep(field, size, limit))
 
     def diversify(
@@ -236,7 +248,8 @@ class QueryBuilder:
             lambda_mult: From 0, only variety counts, to 1, only nearness.
             query: The vector; that of the last `find` if it is left out.
         """
-        return self._with(DiversifyStep(checked_count('limit', limit), search_field, lambda_mult, query))
+        check_share('lambda_mult', lambda_mult)
+        return self._with(DiversifyStep(checked_count('limit', limit), search_field, lambda_mult, _frozen(query)))
 
     def select(self, *fields: str) -> QueryBuilder:
         """
@@ -244,6 +257,8 @@ class QueryBuilder:
 
         They are of a class of its own; a field of a nested document has its flat name there, `author__name`.
         """
+        for field in fields:
+            _check_name('select', field)
         return self._with(SelectStep(fields))
 
     def build(self, *args: Any, **kwargs: Any) -> Query:
@@ -251,6 +266,11 @@ class QueryBuilder:
         if args or kwargs:
             raise QueryError('build() takes nothing; say it in a step: filter(...), find(...), limit(...)')
         return Query(self._steps)
+
+
+def _check_name(verb: str, field: object) -> None:
+    if not isinstance(field, str):
+        raise QueryError(f'{verb}() takes the flat name of a field, a string; got {type(field).__name__}')
 
 
 def checked_count(name: str, value: object) -> int:
@@ -263,7 +283,11 @@ def checked_count(name: str, value: object) -> int:
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _frozen(item) for key, item in value.items()}
-    return [_frozen(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, (set, frozenset)):
+        return frozenset(value)
+    return [_frozen(item) for item in value] if isinstance(value, (list, Iterator, KeysView, ValuesView)) else value
 
 
 def _describe(step: Step) -> str:
@@ -273,7 +297,7 @@ def _describe(step: Step) -> str:
         value = getattr(step, field.name)
         if value != field.default if not isinstance(value, np.ndarray) else True:
             shown.append(f'{field.name}={_short(value)}')
-    return f'{_VERBS[type(step)]}({", ".join(shown)})'
+    return f'{VERBS[type(step)]}({", ".join(shown)})'
 
 
 def _short(value: Any) -> str:

@@ -308,6 +308,8 @@ def _nodes(
         optional, has_default = is_optional or can_be_none, not info.is_required()
         stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
+            if TEXT_SETTINGS & declared_settings(info, where).keys():
+                raise SchemaError(f'{where}: full text is for strings, and this is a document; say it of its fields')
             yield Column(flat, path, f'document{none}', optional, has_default, True, False, {}, annotation, stored)
             yield from _nodes(annotation, path, optional, (*within, doc_type), stored)
             continue
@@ -323,6 +325,8 @@ def _nodes(
 
 def _check_text(where: str, column: Column) -> None:
     said = sorted(TEXT_SETTINGS & column.settings.keys())
+    if said and column.name == 'id':
+        raise SchemaError(f'{where}: an id has no full text')
     if said and (column.is_tensor or column.kind.name != 'text'):
         raise SchemaError(f'{where}: {said[0]} is for strings, and this is a {column.type_name}')
     if 'tokenizer' in said and not column.settings.get('full_text'):

@@ -9,11 +9,13 @@ A test kit for whoever writes a backend: the contract as tests, and an index tha
 runs every test below against `MyDocumentIndex`. Each docstring is one promise of `docindex.index`.
 
 `ExactIndex` is the reference: a dict, and distances in float64 by the formulas of `docindex.results`. It shares no
-code with the indexes that it judges. This module needs pytest; nothing else in docindex imports it.
+code with the indexes that it judges, but for what a filter means (`Filter.matches`). This module needs pytest; nothing
+else in docindex imports it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -30,14 +32,19 @@ from .errors import (
     DocIndexError,
     DocumentError,
     DocumentNotFoundError,
+    FilterError,
     IdTypeError,
     QueryError,
     SettingsError,
     VectorError,
 )
+from .expressions import fields_of
 from .fields import Field
 from .index import DocumentIndex
+from .parsing import parse
+from .query import QueryBuilder
 from .results import FindResult
+from .schema import Schema
 from .tensors import NdArray
 
 D = TypeVar('D', bound=BaseModel)
@@ -88,6 +95,14 @@ class ExactIndex(Generic[D]):
     def delete(self, ids: Iterable[str]) -> int:
         """Forget documents; return how many there were."""
         return sum(self.docs.pop(id_, None) is not None for id_ in dict.fromkeys(ids))
+
+    def matching(self, filter_query: Any) -> ExactIndex[D]:
+        """Return another index with the documents that match a filter only, as `Filter.matches` says."""
+        twin = self.copy()
+        if self.docs:
+            condition = parse(Schema(type(next(iter(self.docs.values())))), filter_query)
+            twin.docs = {id_: doc for id_, doc in self.docs.items() if condition.matches(doc)}
+        return twin
 
     def vector(self, id_: str, search_field: str) -> Float64Array | None:
         """Return a document's vector as the float32 numbers it is compared by, in float64; or None."""
@@ -284,6 +299,56 @@ _BAD_QUERIES: dict[str, tuple[dict[str, Any], type[DocIndexError]]] = {
     'NaN': ({'query': [1, 2, 3, float('nan')], 'search_field': 'plot'}, VectorError),
     'words': ({'query': ['a', 'b', 'c', 'd'], 'search_field': 'plot'}, VectorError),
 }
+_FILTERS: list[Any] = [
+    None,
+    {},
+    {'year': 1903},
+    {'year': {'$gte': 1902, '$lt': 1907}},
+    {'year': {'$ne': 1903}, 'title': {'$nin': ['Title 1', 'Title 2']}},
+    {'$or': [{'year': {'$lte': 1901}}, {'tags': {'$contains': 'b'}}]},
+    {'$and': [{'tags': {'$any': ['b', 'z']}}, {'$not': {'year': {'$gt': 1906}}}]},
+    {'tags': {'$all': ['a', 'b']}},
+    {'tags': {'$size': 0}},
+    {'tags__0': 'a'},
+    {'title': {'$startswith': 'Title 1'}},
+    {'title': {'$regex': '[13579]$'}},
+    {'title': {'$contains': '1'}},
+    {'id': {'$in': ['film 3', 'film 9', 'nobody']}},
+    {'sound': {'$exists': False}},
+    {'poster': None},
+    {'poster__url': {'$gt': '5.png'}},
+    {'poster__url': {'$not': {'$gt': '5.png'}}},
+    {'title': "'; DROP TABLE documents; --"},
+]
+_FILTERED = pytest.mark.parametrize('filter_query', _FILTERS, ids=str)
+_BAD_FILTERS: dict[str, Any] = {
+    'an unknown field': {'smell': 'sweet'},
+    'an unknown nested field': {'poster__smell': 'sweet'},
+    'an unknown operator': {'year': {'$near': 1900}},
+    'a value of another type': {'year': 'soon'},
+    'an operator for other types': {'year': {'$regex': '19'}},
+    'an order of what has none': {'tags': {'$lt': ['a']}},
+    'a vector to compare with': {'plot': [0, 0, 0, 0]},
+    'no list where one belongs': {'year': {'$in': 1900}},
+    'no filter at all': 'year < 1900',
+}
+_BAD_STEPS: dict[str, Callable[[QueryBuilder], QueryBuilder]] = {
+    'find in an unknown field': lambda query: query.find([0, 0, 0, 0], 'smell'),
+    'find in no vector': lambda query: query.find([0, 0, 0, 0], 'title'),
+    'sort by an unknown field': lambda query: query.sort('smell'),
+    'sort by a vector': lambda query: query.sort('plot'),
+    'sort by a list': lambda query: query.sort('tags'),
+    'group by an unknown field': lambda query: query.group_by('smell'),
+    'group by a vector': lambda query: query.group_by('plot'),
+    'select an unknown field': lambda query: query.select('title', 'smell'),
+    'select twice': lambda query: query.select('title').select('year'),
+    'fuse without a ranking': lambda query: query.fuse(),
+    'fuse twice': lambda query: query.find([0, 0, 0, 0], 'plot').fuse().fuse(),
+    'fuse with too many weights': lambda query: query.find([0, 0, 0, 0], 'plot').fuse(weights=[1, 2]),
+    'diversify without a vector': lambda query: query.diversify(3, 'plot'),
+    'sort before find': lambda query: query.sort('year').find([0, 0, 0, 0], 'plot'),
+    'limit before find': lambda query: query.limit(3).find([0, 0, 0, 0], 'plot'),
+}
 _USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'index': lambda index: index.index(films(1)),
     'index nothing': lambda index: index.index([]),
@@ -292,6 +357,16 @@ _USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'delete nothing': lambda index: index.delete([]),
     'find': lambda index: index.find([0, 0, 0, 0], 'plot'),
     'find_batched': lambda index: index.find_batched([[0, 0, 0, 0]], 'plot'),
+    'find with a filter': lambda index: index.find([0, 0, 0, 0], 'plot', filter={'year': 1}),
+    'filter': lambda index: index.filter({'year': 1}),
+    'filter_batched': lambda index: index.filter_batched([{'year': 1}]),
+    'count': lambda index: index.count({'year': 1}),
+    'count all': lambda index: index.count(),
+    'execute_query': lambda index: index.execute_query(index.build_query().limit(1).build()),
+    'explain': lambda index: index.explain([0, 0, 0, 0], 'plot'),
+    'afilter': lambda index: asyncio.run(index.afilter({'year': 1})),
+    'acount': lambda index: asyncio.run(index.acount()),
+    'aexecute_query': lambda index: asyncio.run(index.aexecute_query(index.build_query().build())),
     'get': lambda index: index.get('film 0'),
     'get nothing': lambda index: index.get([]),
     'index[...]': lambda index: index['film 0'],
@@ -301,6 +376,16 @@ _USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'len': len,
     'configure': lambda index: index.configure(ef=50),
 }
+
+
+def check_filters(index: DocumentIndex[Film], oracle: ExactIndex[Film]) -> None:
+    """Assert that each filter finds in `index` what it finds in `oracle`; updated documents may stand anywhere."""
+    for filter_query in [*_FILTERS, {'year': 1999}, {'tags': {'$contains': 'z'}}]:
+        only = oracle.matching(filter_query)
+        assert set(index.filter(filter_query, limit=None).id) == set(only.docs)
+        assert index.count(filter_query) == len(only.docs)
+        query = a_vector('plot')
+        only.check(index.find(query, 'plot', 3, filter=filter_query), query, 'plot', 3)
 
 
 # -- the contract -------------------------------------------------------------------------------------
@@ -688,6 +773,251 @@ class DocumentIndexContract(ABC):
         """A batch with one query of a wrong length raises."""
         with pytest.raises(DimensionError):
             index.find_batched([[0, 0, 0, 0], [0, 0]], 'plot')
+
+    # -- filters ---------------------------------------------------------------------------------
+
+    @_FILTERED
+    def test_filter_returns_what_matches(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], filter_query: Any
+    ) -> None:
+        """
+        `filter` gives the documents that match, as they were stored, in the order of indexing; `count` says how many.
+
+        What matches is what `Filter.matches` says.
+        """
+        expected = list(stored.matching(filter_query).docs.values())
+        found = index.filter(filter_query, limit=None)
+        assert isinstance(found, DocList)
+        assert found.doc_type is Film
+        assert found.id == [doc.id for doc in expected]
+        assert all(map(same, found, expected))
+        assert index.count(filter_query) == len(expected)
+        assert index.filter(filter_query, 2, offset=1).id == found.id[1:3]
+        assert index.filter(filter_query, limit=0).id == []
+
+    def test_filter_returns_ten_if_nothing_is_said(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`filter` returns at most 10 documents unless another limit is given; `count` without a filter counts all."""
+        assert index.filter({}).id == list(stored.docs)[:10]
+        assert index.count() == 12
+
+    def test_filter_sorts(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`sort` puts documents in the order of a field, those without a value last; offset and limit count there."""
+        posters = [(doc.poster.url, doc.id) for doc in stored.docs.values() if doc.poster is not None]
+        without = [doc.id for doc in stored.docs.values() if doc.poster is None]
+        for descending in (False, True):
+            ordered = [id_ for _, id_ in sorted(posters, reverse=descending)] + without
+            how: dict[str, Any] = {'sort': 'poster__url', 'descending': descending}
+            assert index.filter({}, None, **how).id == ordered
+            assert index.filter({}, None, offset=7, **how).id == ordered[7:]
+            assert index.filter({}, 3, offset=7, **how).id == ordered[7:10]
+
+    def test_several_filters_are_answered_as_each_alone(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film]
+    ) -> None:
+        """`filter_batched` gives what `filter` gives for each, in order."""
+        found = index.filter_batched(iter(_FILTERS), limit=3)
+        assert [docs.id for docs in found] == [index.filter(one, limit=3).id for one in _FILTERS]
+        assert index.filter_batched([]) == []
+
+    def test_a_filter_in_python_is_one_in_a_dictionary(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film]
+    ) -> None:
+        """Comparisons of `fields_of` are filters wherever a dictionary is one."""
+        F = fields_of(Film)  # noqa: N806 (as everybody calls it)
+        condition = (F.year >= 1902) & (F.year < 1907)
+        expected = list(stored.matching(condition).docs)
+        assert expected == ['film 2', 'film 3', 'film 4', 'film 5', 'film 6']
+        assert index.filter(condition).id == expected
+        assert index.count(condition) == 5
+        assert set(index.find(a_vector('plot'), 'plot', filter=condition).documents.id) == set(expected)
+
+    @_EXACT
+    @_FIELDS
+    @_FILTERED
+    def test_find_with_a_filter_comes_back_full(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], filter_query: Any, field: str, exact: bool
+    ) -> None:
+        """The nearest of what matches are found, `limit` of them if so many match and have the vector."""
+        query, only = a_vector(field), stored.matching(filter_query)
+        for limit in (1, 4, 1000):
+            only.check(index.find(query, field, limit, filter=filter_query, exact=exact), query, field, limit)
+
+    @_FIELDS
+    def test_a_batch_with_a_filter_is_answered_as_each_alone(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], field: str
+    ) -> None:
+        """`find_batched` with a filter gives for each query the nearest of what matches."""
+        condition = {'year': {'$gte': 1905}}
+        queries = np.stack([a_vector(field, seed) for seed in range(4)])
+        docs, scores = index.find_batched(queries, field, limit=3, filter=condition)
+        for query, found, found_scores in zip(queries, docs, scores, strict=True):
+            stored.matching(condition).check(FindResult(found, found_scores), query, field, 3)
+
+    @pytest.mark.parametrize('bad', _BAD_FILTERS.values(), ids=_BAD_FILTERS)
+    def test_a_bad_filter_is_refused(self, index: DocumentIndex[Film], stored: ExactIndex[Film], bad: Any) -> None:
+        """A filter that does not fit the schema is a `FilterError`, a `QueryError`, in every call, for any limit."""
+        calls: list[Callable[[], object]] = [
+            lambda: index.filter(bad),
+            lambda: index.filter(bad, limit=0),
+            lambda: index.filter_batched([{}, bad]),
+            lambda: index.count(bad),
+            lambda: index.find([0, 0, 0, 0], 'plot', filter=bad),
+            lambda: index.find([0, 0, 0, 0], 'plot', limit=0, filter=bad),
+            lambda: index.find_batched([[0, 0, 0, 0]], 'plot', filter=bad),
+            lambda: index.execute_query(index.build_query().find([0, 0, 0, 0], 'plot').filter(bad).build()),
+            lambda: index.explain([0, 0, 0, 0], 'plot', filter=bad),
+        ]
+        for call in calls:
+            with pytest.raises(FilterError) as raised:
+                call()
+            assert isinstance(raised.value, QueryError)
+
+    @pytest.mark.parametrize('given', [{'limit': -1}, {'limit': 1.5}, {'offset': -1}, {'sort': 'smell'}], ids=str)
+    def test_filter_refuses_numbers_and_orders_that_make_no_sense(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], given: dict[str, Any]
+    ) -> None:
+        """A negative limit or offset, or an unknown field to sort by, is a `QueryError`."""
+        with pytest.raises(QueryError):
+            index.filter({}, **given)
+
+    def test_filters_follow_what_is_written(self, open_index: OpenIndex) -> None:
+        """After updates, replacements and deletions, and after reopening, filters see the documents as they are."""
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        with open_index(Film) as index:
+            for store in (index, oracle):
+                store.index(films())
+                store.update('film 3', year=1999)
+                store.update('film 4', plot=np.zeros(4, np.float32), tags=['z'])
+                store.update('film 5', poster=None)
+                store.index([a_film('film 6', year=1999)])
+                store.delete(['film 7', 'film 8'])
+            check_filters(index, oracle)
+        with open_index(Film) as index:
+            check_filters(index, oracle)
+
+    def test_an_empty_index_has_no_matches(self, index: DocumentIndex[Film]) -> None:
+        """Where nothing is stored nothing matches."""
+        assert index.filter({'year': 1}).id == index.filter({}, limit=None).id == []
+        assert index.count() == 0
+        assert len(index.find(a_vector('plot'), 'plot', filter={'year': {'$ne': 1}}).documents) == 0
+
+    # -- execute_query() -------------------------------------------------------------------------
+
+    def test_filters_before_and_behind_find_combine(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """All filters of a query count, wherever they stand, and `limit` results come back; scores are distances."""
+        some, more, query = {'year': {'$gte': 1902}}, {'title': {'$ne': 'Title 5'}}, a_vector('plot')
+        only, start = stored.matching(some).matching(more), index.build_query()
+        for builder in (
+            start.filter(some).filter(more).find(query, 'plot', limit=4),
+            start.filter(filter_query=some).find(query=query, search_field='plot', limit=4).filter(filter_query=more),
+            start.find(query, 'plot', limit=4).filter(more).filter(some),
+        ):
+            only.check(index.execute_query(builder.build()), query, 'plot', 4)
+
+    def test_limits_apply_where_they_stand(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """A filter's limit before `find` leaves the first so many to rank; later steps cut what was found."""
+        query, start = a_vector('plot'), index.build_query()
+        first = stored.matching({'id': {'$in': ['film 2', 'film 3', 'film 4']}})
+        found = index.execute_query(start.filter({'year': {'$gte': 1902}}, limit=3).find(query, 'plot').build())
+        first.check(found, query, 'plot', 10)
+        nearest = list(stored.distances(query, 'plot'))
+        later = start.find(query, 'plot', limit=6)
+        assert index.execute_query(later.offset(1).limit(3).build()).documents.id == nearest[1:4]
+        assert index.execute_query(later.filter({}, limit=2).build()).documents.id == nearest[:2]
+        by_year = sorted(nearest[:6], key=lambda id_: stored.docs[id_].year)
+        assert index.execute_query(later.sort('year').limit(4).build()).documents.id == by_year[:4]
+        assert index.execute_query(later.limit(4).sort('year').build()).documents.id == [
+            id_ for id_ in by_year if id_ in nearest[:4]
+        ]
+
+    def test_a_query_without_ranking_has_no_scores(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Without `find`, documents come as they were indexed, and NaN is the score of each."""
+        docs, scores = index.execute_query(index.build_query().filter({'year': {'$gt': 1905}}).offset(2).build())
+        assert docs.id == list(stored.matching({'year': {'$gt': 1905}}).docs)[2:]
+        assert scores.dtype == np.float32
+        assert np.isnan(scores).all()
+        assert index.execute_query(QueryBuilder().build()).documents.id == list(stored.docs)
+
+    def test_several_rankings_are_fused(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Rankings of several fields become one by reciprocal ranks, with weights; a function sees them by id."""
+        plot, look = a_vector('plot'), a_vector('poster__look')
+        both = index.build_query().find(plot, 'plot', limit=5).find(look, 'poster__look', limit=5)
+        expected: dict[str, float] = {}
+        for field, query, weight in (('plot', plot, 2.0), ('poster__look', look, 1.0)):
+            for rank, id_ in enumerate(list(stored.distances(query, field))[:5], 1):
+                expected[id_] = expected.get(id_, 0.0) + weight / (60 + rank)
+        docs, scores = index.execute_query(both.fuse(weights=[2, 1]).build())
+        assert dict(zip(docs.id, scores.tolist(), strict=True)) == pytest.approx(expected)
+        assert (np.diff(scores) <= 0).all()
+        docs, scores = index.execute_query(both.fuse(lambda found: {found[1].keys[2]: 7.0}).build())
+        assert docs.id == [list(stored.distances(look, 'poster__look'))[2]]
+        assert scores.tolist() == [7]
+
+    def test_groups_and_variety(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`group_by` keeps the best of each group, `diversify` with 1 the order by distance."""
+        query = a_vector('plot')
+        ranked = index.build_query().find(query, 'plot', limit=12)
+        best: dict[tuple[str, ...], str] = {}
+        for id_ in stored.distances(query, 'plot'):
+            best.setdefault(tuple(stored.docs[id_].tags), id_)
+        assert index.execute_query(ranked.group_by('tags').build()).documents.id == list(best.values())
+        found = index.execute_query(ranked.diversify(5, lambda_mult=1).build())
+        stored.check(found, query, 'plot', 5)
+
+    def test_select_returns_these_fields_only(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """Selected documents have their id and the fields that were asked for, by flat name."""
+        query = index.build_query().find(a_vector('plot'), 'plot', limit=12).select('title', 'poster__url', 'plot')
+        docs, _ = index.execute_query(query.build())
+        assert set(type(docs[0]).model_fields) == {'id', 'title', 'poster__url', 'plot'}
+        assert docs.id == list(stored.distances(a_vector('plot'), 'plot'))
+        for doc in docs:
+            film = stored.docs[doc.id]
+            assert (doc.title, doc.poster__url) == (film.title, film.poster and film.poster.url)
+            assert doc.plot.tobytes() == film.plot.tobytes()
+
+    @pytest.mark.parametrize('bad', _BAD_STEPS.values(), ids=_BAD_STEPS)
+    def test_a_query_that_makes_no_sense_is_refused(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], bad: Callable[[QueryBuilder], QueryBuilder]
+    ) -> None:
+        """Unknown fields, fields that a step is not for, and steps in a wrong place are a `QueryError`."""
+        query = bad(index.build_query()).build()
+        for call in (index.execute_query, index.explain):
+            with pytest.raises(QueryError):
+                call(query)
+
+    def test_explain_says_how(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`explain` answers as `execute_query` does, and tells query, filter, matches, and the time of each step."""
+        query = index.build_query().filter({'year': {'$lt': 1905}}).find(a_vector('plot'), 'plot', limit=3).build()
+        explained = index.explain(query)
+        assert (explained.matches, explained.documents) == (5, 3)
+        assert explained.steps
+        assert all(step.seconds >= 0 for step in explained.steps)
+        assert all(part in str(explained) for part in (str(query), 'year < 1905', *(s.what for s in explained.steps)))
+        assert index.explain(a_vector('plot'), 'plot', 3, filter={'year': {'$lt': 1905}}).matches == 5
+
+    def test_each_twin_answers_as_its_call(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`afilter`, `acount`, `afind`, `aexecute_query` and the others give what the calls without `a` give."""
+        some, query = {'year': {'$gte': 1904}}, a_vector('plot')
+        built = index.build_query().find(query, 'plot', limit=4).filter(some).build()
+
+        async def use() -> None:
+            assert (await index.afilter(some, 3, sort='year', descending=True, offset=1)).id == [
+                'film 10',
+                'film 9',
+                'film 8',
+            ]
+            assert [docs.id for docs in await index.afilter_batched([some, {}], 1)] == [['film 4'], ['film 0']]
+            assert await index.acount(some) == 8
+            assert await index.acount() == 12
+            stored.matching(some).check(await index.afind(query, 'plot', 4, filter=some), query, 'plot', 4)
+            batch = await index.afind_batched([query], 'plot', 4, filter=some)
+            stored.matching(some).check(FindResult(batch.documents[0], batch.scores[0]), query, 'plot', 4)
+            stored.matching(some).check(await index.aexecute_query(built), query, 'plot', 4)
+            assert (await index.aexplain(built)).matches == 8
+            with pytest.raises(FilterError):
+                await index.afilter({'smell': 1})
+
+        asyncio.run(use())
 
     # -- get(), [], in, len, iter ------------------------------------------------------------------
 

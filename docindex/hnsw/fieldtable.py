@@ -120,7 +120,7 @@ class FieldTable:
 
     def drop(self) -> Iterator[str]:
         """Yield the statements that remove it."""
-        yield from (f'DROP TABLE {name}' for name in (*self.text_tables(), FIELDS))
+        yield from (f'DROP TABLE IF EXISTS {name}' for name in (*self.text_tables(), FIELDS))
 
     def renumber(self) -> Iterator[str]:
         """Yield the statements that give its rows the labels that `documents` is about to give to the same."""

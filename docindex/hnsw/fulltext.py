@@ -7,11 +7,14 @@ larger is better. With weights, the words of a field count so many times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import QueryError
 from ..query import SearchFields, TextMode
+from ..values import canonical
 from .fieldtable import FieldTable, StoredField
 
 _MODES = ('any', 'all', 'phrase', 'prefix', 'boolean')
@@ -47,7 +50,8 @@ def text_match(
     Raises:
         QueryError: a field has no full text, the fields have different tokenizers, or there is no such mode.
     """
-    if not isinstance(query, str):
+    words = canonical(query)
+    if not isinstance(words, str):
         raise QueryError(f'text_search needs a string, got {type(query).__name__} {query!r}')
     if mode not in _MODES:
         raise QueryError(f'mode must be one of {", ".join(_MODES)}, got {mode!r}')
@@ -57,7 +61,7 @@ def text_match(
         raise QueryError(f'{", ".join(weights)} have different tokenizers; search them one after another, and fuse')
     (name,) = tables
     columns = tuple(table.text_tables()[name])
-    expression = _expression(query.replace('\0', ' '), mode)
+    expression = _expression(words.replace('\0', ' '), mode, name == 'text_trigram')
     if expression and len(weights) < len(columns):
         expression = f'{{{" ".join(table.fields[field].column for field in weights)}}} : ({expression})'
     each = tuple(weights.get(column.name, 0.0) for column in columns)
@@ -69,27 +73,59 @@ def _weights(table: FieldTable, schema_name: str, search_field: SearchFields) ->
     known = [name for name, field in table.fields.items() if field.tokenizer is not None]
     if not known:
         raise QueryError(f'{schema_name} has no field with full text; write Field(full_text=True)')
+    if not isinstance(search_field, Iterable):
+        raise QueryError(f'search_field must be a name, several, or several with weights, got {search_field!r}')
     names = [search_field] if isinstance(search_field, str) else list(search_field)
     if names in ([''], []):
         names = known
     for name in names:
         if name not in known:
             raise QueryError(f'{name!r} is not a field with full text of {schema_name}; these are {", ".join(known)}')
-    weights = search_field if isinstance(search_field, Mapping) else dict.fromkeys(names, 1.0)
+    weights = search_field if isinstance(search_field, Mapping) and search_field else dict.fromkeys(names, 1.0)
     for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float('inf'):
+        if not _is_positive(weight):
             raise QueryError(f'the weight of {name!r} must be a positive number, got {weight!r}')
     return {name: float(weight) for name, weight in weights.items()}
 
 
-def _expression(query: str, mode: TextMode) -> str:
+def _expression(query: str, mode: TextMode, is_trigram: bool) -> str:
     """Return what FTS5 is to match: quoted, nothing in a word has a meaning of its own."""
     if mode == 'boolean':
-        return query.strip()
-    words = ['"' + word.replace('"', '""') + '"' for word in dict.fromkeys(query.split())]
-    if mode == 'any':
-        return ' OR '.join(words)
+        return _boolean(query)
     if mode == 'phrase':
-        return '"' + query.replace('"', '""') + '"' if words else ''
-    # Side by side means "and"; a word of punctuation only is passed over then.
-    return ' '.join(words) + ('*' if mode == 'prefix' and words else '')
+        return _quoted(query) if query.strip() else ''
+    # A word of signs only has no token; as the last one, it would be the beginning that is searched.
+    words = query.split() if is_trigram else [word for word in _SIGNS.split(query) if any(map(_is_token, word))]
+    if mode == 'prefix' and words:
+        return ' '.join([*map(_quoted, dict.fromkeys(words[:-1])), f'{_quoted(words[-1])}*'])
+    # Side by side means "and".
+    return (' OR ' if mode == 'any' else ' ').join(map(_quoted, dict.fromkeys(words)))
+
+
+def _boolean(query: str) -> str:
+    """Return a user's expression as one that cannot end before its end; FTS5 checks the rest."""
+    depth = 0
+    for sign in re.sub(r'"[^"]*"', '', query):
+        depth += (sign == '(') - (sign == ')')
+        if depth < 0:
+            raise QueryError(f'{query!r} cannot be searched: it closes a parenthesis that it has not opened')
+    return f'({query})' if query.strip() else ''  # what begins with * means something else to FTS5
+
+
+_SIGNS = re.compile(r'[\s!-/:-@\[-`{-~]+')
+
+
+def _is_token(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    return category[0] in 'LN' or category == 'Co'
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""') + '"'
+
+
+def _is_positive(weight: Any) -> bool:
+    try:
+        return not isinstance(weight, (bool, str)) and 0 < float(weight) < float('inf')
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -294,8 +294,11 @@ class HnswDocumentIndex(DocumentIndex[D]):
         words: int = 16,
     ) -> list[str]:
         """Return for each document the part of its text that fits best, marked; see `DocumentIndex.snippets`."""
-        store, ids = self._usable(), [doc if isinstance(doc, str) else doc.id for doc in docs]
-        if not isinstance(words, int) or not 1 <= words <= 64:
+        store = self._usable()
+        if isinstance(docs, (str, BaseModel)):
+            raise QueryError('expected several documents or ids, got one; put it into a list')
+        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
+        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
             raise QueryError(f'words must be from 1 to 64, got {words!r}')
         with store.reading() as view:
             return Searching(view, self._schema).snippets(query, ids, search_field, mode, before, after, words)

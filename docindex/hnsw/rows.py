@@ -298,9 +298,9 @@ class Rows:
         """
         weights = ''.join(f', {weight!r}' for weight in text.weights)
         sql = (  # first the words, and of what has them the filter
-            f'SELECT label, -bm25({text.table}{weights}) AS score FROM {text.table} CROSS JOIN fields '
-            f'ON label = {text.table}.rowid WHERE {text.table} MATCH ? AND {where.sql} '
-            f'ORDER BY score DESC, label LIMIT {limit:d}'
+            f'SELECT rowid, -bm25({text.table}{weights}) AS score FROM {text.table} WHERE {text.table} MATCH ? AND '
+            f'EXISTS (SELECT 1 FROM fields WHERE label = {text.table}.rowid AND {where.sql}) '
+            f'ORDER BY score DESC, {text.table}.rowid LIMIT {limit:d}'
         )
         return self._match(text, sql, (text.expression, *where.parameters))
 

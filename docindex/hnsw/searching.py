@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,8 @@ class Searching(Backend[int]):
         found = self._view.rows.values(column.column, keys)
         if len(found) < len(set(keys)):
             raise CorruptIndexError('what filters look at lacks documents', self._view.rows.path, CHECK)
+        if not self._schema.nodes[name].kind.is_scalar:
+            return [_normalised(found[label]) for label in keys]
         return [found[label] for label in keys]
 
     # -- vectors -------------------------------------------------------------------------------------
@@ -108,10 +111,11 @@ class Searching(Backend[int]):
                 labels, distances = self._view.searching(name).among(query, step.limit, among)
         return Ranking(name, labels[0].tolist(), distances[0], True)
 
-    def vectors(self, step: DiversifyStep, keys: Sequence[int]) -> tuple[Float32Array, Float32Array, Space]:
-        """Return a query (dim,), the vectors of labels (n, dim), and the space of the field."""
+    def vectors(self, step: DiversifyStep, keys: Sequence[int]) -> tuple[Float32Array, dict[int, Float32Array], Space]:
+        """Return a query (dim,), the vectors of those labels that have one, and the space of the field."""
         name, state = self.vector_field(step.search_field), self._view.state
-        vectors = state.vectors(name, np.array(keys, np.int64), self._view.labels)
+        found = self._view.vectors_or_none(name, np.array(keys, np.int64))
+        vectors = {key: vector for key, vector in zip(keys, found, strict=True) if vector is not None}
         return self.query(name, step.query)[0], vectors, state.settings.effective[name].space
 
     def query(self, name: str, query: Any) -> Float32Array:
@@ -141,9 +145,21 @@ class Searching(Backend[int]):
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:
         """Return what is searched for; of a document, its text in the field."""
-        if isinstance(query, BaseModel) and isinstance(search_field, str) and search_field in self._schema.columns:
-            query = self._schema.columns[search_field].value(query)
-        return text_match(self._view.state.fields, self._schema.name, query, search_field, mode)
+        table = self._view.state.fields
+        names = [search_field] if isinstance(search_field, str) else search_field
+        if names in ([''], []):
+            names = [name for name, field in table.fields.items() if field.tokenizer is not None]
+        for name in names if isinstance(names, Iterable) else ():
+            self._check_text(name)
+            if isinstance(query, BaseModel) and len(list(names)) == 1 and name in self._schema.columns:
+                query = self._schema.columns[name].value(query)
+        return text_match(table, self._schema.name, query, search_field, mode)
+
+    def _check_text(self, name: object) -> None:
+        field = self._view.state.fields.fields.get(str(name))
+        node = self._schema.nodes.get(str(name))
+        if node is not None and node.settings.get('full_text') and (field is None or field.tokenizer is None):
+            raise QueryError(f'{name!r} has no full text yet; open the index once for writing with this schema')
 
     def snippets(
         self, query: str, ids: Sequence[str], search_field: str, mode: TextMode, before: str, after: str, words: int
@@ -172,6 +188,11 @@ class Searching(Backend[int]):
     def estimate(self) -> int | None:
         """How many documents were thought to match, at least, when the way to search was chosen; None: not asked."""
         return self._estimate
+
+
+def _normalised(text: str | None) -> str | None:
+    """Return JSON such that equal dicts are equal, in whatever order they list their keys."""
+    return None if text is None else json.dumps(json.loads(text), sort_keys=True)
 
 
 def vector_field(schema: Schema[Any], names: Sequence[str], name: str) -> str:
