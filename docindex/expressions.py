@@ -2,7 +2,7 @@
 Filters as Python expressions, which an editor completes and a type checker sees.
 
     F = fields_of(Package)
-    index.filter((F.size < 10_000) & is_in(F.section, ['games', 'math']) & ~F.name.text.startswith('lib'))
+    index.filter((F.size < 10_000) & is_in(F.section, ['games', 'math']) & ~F.name.startswith('lib'))
 
 To a type checker `F` is a `Package`, so it knows the fields and their types: `F.size < 'big'` is an error there. What a
 comparison gives is a `Filter`, checked against the schema at once.
@@ -45,37 +45,37 @@ def _schema(doc_type: type[D]) -> Schema[D]:
 
 def is_in(field: Any, values: Iterable[Any]) -> Filter:
     """Return the filter for documents in which a field is one of `values`."""
-    return _field(field).in_(values)
+    return FieldExpression.in_(_field(field), values)
 
 
 def exists(field: Any) -> Filter:
     """Return the filter for documents in which a field is not None."""
-    return _field(field).exists()
+    return FieldExpression.exists(_field(field))
 
 
 def contains(field: Any, value: Any) -> Filter:
     """Return the filter for documents in which a list has this element, or a string this part."""
-    return _field(field).contains(value)
+    return FieldExpression.contains(_field(field), value)
 
 
 def contains_any(field: Any, values: Iterable[Any]) -> Filter:
     """Return the filter for documents in which a list has one of these elements."""
-    return _field(field).contains_any(values)
+    return FieldExpression.contains_any(_field(field), values)
 
 
 def contains_all(field: Any, values: Iterable[Any]) -> Filter:
     """Return the filter for documents in which a list has all of these elements."""
-    return _field(field).contains_all(values)
+    return FieldExpression.contains_all(_field(field), values)
 
 
 def regex(field: Any, pattern: str | re.Pattern[str]) -> Filter:
     """Return the filter for documents in which some part of a string matches a regular expression."""
-    return _field(field).regex(pattern)
+    return FieldExpression.regex(_field(field), pattern)
 
 
 def size(field: Any) -> int:
     """Return what stands for the number of elements of a list or dict, `size(F.tags) > 3`; to a type checker an int."""
-    return cast(int, _field(field).size())
+    return cast(int, FieldExpression.size(_field(field)))
 
 
 def _field(field: Any) -> FieldExpression:
@@ -91,6 +91,8 @@ class _Fields:
         self._schema: Schema[Any] = schema
 
     def __getattr__(self, name: str) -> FieldExpression:
+        if name.startswith('_'):
+            raise AttributeError(name)
         return _expression(self._schema, name)
 
     def __dir__(self) -> list[str]:
@@ -165,6 +167,8 @@ class FieldExpression:
         return FieldExpression(self._schema, self._name, '$size')
 
     def __getitem__(self, key: str | int) -> FieldExpression:
+        if '__' in str(key):
+            raise FilterError(f'{self!r}: the key {key!r} has two underscores in it, and cannot be named in a filter')
         return _expression(self._schema, f'{self._name}__{key}')
 
     def __getattribute__(self, name: str) -> Any:
@@ -174,6 +178,11 @@ class FieldExpression:
             if inner in schema.nodes or (not hasattr(type(self), name) and is_field(schema, inner)):
                 return FieldExpression(schema, inner)
         return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return self[name]
 
     def __bool__(self) -> bool:
         raise FilterError(f'{self!r} is a field and not a value; compare it, or ask exists({self!r})')

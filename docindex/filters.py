@@ -35,9 +35,9 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from .errors import FilterError
-from .values import OPAQUE, Kind, canonical, class_of, equal, is_less
+from .values import OPAQUE, Kind, canonical_of, class_of, equal, is_less
 
-SIZE = '$size'
+SIZE = '__size'
 """A step of a path: from a list or dict to the number of its elements."""
 
 _WORDS = {'$eq': '==', '$lt': '<', '$lte': '<=', '$gt': '>', '$gte': '>=', '$any': 'any of', '$all': 'all of'}
@@ -83,7 +83,7 @@ class Filter(ABC):
 
 
 FilterLike = Filter | Mapping[str, Any] | int | None
-"""What calls take. Comparisons, `F.price < 10`, are `Filter`s; type checkers take them for bools, `~` of them for ints."""
+"""What calls take. `F.price < 10` is a `Filter`; type checkers take it for a bool, and `~(F.price < 10)` for an int."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Condition(Filter):
             value = None if value is None else getattr(value, step, None)
         if self.kind.name == 'opaque':
             value = None if value is None else OPAQUE
-        return holds(canonical(value), self.path, self.operator, self.operand)
+        return holds(canonical_of(self.kind, value), self.path, self.operator, self.operand)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dictionary."""
@@ -122,7 +122,7 @@ class Condition(Filter):
         condition = {self.operator: operand}
         path = self.path
         if path and path[-1] == SIZE:
-            condition, path = {SIZE: condition}, path[:-1]
+            condition, path = {'$size': condition}, path[:-1]
         return {'__'.join((self.field, *path)): condition}
 
     def __str__(self) -> str:
@@ -222,7 +222,7 @@ def inside(value: Any, path: Sequence[str]) -> Iterator[Any]:
         if step in value:
             yield from inside(value[step], rest)
     elif isinstance(value, list) and step.isdecimal():
-        if int(step) < len(value):
+        if len(step) < 19 and int(step) < len(value):
             yield from inside(value[int(step)], rest)
     elif isinstance(value, list):
         for element in value:

@@ -27,6 +27,13 @@ def parse(schema: Schema[Any], query: object) -> Filter:
     Raises:
         FilterError: a field is unknown, an operator unknown or not for such a field, a value of another type.
     """
+    try:
+        return _parse(schema, query)
+    except RecursionError:
+        raise FilterError('this filter is nested too deeply') from None
+
+
+def _parse(schema: Schema[Any], query: object) -> Filter:
     if query is None:
         return And()
     if isinstance(query, Filter):
@@ -54,12 +61,12 @@ def _all(parts: list[Filter]) -> Filter:
 
 def _parse_item(schema: Schema[Any], key: object, value: Any) -> Filter:
     if key == '$not':
-        return Not(parse(schema, value))
+        return Not(_parse(schema, value))
     if key in ('$and', '$or'):
         each = [{name: value[name]} for name in value] if isinstance(value, Mapping) else value
         if not isinstance(each, (list, tuple)) or not each:
             raise FilterError(f'{key} takes a list of filters, got {value!r}')
-        parts = tuple(parse(schema, one) for one in each)
+        parts = tuple(_parse(schema, one) for one in each)
         return And(parts) if key == '$and' else Or(parts)
     if not isinstance(key, str) or key.startswith('$'):
         raise FilterError(f'{key!r} is no field and none of {", ".join(_COMBINED)}{_elsewhere(key)}')
@@ -81,11 +88,11 @@ class _Place:
 
     @classmethod
     def find(cls, schema: Schema[Any], name: str) -> _Place:
-        steps = name.split('__')
-        for length in range(len(steps), 0, -1):
-            column = schema.nodes.get('__'.join(steps[:length]))
-            if column is not None and (length == len(steps) or not column.is_document):
-                return cls(schema, column, (), column.kind)._into(steps[length:])
+        for at in range(len(name), 0, -1):
+            if at == len(name) or name.startswith('__', at):
+                column = schema.nodes.get(name[:at])
+                if column is not None and (at == len(name) or not column.is_document):
+                    return cls(schema, column, (), column.kind)._into(name[at + 2 :].split('__') if name[at:] else [])
         close = difflib.get_close_matches(name, schema.nodes, n=1)
         hint = f'did you mean {close[0]!r}?' if close else f'its fields are {", ".join(schema.nodes)}'
         raise FilterError(f'{schema.name} has no field {name!r}; {hint}')
@@ -214,6 +221,8 @@ class _Place:
         if not isinstance(value, str):
             raise self._error(f'$regex takes a string or re.compile(...) of one, got {value!r}')
         pattern = f'(?{flags}){value}' if flags else value
+        if canonical(pattern) != pattern:
+            raise self._error(f'$regex: {value!r} is not valid Unicode')
         try:
             re.compile(pattern)
         except re.error as error:
@@ -232,4 +241,4 @@ class _Place:
             raise self._error(f'{operator} is for {meant}, and this is a {self.column.type_name}')
 
     def _error(self, message: str) -> FilterError:
-        return FilterError(f'{self.schema.name}.{self.name.removesuffix("__$size")}: {message}')
+        return FilterError(f'{self.schema.name}.{self.name.removesuffix(f"__{SIZE}")}: {message}')

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import QueryError
+from .errors import FilterError, QueryError
 from .filters import Filter, FilterLike
 from .fusion import Fusion, check_integer, check_share
 
@@ -183,9 +183,10 @@ class QueryBuilder:
     def filter(self, filter_query: FilterLike, limit: int | None = None) -> QueryBuilder:
         """Let only documents pass that match; see `docindex.filters`."""
         # A dictionary that is changed afterwards must not change the query.
-        kept = (
-            filter_query if isinstance(filter_query, (Filter, bool)) or filter_query is None else _frozen(filter_query)
-        )
+        try:
+            kept = _frozen(filter_query)
+        except RecursionError:
+            raise FilterError('this filter is nested too deeply') from None
         return self._with(FilterStep(kept, None if limit is None else checked_count('limit', limit)))
 
     def find(

@@ -26,16 +26,18 @@ import math
 import types
 import typing
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum, IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
 from typing import Annotated, Any, Union
 from uuid import UUID
 
+import numpy as np
+import pydantic
 from pydantic import AnyUrl as PydanticUrl
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -95,15 +97,23 @@ def canonical(value: Any) -> Any:
     if isinstance(value, str):
         return canonical(str(value))
     if isinstance(value, Decimal):
-        return None if value.is_nan() else value
+        return None if value.is_nan() else value if kind is Decimal else Decimal(value)
     if isinstance(value, datetime):
         return _as_utc(value)
     if isinstance(value, time):
         return _without_zone(value)
-    if isinstance(value, (date, timedelta, UUID, bytes)):
-        return value
+    if isinstance(value, date):
+        return value if kind is date else date(value.year, value.month, value.day)
+    if isinstance(value, timedelta):
+        return value if kind is timedelta else timedelta(value.days, value.seconds, value.microseconds)
+    if isinstance(value, UUID):
+        return value if kind is UUID else UUID(int=value.int)
+    if isinstance(value, bytes):
+        return bytes(value)
     if isinstance(value, _TEXT_TYPES):
         return canonical(str(value))
+    if isinstance(value, np.generic):
+        return canonical(value.item())
     return _canonical_container(value)
 
 
@@ -114,12 +124,32 @@ def _canonical_container(value: Any) -> Any:
         fields = {name: value.__dict__.get(name) for name in type(value).model_fields}
         return {name: canonical(item) for name, item in {**fields, **(value.__pydantic_extra__ or {})}.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((canonical(item) for item in value), key=lambda item: (class_of(item), repr(item)))
+        return _sorted(canonical(item) for item in value)
     if isinstance(value, _LIST_TYPES):
         return [canonical(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return OPAQUE
+
+
+def canonical_of(kind: Kind, value: Any) -> Any:
+    """Return a value in that form, as a field of a kind keeps it: of a document only what its declared class has."""
+    model = kind.type if isinstance(kind.type, type) and issubclass(kind.type, BaseModel) else None
+    if kind.name == 'list' and isinstance(value, list):
+        element = kind.element()
+        return [canonical_of(element, item) for item in value]
+    if kind.name == 'dict' and model is not None and isinstance(value, model) and type(value) is not model:
+        fields = model.model_fields.items()
+        return {name: canonical_of(kind_of(info.annotation), getattr(value, name)) for name, info in fields}
+    return canonical(value)
+
+
+def _sorted(items: Iterable[Any]) -> list[Any]:
+    def key(item: Any) -> Any:
+        kind = class_of(item)
+        return (kind, repr(item)) if kind in _UNORDERED or kind == 'none' else (kind, item)
+
+    return sorted(items, key=key)
 
 
 def _as_float(value: int) -> float:
@@ -130,6 +160,9 @@ def _as_float(value: int) -> float:
 
 
 def _as_utc(value: datetime) -> datetime:
+    if type(value) is not datetime:
+        clock = value.hour, value.minute, value.second, value.microsecond
+        value = datetime(value.year, value.month, value.day, *clock, tzinfo=value.tzinfo, fold=value.fold)
     if value.utcoffset() is None:
         return value.replace(tzinfo=UTC, fold=0)
     try:
@@ -140,9 +173,10 @@ def _as_utc(value: datetime) -> datetime:
 
 def _without_zone(value: time) -> time:
     offset = value.utcoffset()
+    plain = time(value.hour, value.minute, value.second, value.microsecond)
     if offset is None:
-        return value.replace(tzinfo=None, fold=0)
-    return (datetime.combine(date(2000, 1, 2), value.replace(tzinfo=None)) - offset).time()
+        return plain
+    return (datetime.combine(date(2000, 1, 2), plain) - offset).time()
 
 
 def class_of(value: Any) -> str:
@@ -184,7 +218,7 @@ def to_sql(value: Any) -> Any:
     if kind is time:
         return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
     if kind is timedelta:
-        return canonical(value // _MICROSECOND)
+        return f'{value // _MICROSECOND + 10**20:021d}'  # 67 bits
     if kind is Decimal:
         return decimal_key(value)
     if kind is UUID:
@@ -331,17 +365,18 @@ class Kind:
             ValueError: values of this kind cannot be compared with it; the message says what they can be.
         """
         found = self._converted(value)
-        if found is None or (self.name not in ('any', 'decimal') and class_of(found) != self.name):
+        if found is None or found is OPAQUE or (self.name not in ('any', 'decimal') and class_of(found) != self.name):
             raise ValueError(f'expected {self.describe()}, got {type(value).__name__} {value!r}')
         if is_choice and self.choices is not None and not any(equal(found, choice) for choice in self.choices):
             raise ValueError(f'{value!r} is none of {", ".join(map(repr, self.choices))}')
         return found
 
     def _converted(self, value: Any) -> Any:
-        found = canonical(value)
         if self.name == 'decimal':
-            is_number = isinstance(found, (str, int, float, Decimal)) and not isinstance(found, bool)
-            return _parsed(Decimal, str(found)) if is_number else None
+            return _as_decimal(value)
+        found = canonical(value)
+        if isinstance(found, list) and (typing.get_origin(self.type) or self.type) in (set, frozenset):
+            return _sorted(found)
         if self.name == 'datetime' and type(found) is date:
             return datetime(found.year, found.month, found.day, tzinfo=UTC)
         if type(found) is str and self.name in _PARSED_FROM_TEXT:  # as JSON has it
@@ -379,6 +414,17 @@ _IN_WORDS = {
 }
 
 
+def _as_decimal(value: Any) -> Decimal | None:
+    value = value.value if isinstance(value, Enum) else value
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        return None
+    try:
+        found = Decimal(value if isinstance(value, int) else str(value))
+    except InvalidOperation:
+        return None
+    return None if found.is_nan() else found
+
+
 def _parsed(type_: Any, text: str) -> Any:
     try:
         found = TypeAdapter(type_).validate_python(text)
@@ -392,6 +438,7 @@ def kind_of(annotation: Any) -> Kind:
     annotation = _bare(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
+        arguments = tuple(one for one in arguments if one is not None)
         return _kind_of_choices(annotation, arguments, is_ordered=True)
     if origin in (Union, types.UnionType):
         names = {kind_of(argument).name for argument in arguments}
@@ -404,13 +451,23 @@ def kind_of(annotation: Any) -> Kind:
         return Kind('opaque', annotation)
     if issubclass(cls, Enum):
         return _kind_of_choices(annotation, list(cls), is_ordered=issubclass(cls, (IntEnum, StrEnum, int, str, float)))
+    cls = _CHECKED.get(cls, cls)
     for base, name in _KINDS:
         if issubclass(cls, base):
             return Kind(name, annotation, is_ordered=name not in _UNORDERED)
+    if issubclass(cls, (Sequence, Set)) or cls is Collection:
+        return Kind('list', annotation)
     if issubclass(cls, (BaseModel, Mapping)) or dataclasses.is_dataclass(cls):
         return Kind('dict', annotation)
     return Kind('opaque', annotation)
 
+
+_CHECKED: dict[type, type] = {
+    **dict.fromkeys(
+        (pydantic.AwareDatetime, pydantic.NaiveDatetime, pydantic.PastDatetime, pydantic.FutureDatetime), datetime
+    ),
+    **dict.fromkeys((pydantic.PastDate, pydantic.FutureDate), date),
+}
 
 _KINDS: list[tuple[type | tuple[type, ...], str]] = [
     (bool, 'boolean'),
@@ -430,7 +487,7 @@ _KINDS: list[tuple[type | tuple[type, ...], str]] = [
 def _kind_of_choices(annotation: Any, members: Iterable[Any], is_ordered: bool) -> Kind:
     choices = tuple(canonical(member) for member in members)
     names = {class_of(choice) for choice in choices}
-    if names in ({'text'}, {'number'}, {'boolean'}):
+    if names in ({'text'}, {'number'}, {'boolean'}) and not any(type(one) is Decimal for one in choices):
         (name,) = names
         is_flag = isinstance(annotation, type) and hasattr(annotation, '_boundary_')  # any sum of its members
         return Kind(name, annotation, None if is_flag else choices, is_ordered and name != 'boolean')

@@ -20,7 +20,7 @@ from .fieldtable import FieldTable
 _COMPARISONS = {'$eq': '=', '$lt': '<', '$lte': '<=', '$gt': '>', '$gte': '>='}
 _MANY = 1_000
 _MOST_PARAMETERS = 30_000
-_DEEPEST = 200  # SQLite's own limit is 1,000 for all that an expression is made of
+_DEEPEST = 40  # SQLite's parser, before 3.46, has room for a hundred symbols
 _LAST_CHARACTER = '\U0010ffff'
 
 
@@ -39,10 +39,24 @@ def where(filter_: Filter, table: FieldTable) -> Where:
         FilterError: the directory has no column for a field yet, or the filter is too large.
     """
     parameters: list[Any] = []
-    sql = _sql(filter_, table, parameters, 0)
+    sql = _sql(_normal(filter_), table, parameters, 0)
     if len(parameters) > _MOST_PARAMETERS:
         raise FilterError(f'this filter has {len(parameters):,} values, and {_MOST_PARAMETERS:,} are possible')
     return Where(sql, tuple(parameters))
+
+
+def _normal(filter_: Filter, is_negated: bool = False) -> Filter:
+    """Return the same with `not` at conditions only, and no `and` in an `and`: SQLite nests less deeply then."""
+    if isinstance(filter_, Not):
+        return _normal(filter_.part, not is_negated)
+    if not isinstance(filter_, (And, Or)):
+        return Not(filter_) if is_negated else filter_
+    cls = And if isinstance(filter_, And) is not is_negated else Or
+    parts: list[Filter] = []
+    for part in filter_.parts:
+        normal = _normal(part, is_negated)
+        parts += normal.parts if isinstance(normal, cls) else [normal]
+    return parts[0] if len(parts) == 1 else cls(tuple(parts))
 
 
 def _sql(filter_: Filter, table: FieldTable, parameters: list[Any], depth: int) -> str:
@@ -51,7 +65,7 @@ def _sql(filter_: Filter, table: FieldTable, parameters: list[Any], depth: int) 
     if isinstance(filter_, Condition):
         return _condition(filter_, table, parameters)
     if isinstance(filter_, Not):
-        return f'(({_sql(filter_.part, table, parameters, depth + 1)}) IS NOT TRUE)'
+        return f'(({_sql(filter_.part, table, parameters, depth)}) IS NOT TRUE)'
     if not isinstance(filter_, (And, Or)):
         raise TypeError(filter_)
     is_and = isinstance(filter_, And)
@@ -93,7 +107,9 @@ def _mentions(column: str, condition: Condition, parameters: list[Any]) -> str:
     """Return a condition for the JSON of a list to mention strings: most documents need no closer look."""
     operands = condition.operand if isinstance(condition.operand, tuple) else (condition.operand,)
     word = {'$contains': ' OR ', '$any': ' OR ', '$all': ' AND '}.get(condition.operator)
-    if word is None or condition.kind.name != 'list' or not operands or not all(type(one) is str for one in operands):
+    if word is None or condition.path or condition.kind.name != 'list' or not operands:
+        return ''
+    if not all(type(one) is str for one in operands):
         return ''
     parameters += [to_json(one) for one in operands]
     return f'{_joined([f"instr({column}, ?) > 0"] * len(operands), word)} AND '

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ..payload import Payloads
 from ..schema import Column, Schema
 from ..tensors import Float32Array
-from ..values import OPAQUE, canonical, encode, to_json, to_sql
+from ..values import OPAQUE, canonical, canonical_of, encode, to_json, to_sql
 from .fieldtable import stored_fields
 
 _LARGE = 1 << 62
@@ -58,7 +58,7 @@ def _reader(column: Column) -> Callable[[BaseModel], Any]:
     if kind.name == 'list' and kind.element().name == 'text':
         return lambda doc: _texts(value_of(doc))
     if not kind.is_scalar:
-        return lambda doc: None if (value := canonical(value_of(doc))) is None else to_json(value)
+        return lambda doc: None if (value := canonical_of(kind, value_of(doc))) is None else to_json(value)
 
     def read(doc: BaseModel) -> Any:
         value = value_of(doc)

@@ -112,10 +112,10 @@ class FilteredSearch:
         """Return copies of the vectors of matches, if they are scanned again and again and do not take much room."""
         name, matches = self._search.field, self.matches
         most = self._view.labels.next * self._dim // _GATHERED_SHARE
-        if name not in matches.gathered and matches.scans and len(labels) * self._dim <= most:
+        present = self._search.present(labels)
+        if name not in matches.gathered and matches.scans and 0 < len(present) * self._dim <= most:
             with self._step('copy the vectors of all matches'):
-                found = gather(self._search.file, self._search.present(labels))
-            self._view.keep(matches, name, found, most)
+                self._view.keep(matches, name, gather(self._search.file, present), most)
         matches.scans += 1
         return matches.gathered.get(name)
 

@@ -19,6 +19,14 @@ from docindex import (
     FindResultBatched,
     HnswDocumentIndex,
     NdArray,
+    contains,
+    contains_all,
+    contains_any,
+    exists,
+    fields_of,
+    is_in,
+    regex,
+    size,
 )
 
 
@@ -31,6 +39,9 @@ class Video(BaseDoc):
     title: str
     seconds: int = 0
     thumbnail: Image
+    tags: list[str] = Field(default_factory=list)
+    meta: dict[str, int] = Field(default_factory=dict)
+    year: int | None = None
     tensor: NdArray = Field(dim=128, M=32, ef_construction=400)
     sound: NdArray | None = Field(default=None, dim=16, space='ip')
 
@@ -90,6 +101,48 @@ assert_type(batched, FindResultBatched[Video])
 assert_type(batched.documents, list[DocList[Video]])
 assert_type(batched.documents[0][0], Video)
 index.find_batched([video, vector], 'tensor', limit=3)
+
+# -- filters -----------------------------------------------------------------------------------------
+
+F = fields_of(Video)
+assert_type(F, Video)
+assert_type(F.seconds, int)
+index.filter(F.seconds < 10)
+index.filter((F.seconds < 10) & is_in(F.title, ['A boat', 'Another']))
+index.filter(is_in(F.title, ['A boat']) & (F.seconds < 10))
+index.filter((F.seconds < 10) | (F.title == 'A boat'))
+index.filter(~F.title.startswith('x'))
+index.filter(~(F.seconds < 10) & (F.title != 'x'))
+index.filter(~is_in(F.seconds, [1, 2]) | exists(F.sound))
+index.filter(F.thumbnail.url.startswith('http'))
+index.filter(size(F.tags) > 3)
+index.filter(F.tags[0] == 'boat')
+index.filter(F.meta['length'] >= 3)
+index.filter(
+    contains(F.tags, 'boat') & contains_any(F.tags, ['a']) & contains_all(F.tags, ['a']) & regex(F.title, '^A')
+)
+index.filter(F.year == 2020)
+index.filter({'seconds': {'$lt': 10}}, limit=None)
+index.count(F.seconds < 10)
+index.find(vector, 'tensor', filter=(F.seconds < 10) & (F.title == 'A boat'))
+index.find(vector, 'tensor', filter={'title': 'A boat'})
+index.find_batched([vector], 'tensor', filter=F.seconds < 10)
+index.build_query().filter(F.seconds < 10).find(vector, 'tensor').build()
+assert_type(index.filter(F.seconds < 10), DocList[Video])
+assert_type(index.filter(None)[0].title, str)
+assert_type(index.count(), int)
+assert_type(index.filter_batched([F.seconds < 10, {'title': 'A boat'}]), list[DocList[Video]])
+
+index.filter(is_in(F.seconds, [1]) & ~F.title.startswith('x'))
+index.filter(F.year < 2020)  # type: ignore[operator]  # it may be None; a dictionary says it
+index.filter(F.seconds < 'x')  # type: ignore[operator]
+index.filter(F.second < 3)  # type: ignore[attr-defined]
+index.filter(F.thumbnail.address == 'x')  # type: ignore[attr-defined]
+index.filter(F.title.startswith(3))  # type: ignore[arg-type]
+index.filter(size(F.tags) > 'x')  # type: ignore[operator]
+index.filter('seconds < 10')  # type: ignore[arg-type]
+index.filter([F.seconds < 10])  # type: ignore[arg-type]
+fields_of(int)  # type: ignore[type-var]
 
 # -- by id -----------------------------------------------------------------------------------------
 
