@@ -9,7 +9,7 @@ that disagrees with the documents is rebuilt.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,8 @@ def verify(
     """
     report = CheckReport()
     with store.still() as view:
-        report.problems += [Problem(f'SQLite: {line}') for line in view.rows.integrity()]
+        of_sqlite = [Problem(f'SQLite: {line}') for line in view.rows.integrity()]
+        report.problems += of_sqlite
         report.problems += _lost_commits(view)
         report.problems += [
             Problem(f'its file {why}; the graph was rebuilt', field=name, is_mended=True)
@@ -108,15 +109,15 @@ def verify(
         ]
         fields = view.state.settings.effective
         total = view.labels.documents * (1 + 2 * len(fields))
+        fields_seen = None if extraction is None else _FieldsSeen(view, extraction)
         with progress_bar(total, 'checking', show_progress) as advance:
             try:
                 _check_vectors(view, repair, report, advance)
                 damaged = {problem.id for problem in report.problems if not problem.is_mended}
-                fields_seen = None if extraction is None else _FieldsSeen(view, extraction)
                 _check_documents(view, read, fields_seen, damaged, report, advance)
-                _check_fields(store, fields_seen, repair, report)
             except DocIndexError as error:  # SQLite could not go on reading
                 report.problems.append(Problem(str(error)))
+            _check_fields(store, view, fields_seen, of_sqlite if repair else None, report)
             is_damaged = {problem.field for problem in report.problems if not problem.is_mended}
             for name in fields:
                 if name not in is_damaged:
@@ -200,44 +201,80 @@ def _document(view: View, row: ScannedRow, read: ReadDocument) -> tuple[Any, str
 
 
 class _FieldsSeen:
-    """Goes along the table `fields` while documents are read, both in the order of labels."""
+    """
+    Goes along the table `fields` while documents are read, both in the order of labels.
+
+    Attributes:
+        extraction: What should stand there.
+        wrong: In how many rows something else does; more than there are documents, if it cannot be read.
+    """
 
     def __init__(self, view: View, extraction: Extraction) -> None:
-        self._rows = view.rows.scan_fields()
-        self._next = next(self._rows, None)
         self.extraction = extraction
-        self.wrong = view.rows.count_stray_fields()
+        self.wrong = 0
+        self._rows = view.rows.scan_fields()
+        self._next: tuple[Any, ...] | None = None
+        try:
+            self.wrong = view.rows.count_stray_fields()
+        except DocIndexError:
+            self.wrong = 1
+        self._pass_to(0)
 
     def compare(self, label: int, doc: Any) -> None:
         """Count a row that is not what the document with a label has, or not there."""
         self._pass_to(label)
         if self._next != (label, *self.extraction.values(doc)):
             self.wrong += 1
-        self._pass_to(label + 1)
 
     def close(self) -> None:
         """Read no further."""
         self._rows.close()
 
     def _pass_to(self, label: int) -> None:
-        while self._next is not None and self._next[0] < label:
-            self._next = next(self._rows, None)
+        try:
+            while self._next is None or self._next[0] < label:
+                self._next = next(self._rows)
+        except StopIteration:
+            self._next = None
+        except DocIndexError:  # nothing can be read from here on
+            self._next = None
+            self.wrong += 1
 
 
-def _check_fields(store: Store, fields_seen: _FieldsSeen | None, repair: bool, report: CheckReport) -> None:
-    problems: list[str] = []
+def _check_fields(
+    store: Store, view: View, fields_seen: _FieldsSeen | None, of_sqlite: list[Problem] | None, report: CheckReport
+) -> None:
+    """
+    Report what filters and full text would get wrong; make it anew if the problems `of_sqlite` are given, to be mended.
+
+    What SQLite finds wrong is mended as well if it was in these tables.
+    """
+    problems: list[Problem] = []
     if fields_seen is not None:
         fields_seen.close()
         if fields_seen.wrong:
-            problems.append(f'filters see {fields_seen.wrong:,} documents otherwise than they are')
+            problems.append(Problem('filters see documents otherwise than they are'))
+    problems += _check_text(store)
+    if fields_seen is not None and of_sqlite is not None and (problems or of_sqlite):
+        try:
+            store.put_fields(fields_seen.extraction)
+        except DocIndexError as error:  # the documents themselves cannot be read, say
+            problems.append(Problem(f'filters and full text cannot be made anew: {error}'))
+        else:
+            if not view.rows.integrity() and not _check_text(store):
+                problems = [replace(problem, is_mended=True) for problem in problems]
+                report.problems = [
+                    replace(problem, is_mended=True) if problem in of_sqlite else problem for problem in report.problems
+                ]
+    report.problems += problems
+
+
+def _check_text(store: Store) -> list[Problem]:
     try:
         store.check_text()
     except DocIndexError as error:
-        problems.append(f'full text is not that of the documents: {error}')
-    is_mended = bool(problems) and repair and fields_seen is not None
-    if is_mended and fields_seen is not None:
-        store.put_fields(fields_seen.extraction)
-    report.problems += [Problem(problem, is_mended=is_mended) for problem in problems]
+        return [Problem(f'full text is not that of the documents: {error}')]
+    return []
 
 
 def _check_graph(view: View, name: str, repair: bool, report: CheckReport, advance: Callable[[int], object]) -> None:

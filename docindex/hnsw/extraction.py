@@ -55,7 +55,7 @@ def _reader(column: Column) -> Callable[[BaseModel], Any]:
     kind, value_of = column.kind, _getter(column)
     if kind.name == 'opaque':
         return lambda doc: None if value_of(doc) is None else to_sql(OPAQUE)
-    if kind.name == 'list' and kind.element().name == 'text':
+    if kind.name == 'list' and kind.element().type is str:
         return lambda doc: _texts(value_of(doc))
     if not kind.is_scalar:
         return lambda doc: None if (value := canonical_of(kind, value_of(doc))) is None else to_json(value)

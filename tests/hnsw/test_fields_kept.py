@@ -637,7 +637,7 @@ def test_an_interrupted_filtered_search_leaves_nothing_behind(
         with monkeypatch.context() as patch:
             patch.setattr('docindex.hnsw.filtered._FIRST_ASK', 1)
             patch.setattr('docindex.hnsw.filtered._MARGIN', 0)
-            patch.setattr(FilteredSearch, '_next', lambda self, asked, matching, limit: ('bitmap', asked))
+            patch.setattr(FilteredSearch, '_next', lambda self, asked, matching, limit, ef: ('bitmap', asked))
             index.configure(flat_search_cutoff=0)
             patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
             if owner is conditions:

@@ -137,11 +137,13 @@ def force(monkeypatch: pytest.MonkeyPatch) -> Force:
     def forced(way: str) -> None:
         monkeypatch.setattr(filtered, '_FIRST_ASK', 1)
         monkeypatch.setattr(FilteredSearch, '_are_few', lambda self, limit: way == 'scan')
-        monkeypatch.setattr(FilteredSearch, '_next', lambda self, asked, matching, limit: ('ask for more', 2 * asked))
+        monkeypatch.setattr(
+            FilteredSearch, '_next', lambda self, asked, matching, limit, ef: ('ask for more', 2 * asked)
+        )
         monkeypatch.setattr(
             FilteredSearch,
             '_by_graph',
-            (lambda self, query, limit, ef: self._by_bitmap(query, limit)) if way == 'bitmap' else by_graph,
+            (lambda self, query, limit, ef: self._by_bitmap(query, limit, ef)) if way == 'bitmap' else by_graph,
         )
 
     return forced

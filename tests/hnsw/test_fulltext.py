@@ -1003,8 +1003,8 @@ def test_full_text_that_is_not_there_yet_is_told(work_dir: Path) -> None:
     """A second handle or a reader whose schema wants full text that the directory has not says what to do about it."""
     with opened(work_dir, PLAIN) as index:
         put(index, 'chess')
-        with opened(work_dir, TEXT) as second, pytest.raises(QueryError, match='open'):
-            second.text_search('chess')
+        with pytest.raises(SettingsError, match='close that index first'):
+            opened(work_dir, TEXT)
         with opened(work_dir, TEXT, read_only=True) as reader, pytest.raises(QueryError, match='open'):
             reader.text_search('chess')
 
