@@ -35,7 +35,8 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from .errors import FilterError
-from .values import OPAQUE, Kind, canonical_of, class_of, equal, is_less
+from .kinds import Kind, canonical_of
+from .values import OPAQUE, class_of, equal, is_less
 
 SIZE = '__size'
 """A step of a path: from a list or dict to the number of its elements."""

@@ -10,8 +10,9 @@ from typing import Any
 
 from .errors import FilterError
 from .filters import SIZE, And, Condition, Filter, Not, Or
+from .kinds import Kind
 from .schema import Column, Schema
-from .values import Kind, canonical, class_of
+from .values import canonical, class_of
 
 _OPERATORS = ['$eq', '$ne', '$neq', '$lt', '$lte', '$gt', '$gte', '$in', '$nin', '$exists', '$not']
 _OPERATORS += ['$regex', '$startswith', '$contains', '$any', '$all', '$size']

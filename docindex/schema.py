@@ -31,8 +31,8 @@ from .errors import (
     VectorError,
 )
 from .fields import TEXT_SETTINGS, declared_settings
+from .kinds import Kind, kind_of
 from .tensors import is_tensor_type
-from .values import Kind, kind_of
 
 D = TypeVar('D', bound=BaseModel)
 

@@ -18,6 +18,7 @@ LAYERS = [
     {'tensors', 'fields'},
     {'document', 'doclist', 'distances'},
     {'values'},
+    {'kinds'},
     {'schema', 'results', 'fusion'},
     {'filters'},
     {'parsing'},

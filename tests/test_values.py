@@ -23,19 +23,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, HttpUrl, SecretStr
 
 from docindex import ID, AnyTensor, BaseDoc, DocList, ImageUrl, NdArray
-from docindex.values import (
-    OPAQUE,
-    Kind,
-    canonical,
-    class_of,
-    decimal_key,
-    equal,
-    from_json,
-    is_less,
-    kind_of,
-    to_json,
-    to_sql,
-)
+from docindex.kinds import Kind, kind_of
+from docindex.values import OPAQUE, canonical, class_of, decimal_key, equal, from_json, is_less, to_json, to_sql
 
 INF, NAN = math.inf, math.nan
 EAST = timezone(timedelta(hours=14))

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..kinds import canonical_of
 from ..payload import Payloads
 from ..schema import Column, Schema
 from ..tensors import Float32Array
-from ..values import OPAQUE, canonical, canonical_of, encode, to_json, to_sql
+from ..values import OPAQUE, canonical, encode, to_json, to_sql
 from .fieldtable import stored_fields
 
 _LARGE = 1 << 62

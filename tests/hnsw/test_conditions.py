@@ -32,9 +32,10 @@ from docindex import (
     fields_of,
 )
 from docindex.filters import And, Filter, FilterLike
+from docindex.kinds import Kind
 from docindex.parsing import parse
 from docindex.schema import Schema
-from docindex.values import Kind, canonical
+from docindex.values import canonical
 
 Index = HnswDocumentIndex[BaseDoc]
 INF = float('inf')
