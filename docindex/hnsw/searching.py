@@ -145,19 +145,22 @@ class Searching(Backend[int]):
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:
         """Return what is searched for; of a document, its text in the field."""
-        table = self._view.state.fields
-        names = [search_field] if isinstance(search_field, str) else search_field
-        if names in ([''], []):
-            names = [name for name, field in table.fields.items() if field.tokenizer is not None]
-        for name in names if isinstance(names, Iterable) else ():
+        names = self._text_fields(search_field)
+        for name in names:
             self._check_text(name)
-            if isinstance(query, BaseModel) and len(list(names)) == 1 and name in self._schema.columns:
-                query = self._schema.columns[name].value(query)
-        return text_match(table, self._schema.name, query, search_field, mode)
+        if isinstance(query, BaseModel) and len(names) == 1 and names[0] in self._schema.columns:
+            query = self._schema.columns[names[0]].value(query)
+        return text_match(self._view.state.fields, self._schema.name, query, search_field, mode)
 
-    def _check_text(self, name: object) -> None:
-        field = self._view.state.fields.fields.get(str(name))
-        node = self._schema.nodes.get(str(name))
+    def _text_fields(self, search_field: SearchFields) -> list[str]:
+        """Return the names that are meant, right or wrong."""
+        names = [search_field] if isinstance(search_field, str) else search_field
+        if isinstance(names, Iterable) and list(names) not in ([''], []):
+            return list(names)
+        return [name for name, column in self._schema.columns.items() if column.settings.get('full_text')]
+
+    def _check_text(self, name: str) -> None:
+        field, node = self._view.state.fields.fields.get(name), self._schema.nodes.get(name)
         if node is not None and node.settings.get('full_text') and (field is None or field.tokenizer is None):
             raise QueryError(f'{name!r} has no full text yet; open the index once for writing with this schema')
 
