@@ -254,14 +254,14 @@ def _check_fields(
         fields_seen.close()
         if fields_seen.wrong:
             problems.append(Problem('filters see documents otherwise than they are'))
-    problems += _check_text(store)
+    problems += _check_text(store, view)
     if fields_seen is not None and of_sqlite is not None and (problems or of_sqlite):
         try:
             store.put_fields(fields_seen.extraction)
         except DocIndexError as error:  # the documents themselves cannot be read, say
             problems.append(Problem(f'filters and full text cannot be made anew: {error}'))
         else:
-            if not view.rows.integrity() and not _check_text(store):
+            if not view.rows.integrity() and not _check_text(store, view):
                 problems = [replace(problem, is_mended=True) for problem in problems]
                 report.problems = [
                     replace(problem, is_mended=True) if problem in of_sqlite else problem for problem in report.problems
@@ -269,9 +269,9 @@ def _check_fields(
     report.problems += problems
 
 
-def _check_text(store: Store) -> list[Problem]:
+def _check_text(store: Store, view: View) -> list[Problem]:
     try:
-        store.check_text()
+        store.check_text(view)
     except DocIndexError as error:
         return [Problem(f'full text is not that of the documents: {error}')]
     return []

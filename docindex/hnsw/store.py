@@ -436,11 +436,10 @@ class Store:
         with self._alone('back up'):
             upkeep.backup(self._work_dir, self._sidecar, self.state, path)
 
-    def check_text(self) -> None:
+    def check_text(self, view: View) -> None:
         """Raise `CorruptIndexError` if full text is not that of the documents; a reader sees less of that."""
         if self.access.read_only:
-            with self.reading() as view:
-                view.rows.check_text(list(view.state.fields.text_tables()))
+            view.rows.check_text(list(view.state.fields.text_tables()))
         else:
             self._sidecar.check_text()
 
