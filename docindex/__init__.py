@@ -38,7 +38,7 @@ from .errors import (
     WorkDirError,
     WorkDirLockedError,
 )
-from .expressions import contains, contains_all, contains_any, exists, fields_of, is_in, regex, size
+from .expressions import contains, contains_all, contains_any, exists, fields_of, given, is_in, regex, size
 from .fields import Field, VectorSettings
 from .filters import Filter
 from .fusion import Ranking
@@ -94,6 +94,7 @@ __all__ = [
     'contains_any',
     'exists',
     'fields_of',
+    'given',
     'is_in',
     'regex',
     'size',

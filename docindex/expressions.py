@@ -23,6 +23,7 @@ from .parsing import is_field, parse
 from .schema import Schema
 
 D = TypeVar('D', bound=BaseModel)
+T = TypeVar('T')
 
 
 def fields_of(doc_type: type[D]) -> D:
@@ -41,6 +42,15 @@ def fields_of(doc_type: type[D]) -> D:
 @lru_cache(maxsize=256)
 def _schema(doc_type: type[D]) -> Schema[D]:
     return Schema(doc_type)
+
+
+def given(field: T | None) -> T:
+    """
+    Return a field that may be None, as one that is not: `given(F.price) < 10`, `given(F.author).born > 1900`.
+
+    Only type checkers want that; a comparison with a missing value is false in any case.
+    """
+    return cast(T, field)
 
 
 def is_in(field: Any, values: Iterable[Any]) -> Filter:
@@ -133,6 +143,24 @@ class FieldExpression:
 
     def __ge__(self, other: object) -> Filter:
         return self._is('$gte', other)
+
+    def as_filter(self) -> Filter:
+        """Return the filter that a boolean field is by itself."""
+        try:
+            return self._is('$eq', True)
+        except FilterError:
+            raise FilterError(
+                f'{self!r} is a field and no filter; compare it, and put comparisons in parentheses: (F.a < 1) & ...'
+            ) from None
+
+    def __and__(self, other: Filter | int) -> Filter:
+        return self.as_filter() & other
+
+    def __or__(self, other: Filter | int) -> Filter:
+        return self.as_filter() | other
+
+    def __invert__(self) -> Filter:
+        return ~self.as_filter()
 
     def in_(self, values: Iterable[Any]) -> Filter:
         """See `is_in`."""

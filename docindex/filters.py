@@ -55,6 +55,9 @@ class Filter(ABC):
     def matches(self, doc: BaseModel) -> bool:
         """Return whether a document fulfils it: the meaning that every backend is held to."""
 
+    def __repr__(self) -> str:
+        return f'<Filter: {self}>'
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dictionary, from which `parse` makes it again."""
@@ -87,7 +90,7 @@ FilterLike = Filter | Mapping[str, Any] | int | None
 """What calls take. `F.price < 10` is a `Filter`; type checkers take it for a bool, and `~(F.price < 10)` for an int."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Condition(Filter):
     """
     A condition on one field.
@@ -110,6 +113,8 @@ class Condition(Filter):
 
     def matches(self, doc: BaseModel) -> bool:
         """Return whether a document fulfils it."""
+        if not isinstance(doc, BaseModel):
+            raise FilterError(f'expected a document, got {type(doc).__name__}')
         value: Any = doc
         for step in self.steps:
             value = None if value is None else getattr(value, step, None)
@@ -134,7 +139,7 @@ class Condition(Filter):
         return f'{name} {_WORDS.get(self.operator, self.operator.removeprefix("$"))} {operand!r}'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class And(Filter):
     """All of these; of none at all, every document."""
 
@@ -152,7 +157,7 @@ class And(Filter):
         return ' and '.join(map(_in_parentheses, self.parts)) or 'all'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Or(Filter):
     """One of these at least."""
 
@@ -170,7 +175,7 @@ class Or(Filter):
         return ' or '.join(map(_in_parentheses, self.parts))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Not(Filter):
     """Not this."""
 
@@ -193,11 +198,18 @@ def _in_parentheses(part: Filter) -> str:
 
 
 def _as_filter(other: object) -> Filter:
+    other = by_itself(other)
     if not isinstance(other, Filter):
         raise FilterError(
             f'expected another filter, got {other!r}; put comparisons in parentheses: (F.a < 1) & (F.b > 2)'
         )
     return other
+
+
+def by_itself(query: object) -> object:
+    """Return the filter that a boolean field is, `F.is_new`; anything else as it is."""
+    as_filter = getattr(type(query), 'as_filter', None)
+    return query if as_filter is None else as_filter(query)
 
 
 # -- what a condition means --------------------------------------------------------------------------------

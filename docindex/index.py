@@ -157,10 +157,11 @@ class DocumentIndex(ABC, Generic[D]):
             FilterError: a field is unknown, an operator or a value not for it.
             QueryError: a number is negative, or there is no such field or order.
         """
-        if descending and not sort:
-            raise QueryError('descending needs sort=...')
         query = self.build_query().filter(filter_query)
-        query = query.sort(sort, descending=descending) if sort else query
+        if not isinstance(sort, str) or sort:
+            query = query.sort(sort, descending=descending)
+        elif descending:
+            raise QueryError('descending needs sort=...')
         query = query.offset(offset)
         found: DocList[D] = self.execute_query((query if limit is None else query.limit(limit)).build()).documents
         return found

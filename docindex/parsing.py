@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import FilterError
-from .filters import SIZE, And, Condition, Filter, Not, Or
+from .filters import SIZE, And, Condition, Filter, Not, Or, by_itself
 from .kinds import Kind
 from .schema import Column, Schema
 from .values import canonical, class_of
@@ -37,6 +37,7 @@ def parse(schema: Schema[Any], query: object) -> Filter:
 def _parse(schema: Schema[Any], query: object) -> Filter:
     if query is None:
         return And()
+    query = by_itself(query)
     if isinstance(query, Filter):
         query = query.to_dict()
     if not isinstance(query, Mapping):
@@ -66,7 +67,8 @@ def _parse_item(schema: Schema[Any], key: object, value: Any) -> Filter:
     if key in ('$and', '$or'):
         each = [{name: value[name]} for name in value] if isinstance(value, Mapping) else value
         if not isinstance(each, (list, tuple)) or not each:
-            raise FilterError(f'{key} takes a list of filters, got {value!r}')
+            hint = '' if each else '; an empty one says nothing'
+            raise FilterError(f'{key} takes a list of filters, got {value!r}{hint}')
         parts = tuple(_parse(schema, one) for one in each)
         return And(parts) if key == '$and' else Or(parts)
     if not isinstance(key, str) or key.startswith('$'):
@@ -94,7 +96,7 @@ class _Place:
                 column = schema.nodes.get(name[:at])
                 if column is not None and (at == len(name) or not column.is_document):
                     return cls(schema, column, (), column.kind)._into(name[at + 2 :].split('__') if name[at:] else [])
-        close = difflib.get_close_matches(name, schema.nodes, n=1)
+        close = difflib.get_close_matches(name.replace('.', '__'), schema.nodes, n=1)
         hint = f'did you mean {close[0]!r}?' if close else f'its fields are {", ".join(schema.nodes)}'
         raise FilterError(f'{schema.name} has no field {name!r}; {hint}')
 

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .document import equal_values
 from .errors import FilterError, QueryError
 from .filters import Filter, FilterLike
 from .fusion import Fusion, check_integer, check_share
@@ -148,7 +149,7 @@ VERBS: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
     """
     A query that is complete; `index.execute_query` answers it, `index.explain` says how.
@@ -158,6 +159,15 @@ class Query:
     """
 
     steps: tuple[Step, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Query):
+            return NotImplemented
+        mine, others = ([(type(step).__name__, vars(step)) for step in query.steps] for query in (self, other))
+        return equal_values(mine, others)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __str__(self) -> str:
         return '\n'.join(map(_describe, self.steps)) or 'everything'
@@ -200,6 +210,8 @@ class QueryBuilder:
         self, query: Any, search_field: SearchFields = '', limit: int = 10, *, mode: TextMode = 'any'
     ) -> QueryBuilder:
         """Rank by words; see `DocumentIndex.text_search`."""
+        if not isinstance(search_field, (str, Mapping, Sequence)):
+            raise QueryError(f'search_field must be a name, several, or several with weights, got {search_field!r}')
         return self._with(TextStep(query, _frozen(search_field), checked_count('limit', limit), mode))
 
     def fuse(self, method: Fusion[Any] = 'rrf', *, weights: Sequence[float] | None = None, k: int = 60) -> QueryBuilder:
@@ -277,7 +289,8 @@ def _check_name(verb: str, field: object) -> None:
 def checked_count(name: str, value: object) -> int:
     """Return a number of documents: 0 or a positive integer."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= value < 1 << 62:
-        raise QueryError(f'{name} must be 0 or a positive integer, got {value!r}')
+        hint = '; join filters with &' if isinstance(value, Filter) else ''
+        raise QueryError(f'{name} must be 0 or a positive integer, got {value!r}{hint}')
     return int(value)
 
 

@@ -105,7 +105,7 @@ class Explanation:
     documents: int
 
     def __str__(self) -> str:
-        thought = '' if self.estimate is None else f' (thought: at least {self.estimate:,})'
+        thought = '' if self.estimate is None else f' (estimated: at least {self.estimate:,})'
         lines = [f'filter: {self.filter}', f'matches: {self.matches:,}{thought}']
         lines += [f'{1000 * step.seconds:10.3f} ms  {step.what}' for step in self.steps]
         total = 1000 * sum(step.seconds for step in self.steps)

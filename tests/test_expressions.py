@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from docindex import (
     BaseDoc,
     Field,
+    Filter,
     FilterError,
     NdArray,
     SchemaError,
@@ -24,6 +25,7 @@ from docindex import (
     contains_any,
     exists,
     fields_of,
+    given,
     is_in,
     regex,
     size,
@@ -217,7 +219,7 @@ def test_an_unknown_field_within_is_told_what_there_is(look: Callable[[], Any]) 
         (lambda: 1 < F.price < 5, 'neither true nor false'),
         (lambda: (F.price < 5) and (F.size > 1), 'neither true nor false'),
         (lambda: F.price < 5 & F.size, 'parentheses|unsupported operand'),
-        (lambda: (F.price < 5) & F.exists, 'expected another filter, got F.exists; put comparisons in parentheses'),
+        (lambda: (F.price < 5) & F.size, r"F\.size is a field and no filter; compare it, and put comparisons in par"),
     ],
 )  # fmt: skip
 def test_misuse(misuse: Callable[[], Any], message: str) -> None:
@@ -279,3 +281,21 @@ def test_what_it_matches() -> None:
     book = Book(title='Go', price=3, tags=['a', 'b'], author=Author(name='Ann'), vector=np.zeros(2))
     assert ((F.price < 10) & contains(F.tags, 'a') & ~F.author.name.startswith('B')).matches(book)
     assert not ((F.price >= 10) | (size(F.tags) > 2)).matches(book)
+
+
+def test_a_boolean_field_is_a_filter() -> None:
+    """`F.exists` by itself, negated, or joined with another filter means that it is True."""
+    yes, no = (Book(title='t', vector=np.zeros(2), exists=flag, price=3) for flag in (True, False))
+    for written, expected in (
+        (parse(Schema(Book), F.exists), (True, False)),
+        (~F.exists, (False, True)),
+        (F.exists & (F.price < 5), (True, False)),
+        ((F.price > 5) | F.exists, (True, False)),
+    ):
+        assert isinstance(written, Filter)
+        assert (written.matches(yes), written.matches(no)) == expected
+
+
+def test_given_is_the_field_itself() -> None:
+    """`given` changes nothing but what a type checker sees."""
+    assert repr(given(F.price)) == 'F.price'
