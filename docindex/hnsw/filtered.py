@@ -31,8 +31,9 @@ from .state import View
 _ASKING = 3.5  # for a neighbour that the graph is asked for, and whether it matches
 _VISITING = 1.0  # for a node at which the graph looks at the bitmap
 _FETCHING = 0.25  # for a label from SQLite
-_SCANNING = 0.1  # for a vector ...
-_SCANNING_NUMBER = 0.001  # ... and for each number in it
+_SCANNING = 0.05  # for a vector ...
+_SCANNING_NUMBER = 0.0006  # ... and for each number in it;
+_SIDE_BY_SIDE = 0.3  # so much of that, if the vectors were copied
 
 _FIRST_ASK = 100
 _MARGIN = 1.5
@@ -97,8 +98,10 @@ class FilteredSearch:
         return max(limit, int((_ASKING * _MARGIN * limit * vectors / self._cost_of_scanning(1)) ** 0.5))
 
     def _cost_of_scanning(self, count: float) -> float:
-        fetching = _FETCHING if self.matches.labels is None else 0
-        return count * (_SCANNING + _SCANNING_NUMBER * self._dim + fetching)
+        cost = _SCANNING + _SCANNING_NUMBER * self._dim
+        if self._search.field in self.matches.gathered:
+            return count * cost * _SIDE_BY_SIDE
+        return count * (cost + (_FETCHING if self.matches.labels is None else 0))
 
     # -- the three ways ----------------------------------------------------------------------------
 
