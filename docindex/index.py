@@ -119,11 +119,11 @@ class DocumentIndex(ABC, Generic[D]):
         """
 
     @abstractmethod
-    def execute_query(self, query: Query) -> FindResult[Any]:
+    def execute_query(self, query: Query) -> FindResult[D]:
         """
         Answer a query of several steps, as of one moment; `build_query` makes it, `docindex.query` says what it means.
 
-        The documents are of the index's schema, or what `select` has left of them.
+        The documents are of the index's schema, or of a class with what `select` has left of it.
 
         Raises:
             QueryError: a step does not fit the schema, or the other steps; `FilterError`: a filter does not.
@@ -163,8 +163,7 @@ class DocumentIndex(ABC, Generic[D]):
         elif descending:
             raise QueryError('descending needs sort=...')
         query = query.offset(offset)
-        found: DocList[D] = self.execute_query((query if limit is None else query.limit(limit)).build()).documents
-        return found
+        return self.execute_query((query if limit is None else query.limit(limit)).build()).documents
 
     def filter_batched(self, filter_queries: Iterable[FilterLike], limit: int | None = 10) -> list[DocList[D]]:
         """Answer several filters as `filter` does each."""
@@ -476,7 +475,7 @@ class DocumentIndex(ABC, Generic[D]):
         given = text, vector, search_field, text_field, limit
         return await beside(self.hybrid, *given, filter=filter, fusion=fusion, weights=weights, mode=mode)
 
-    async def aexecute_query(self, query: Query) -> FindResult[Any]:
+    async def aexecute_query(self, query: Query) -> FindResult[D]:
         """Do what `execute_query` does, while the event loop goes on."""
         return await beside(self.execute_query, query)
 

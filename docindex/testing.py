@@ -972,7 +972,7 @@ class DocumentIndexContract(ABC):
         assert docs.id == list(stored.distances(a_vector('plot'), 'plot'))
         for doc in docs:
             film = stored.docs[doc.id]
-            assert (doc.title, doc.poster__url) == (film.title, film.poster and film.poster.url)
+            assert (doc.title, doc.poster__url) == (film.title, film.poster and film.poster.url)  # type: ignore[attr-defined]
             assert doc.plot.tobytes() == film.plot.tobytes()
 
     @pytest.mark.parametrize('bad', _BAD_STEPS.values(), ids=_BAD_STEPS)

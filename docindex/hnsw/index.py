@@ -246,7 +246,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]
         return FindResultBatched(lists, scores)
 
-    def execute_query(self, query: Query) -> FindResult[Any]:
+    def execute_query(self, query: Query) -> FindResult[D]:
         """Answer a query of several steps; see `DocumentIndex.execute_query`."""
         return self._answer(query)[0]
 
