@@ -268,8 +268,8 @@ class QueryBuilder:
         """
         Return documents with these fields only, and their id.
 
-        They are of a class of its own, though a type checker takes them for the index's; a field of a nested document has
-        its flat name there, `author__name`.
+        They are of a class of its own, though a type checker takes them for the index's; a field of a nested document
+        has its flat name there, `author__name`.
         """
         for field in fields:
             _check_name('select', field)
