@@ -131,14 +131,14 @@ class Following:
     def _follow(self, rows: Rows) -> None:
         """Move on to the moment of `rows`, or a later one. Called with the lock held alone."""
         meta = rows.meta()
-        self._check_schema(meta)
+        self.check_schema(meta)
         can_step, self._is_torn = self._access.follows and not self._is_torn, True
         if not (can_step and self._step(rows, meta)):
             replaced, self.state = self.state, self._read(rows)
             replaced.close()
         self._is_torn = False
 
-    def _check_schema(self, meta: Mapping[str, Any]) -> None:
+    def check_schema(self, meta: Mapping[str, Any]) -> None:
         """Raise `SchemaMismatchError` if another process has changed what the documents, or their scores, mean."""
         before = self.state.settings.effective
         is_other = meta['columns'] != self.state.columns or meta['settings'].keys() != before.keys()

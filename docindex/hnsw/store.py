@@ -134,10 +134,12 @@ class Store:
         if not self.access.follows:
             return False
         try:
-            with self.reading():
-                return False
+            # Without the lock: this must not wait for searches, one of which may be about to release a handle.
+            with self._sidecar.latest() as rows:
+                self._following.check_schema(rows.meta())
         except SchemaMismatchError:
             return True
+        return False
 
     def _prepare(self, schema: Schema[Any] | None, extraction: Extraction | None, declared: Declared) -> Declared:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
