@@ -95,7 +95,7 @@ def answer(query: Query, schema: Schema[Any], backend: Backend[K]) -> Answer[K]:
     steps = _rest(query)
     _check_fields(steps, schema)
     if rankings:
-        within = _within(query, schema, backend)
+        within = _within(query, filters, backend)
         keys, scores = _ranked(query, [_ask(step, every, within, backend) for step in rankings], backend)
     else:
         sort, offset, limit, steps = _pushed_down(steps)
@@ -132,17 +132,17 @@ def _ranked(query: Query, rankings: list[Ranking[K]], backend: Backend[K]) -> tu
     return [key_of[id_] for id_ in ids], scores
 
 
-def _within(query: Query, schema: Schema[Any], backend: Backend[K]) -> list[K] | None:
-    """Return the keys that filters with a limit, before the first ranking, leave over; None if there are none."""
+def _within(query: Query, filters: Sequence[Filter], backend: Backend[K]) -> list[K] | None:
+    """Return the keys that `filters` with a limit, before the first ranking, leave over; None if there are none."""
     within: list[K] | None = None
-    so_far: list[Filter] = []
+    passed = 0
     for step in query.steps:
         if isinstance(step, (FindStep, TextStep)):
             break
         if isinstance(step, FilterStep):
-            so_far.append(parse(schema, step.filter))
+            passed += 1
             if step.limit is not None:
-                found = backend.keys(And(tuple(so_far)), None, step.limit if within is None else None, 0)
+                found = backend.keys(And(tuple(filters[:passed])), None, step.limit if within is None else None, 0)
                 there = set(found)
                 within = found if within is None else [key for key in within if key in there][: step.limit]
     return within
@@ -173,11 +173,14 @@ def _rest(query: Query) -> list[Step]:
 
 def _pushed_down(steps: list[Step]) -> tuple[SortStep | None, int, int | None, list[Step]]:
     """Return the order, offset and limit with which the backend can begin, and the steps that are left."""
-    rest = list(steps)
-    sort = rest.pop(0) if rest and isinstance(rest[0], SortStep) else None
-    offset = rest.pop(0).count if rest and isinstance(rest[0], OffsetStep) else 0  # type: ignore[union-attr]
-    limit = rest.pop(0).count if rest and isinstance(rest[0], LimitStep) else None  # type: ignore[union-attr]
-    return sort if isinstance(sort, SortStep) else None, offset, limit, rest
+    sort, offset, limit = None, 0, None
+    if steps and isinstance(first := steps[0], SortStep):
+        sort, steps = first, steps[1:]
+    if steps and isinstance(first := steps[0], OffsetStep):
+        offset, steps = first.count, steps[1:]
+    if steps and isinstance(first := steps[0], LimitStep):
+        limit, steps = first.count, steps[1:]
+    return sort, offset, limit, steps
 
 
 def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | None) -> list[int]:
@@ -238,9 +241,10 @@ def field_of(schema: Schema[Any], name: str) -> Column:
 
 def _check_fields(steps: list[Step], schema: Schema[Any]) -> None:
     for step in steps:
-        if isinstance(step, SortStep) and not (
-            field_of(schema, step.field).kind.is_scalar and field_of(schema, step.field).kind.is_ordered
-        ):
-            raise QueryError(f'{step.field}: a {schema.nodes[step.field].type_name} has no order to sort by')
-        if isinstance(step, GroupStep) and field_of(schema, step.field).kind.name == 'opaque':
-            raise QueryError(f'{step.field}: a {schema.nodes[step.field].type_name} cannot be grouped by')
+        if not isinstance(step, (SortStep, GroupStep)):
+            continue
+        column = field_of(schema, step.field)
+        if isinstance(step, SortStep) and not (column.kind.is_scalar and column.kind.is_ordered):
+            raise QueryError(f'{step.field}: a {column.type_name} has no order to sort by')
+        if isinstance(step, GroupStep) and column.kind.name == 'opaque':
+            raise QueryError(f'{step.field}: a {column.type_name} cannot be grouped by')

@@ -29,7 +29,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
@@ -262,7 +261,7 @@ def _holds(value: Any, operator: str, operand: Any) -> bool:
         case '$gte':
             return is_less(operand, value) or equal(value, operand)
         case '$regex':
-            return kind == 'text' and _pattern(operand).search(value) is not None
+            return kind == 'text' and re.search(operand, value) is not None
         case '$startswith':
             return kind == 'text' and value.startswith(operand)
         case '$contains' if kind == 'text':
@@ -274,8 +273,3 @@ def _holds(value: Any, operator: str, operand: Any) -> bool:
         case '$all':
             return kind == 'list' and all(any(equal(element, one) for element in value) for one in operand)
     raise ValueError(operator)
-
-
-@lru_cache(maxsize=512)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)

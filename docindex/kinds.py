@@ -42,6 +42,11 @@ class Kind:
         """Whether SQLite compares its values by itself."""
         return self.name not in ('list', 'dict', 'any', 'opaque')
 
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The document class that the values are of, if they are of one."""
+        return self.type if isinstance(self.type, type) and issubclass(self.type, BaseModel) else None
+
     def element(self) -> Kind:
         """Return the kind of what is in a list."""
         inner = [argument for argument in typing.get_args(self.type) if argument is not ...]
@@ -58,18 +63,17 @@ class Kind:
             return self
         if self.name != 'dict':
             return None
-        if isinstance(self.type, type) and issubclass(self.type, BaseModel):
-            if name in self.type.model_fields:
-                return kind_of(self.type.model_fields[name].annotation)
-            return Kind('any', is_ordered=True) if self.type.model_config.get('extra') == 'allow' else None
+        if self.model is not None:
+            if name in self.model.model_fields:
+                return kind_of(self.model.model_fields[name].annotation)
+            return Kind('any', is_ordered=True) if self.model.model_config.get('extra') == 'allow' else None
         arguments = typing.get_args(self.type)
         return kind_of(arguments[1]) if len(arguments) == 2 else Kind('any', is_ordered=True)
 
     def members(self) -> list[str]:
         """Return the names that can be inside, if they are known."""
-        inner = self.element() if self.name == 'list' else self
-        is_model = isinstance(inner.type, type) and issubclass(inner.type, BaseModel)
-        return list(inner.type.model_fields) if is_model else []
+        model = (self.element() if self.name == 'list' else self).model
+        return [] if model is None else list(model.model_fields)
 
     def operand(self, value: Any, is_choice: bool = False) -> Any:
         """
@@ -145,10 +149,9 @@ def _as_decimal(value: Any) -> Decimal | None:
 
 def _parsed(type_: Any, text: str) -> Any:
     try:
-        found = TypeAdapter(type_).validate_python(text)
+        return TypeAdapter(type_).validate_python(text)
     except ValidationError:
         return None
-    return None if isinstance(found, Decimal) and found.is_nan() else found
 
 
 def kind_of(annotation: Any) -> Kind:
@@ -233,11 +236,11 @@ def _bare(annotation: Any) -> Any:
 
 def canonical_of(kind: Kind, value: Any) -> Any:
     """Return a value in that form, as a field of a kind keeps it: of a document only what its declared class has."""
-    model = kind.type if isinstance(kind.type, type) and issubclass(kind.type, BaseModel) else None
     if kind.name == 'list' and isinstance(value, list):
         element = kind.element()
         return [canonical_of(element, item) for item in value]
-    if kind.name == 'dict' and model is not None and isinstance(value, model) and type(value) is not model:
+    model = kind.model
+    if model is not None and isinstance(value, model) and type(value) is not model:
         fields = model.model_fields.items()
         return {name: canonical_of(kind_of(info.annotation), getattr(value, name)) for name, info in fields}
     return canonical(value)

@@ -84,12 +84,11 @@ class Documents(Generic[D]):
         """
         if not len(labels):
             return []
-        rows = view.rows.fetch(list(set(labels.tolist())))
+        rows = _fetched(view, labels, path)
         names = [column.name for column in self.columns]
         columns = [view.vectors_or_none(name, labels) for name in names]
         docs: list[D] = []
         for label, *vectors in zip(labels.tolist(), *columns, strict=True):
-            _check_there(label, rows, path)
             docs.append(self._document(rows[label], dict(zip(names, vectors, strict=True)), path))
         return docs
 
@@ -104,9 +103,7 @@ class Documents(Generic[D]):
         if any(column.is_tensor or column.is_document for column in columns):
             docs: list[D] = self.load(view, labels, path)
         else:  # no vector need be read
-            rows = view.rows.fetch(list(set(labels.tolist())))
-            for label in labels.tolist():
-                _check_there(label, rows, path)
+            rows = _fetched(view, labels, path)
             docs = [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
         self.check(docs, filter_, path)
         selected = _selection(self._schema.doc_type, tuple(columns))
@@ -139,11 +136,15 @@ class Documents(Generic[D]):
             raise CorruptIndexError(message, path, CHECK) from error
 
 
-def _check_there(label: int, rows: Mapping[int, Any], path: Path) -> None:
-    if label not in rows:
+def _fetched(view: View, labels: Labels, path: Path) -> dict[int, tuple[bytes, bytes | None]]:
+    """Return the JSON and the tensors of the documents with these labels, by label."""
+    wanted = set(labels.tolist())
+    rows = view.rows.fetch(list(wanted))
+    for label in wanted - rows.keys():
         raise CorruptIndexError(
             f'a graph knows the label {label}, which has no document', path, 'remove its "graphs" directory and reopen'
         )
+    return rows
 
 
 @lru_cache(maxsize=256)

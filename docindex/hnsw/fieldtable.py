@@ -71,13 +71,12 @@ class FieldTable:
         fields: Its columns by the flat name of the field, in order.
     """
 
+    delete = f'DELETE FROM {FIELDS} WHERE label = ?'
+
     def __init__(self, fields: Iterable[StoredField] = ()) -> None:
         self.fields = {field.name: field for field in fields}
-        columns = [field.column for field in self.fields.values()]
-        self.insert = (
-            f'INSERT INTO {FIELDS} ({", ".join(["label", *columns])}) VALUES ({", ".join("?" * (len(columns) + 1))})'
-        )
-        self.delete = f'DELETE FROM {FIELDS} WHERE label = ?'
+        self._columns = ''.join(f', {field.column}' for field in self.fields.values())
+        self.insert = f'INSERT INTO {FIELDS} (label{self._columns}) VALUES (?{", ?" * len(self.fields)})'
 
     @staticmethod
     def is_safe(rows: Sequence[Any]) -> bool:
@@ -125,9 +124,8 @@ class FieldTable:
     def renumber(self) -> Iterator[str]:
         """Yield the statements that give its rows the labels that `documents` is about to give to the same."""
         yield self._create('renumbered_fields')
-        others = ''.join(f', {field.column}' for field in self.fields.values())
         yield (
-            f'INSERT INTO renumbered_fields SELECT new{others} '
+            f'INSERT INTO renumbered_fields SELECT new{self._columns} '
             'FROM (SELECT label, row_number() OVER (ORDER BY label) - 1 AS new FROM documents) '
             f'LEFT JOIN {FIELDS} USING (label)'
         )
@@ -145,8 +143,7 @@ class FieldTable:
         yield from (f"INSERT INTO {name} ({name}, rank) VALUES ('integrity-check', 1)" for name in self.text_tables())
 
     def _create(self, name: str) -> str:
-        columns = ''.join(f', {field.column}' for field in self.fields.values())
-        return f'CREATE TABLE {name} (label INTEGER PRIMARY KEY{columns})'
+        return f'CREATE TABLE {name} (label INTEGER PRIMARY KEY{self._columns})'
 
     def _create_beside(self) -> Iterator[str]:
         for field in self.fields.values():

@@ -106,19 +106,18 @@ class FilteredSearch:
     # -- the three ways ----------------------------------------------------------------------------
 
     def _scan(self, queries: Float32Array, limit: int) -> Found:
-        labels = self._labels()
+        labels = self._search.present(self._labels())
         gathered = self._gathered(labels)
         with self._step(f'scan: compare with {len(labels):,} matches'):
             return self._search.among(queries, limit, labels, gathered)
 
     def _gathered(self, labels: Labels) -> Gathered | None:
-        """Return copies of the vectors of matches, if they are scanned again and again and do not take much room."""
+        """Return copies of the vectors of matches, which all have one, if they are few and scanned again."""
         name, matches = self._search.field, self.matches
         most = self._view.labels.next * self._dim // _GATHERED_SHARE
-        present = self._search.present(labels)
-        if name not in matches.gathered and matches.scans and 0 < len(present) * self._dim <= most:
+        if name not in matches.gathered and matches.scans and 0 < len(labels) * self._dim <= most:
             with self._step('copy the vectors of all matches'):
-                self._view.keep(matches, name, gather(self._search.file, present), most)
+                self._view.keep(matches, name, gather(self._search.file, labels), most)
         matches.scans += 1
         return matches.gathered.get(name)
 

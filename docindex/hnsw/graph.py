@@ -216,12 +216,7 @@ class Graph:
         """
         ready, count = self._ready(queries), min(k, self.live)
         nodes, distances = self._ask_living(ready, count, ef) if self.dead else self._ask(ready, count, ef)
-        if self.settings.space == 'cosine':
-            np.maximum(distances, 0, out=distances)  # rounding leaves -1e-7 between equal vectors
-        found = self._twins.expand(nodes, distances, k)
-        if found is None:
-            raise ShortAnswerError
-        return found
+        return self._labels_on(nodes, distances, k)
 
     def search_among(self, queries: Float32Array, k: int, ef: int, is_wanted: Flags) -> tuple[Labels, Float32Array]:
         """
@@ -239,26 +234,30 @@ class Graph:
         on_nodes = bytearray(is_wanted[: self.covered].tobytes())
         for node, labels in self._twins.shared():
             on_nodes[node] = any(is_wanted[label] for label in labels)
-        count = min(k, on_nodes.count(1))
-        with self._ef.set(self._index, max(ef, count)):
-            try:
-                # Called for each node on the way; a method of a built-in type makes no frame of Python's.
-                wanted = on_nodes.__getitem__
-                nodes, distances = self._index.knn_query(self._ready(queries), k=count, num_threads=1, filter=wanted)
-            except RuntimeError as error:
-                raise ShortAnswerError from error
+        # Called for each node on the way; a method of a built-in type makes no frame of Python's.
+        nodes, distances = self._ask(self._ready(queries), min(k, on_nodes.count(1)), ef, on_nodes.__getitem__)
+        return self._labels_on(nodes, distances, k, is_wanted)
+
+    def _labels_on(
+        self, nodes: Labels, distances: Float32Array, k: int, is_wanted: Flags | None = None
+    ) -> tuple[Labels, Float32Array]:
+        """Return the labels, of those that are wanted, on the nodes that were found for each query."""
         if self.settings.space == 'cosine':
-            np.maximum(distances, 0, out=distances)
-        found = self._twins.expand(nodes.astype(np.int64), distances, k, is_wanted)
+            np.maximum(distances, 0, out=distances)  # rounding leaves -1e-7 between equal vectors
+        found = self._twins.expand(nodes, distances, k, is_wanted)
         if found is None:
             raise ShortAnswerError
         return found
 
-    def _ask(self, ready: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
-        """Return the nearest nodes, dead or alive."""
+    def _ask(
+        self, ready: Float32Array, k: int, ef: int, is_wanted: Callable[[int], int] | None = None
+    ) -> tuple[Labels, Float32Array]:
+        """Return the nearest nodes that are wanted, dead or alive."""
         with self._ef.set(self._index, ef):
             try:
-                nodes, distances = self._index.knn_query(ready, k=k, num_threads=_threads(self.settings))
+                nodes, distances = self._index.knn_query(
+                    ready, k=k, num_threads=_threads(self.settings), filter=is_wanted
+                )
             except RuntimeError as error:
                 # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
                 raise ShortAnswerError from error

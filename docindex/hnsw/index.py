@@ -25,8 +25,7 @@ from ..errors import (
     WorkDirError,
 )
 from ..execution import answer
-from ..fields import check_settings
-from ..filters import FilterLike
+from ..filters import Filter, FilterLike
 from ..index import DocumentIndex, ids_of
 from ..matrices import query_matrix
 from ..parsing import parse
@@ -37,7 +36,8 @@ from . import sharing
 from .check import CheckReport, verify
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
 from .documents import Documents
-from .searching import Searching, vector_field
+from .searching import Searching, checked_ef, vector_field
+from .state import View
 from .store import Store
 
 D = TypeVar('D', bound=BaseModel)
@@ -235,7 +235,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         store = self._usable()
         name = vector_field(self._schema, [column.name for column in self._documents.columns], search_field)
         limit = checked_count('limit', limit)
-        check_settings({} if ef is None else {'ef': ef}, 'find()')
+        ef = checked_ef(ef)
         matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
         condition = parse(self._schema, filter_)
         with store.reading() as view:
@@ -248,7 +248,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def execute_query(self, query: Query) -> FindResult[D]:
         """Answer a query of several steps; see `DocumentIndex.execute_query`."""
-        return self._answer(query)[0]
+        with self._usable().reading() as view:
+            return self._answer(view, query)[0]
 
     def count(self, filter_query: FilterLike | Query = None) -> int:
         """Return how many documents match; see `DocumentIndex.count`."""
@@ -261,26 +262,25 @@ class HnswDocumentIndex(DocumentIndex[D]):
             return view.rows.count_where(Searching(view, self._schema).where(condition))
 
     def _explain(self, query: Query) -> Explanation:
-        return self._answer(query, is_explained=True)[1]
+        with self._usable().reading() as view:
+            result, filter_, searching = self._answer(view, query)
+            matches = view.rows.count_where(searching.where(filter_))
+        return Explanation(query, filter_, searching.estimate, matches, searching.steps, len(result.documents))
 
-    def _answer(self, query: Query, is_explained: bool = False) -> tuple[FindResult[Any], Explanation]:
-        store = self._usable()
+    def _answer(self, view: View, query: Query) -> tuple[FindResult[Any], Filter, Searching]:
+        """Return what a query finds, the filter that all of it matches, and what was done."""
         if not isinstance(query, Query):
             raise QueryError(f'expected a query, as index.build_query()...build() makes it; got {type(query).__name__}')
-        with store.reading() as view:
-            searching = Searching(view, self._schema)
-            found = answer(query, self._schema, searching)
-            labels = np.array(found.keys, np.int64)
-            with searching.step(f'read {len(labels):,} documents'):
-                if found.select is None:
-                    docs = self._doclist(self._documents.load(view, labels, store.path))
-                    self._documents.check(docs, found.filter, store.path)
-                else:
-                    docs = self._documents.select(view, labels, store.path, found.select, found.filter)
-            estimate = searching.estimate
-            matches = view.rows.count_where(searching.where(found.filter)) if is_explained else None
-        result = FindResult(docs, found.scores)
-        return result, Explanation(query, found.filter, estimate, matches or 0, searching.steps, len(docs))
+        searching, path = Searching(view, self._schema), self._store.path
+        found = answer(query, self._schema, searching)
+        labels = np.array(found.keys, np.int64)
+        with searching.step(f'read {len(labels):,} documents'):
+            if found.select is None:
+                docs = self._doclist(self._documents.load(view, labels, path))
+                self._documents.check(docs, found.filter, path)
+            else:
+                docs = self._documents.select(view, labels, path, found.select, found.filter)
+        return FindResult(docs, found.scores), found.filter, searching
 
     def snippets(
         self,

@@ -246,19 +246,23 @@ class Rows:
             limit: At most so many; None: all.
             offset: Without the first so many.
         """
-        if not order and limit is not None and self.count_where(where, _FEW) < _FEW:
-            # SQLite would rather read the table from its beginning than sort the few that an index finds.
-            every = self.labels_where(where)
-            return every[offset : offset + limit]
-        sql = f'SELECT label FROM fields WHERE {where.sql}'
-        if order or limit is not None:
-            sql += f' ORDER BY {order or "label"} LIMIT {-1 if limit is None else limit:d} OFFSET {offset:d}'
-        found = self._all(sql, where.parameters)
+        if order:
+            limit = -1 if limit is None else limit
+            return self._labels(where, f'ORDER BY {order} LIMIT {limit:d} OFFSET {offset:d}')
+        if limit is None:
+            return np.sort(self._labels(where))[offset:]
+        # SQLite would rather read the table from its beginning than sort the few that an index finds.
+        few = self._labels(where, f'LIMIT {_FEW}')
+        if len(few) < _FEW:
+            return np.sort(few)[offset : offset + limit]
+        return self._labels(where, f'ORDER BY label LIMIT {limit:d} OFFSET {offset:d}')
+
+    def _labels(self, where: Where, which: str = '') -> np.ndarray[Any, np.dtype[np.int64]]:
+        found = self._all(f'SELECT label FROM fields WHERE {where.sql} {which}', where.parameters)
         try:
-            labels = np.fromiter((label for (label,) in found), np.int64, len(found))
+            return np.fromiter((label for (label,) in found), np.int64, len(found))
         except (TypeError, ValueError, OverflowError) as error:
             raise CorruptIndexError('what filters look at has labels that are none', self.path, CHECK) from error
-        return labels if order or limit is not None else np.sort(labels)[offset:]
 
     def count_where(self, where: Where, at_most: int | None = None) -> int:
         """Return how many documents match; it stops counting at `at_most`."""

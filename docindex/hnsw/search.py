@@ -60,15 +60,16 @@ class FieldSearch:
 
     def among(self, queries: Float32Array, k: int, labels: Labels, gathered: Gathered | None = None) -> Found:
         """
-        Compare with the vectors of these labels (n,) one by one; fewer than `k` if there are fewer.
+        Compare with the vectors of these labels (n,), which have one, one by one; fewer than `k` if there are fewer.
 
-        `gathered` are copies of the vectors of those that have one.
+        `gathered` are copies of the vectors.
         """
-        return scan(queries, k, self.settings.space, self.file, self.present(labels), gathered)
+        return scan(queries, k, self.settings.space, self.file, labels, gathered)
 
     def present(self, labels: Labels) -> Labels:
         """Return those of `labels` that have a vector."""
-        return labels[~self.labels.absent(self.field, labels)]
+        is_absent = self.labels.absent(self.field, labels)
+        return labels[~is_absent] if is_absent.any() else labels
 
     def by_graph_among(self, queries: Float32Array, k: int, ef: int, labels: Labels, is_wanted: Flags) -> Found:
         """
@@ -80,7 +81,7 @@ class FieldSearch:
         if graph is None:
             raise ShortAnswerError
         # What the graph does not follow yet, or cannot find, is compared with one by one.
-        beside = labels[np.searchsorted(labels, graph.covered) :]
+        beside = self.present(labels[np.searchsorted(labels, graph.covered) :])
         strays = [label for label in graph.strays if is_wanted[label]]
         if strays:
             beside, is_wanted = np.concatenate([np.array(strays, np.int64), beside]), is_wanted.copy()

@@ -37,13 +37,15 @@ class Searching(Backend[int]):
 
     Attributes:
         steps: What has been done, in order, with its time.
+        estimate: How many documents were thought to match, at least, when the way to search was chosen; None: it did
+            not matter.
     """
 
     def __init__(self, view: View, schema: Schema[Any]) -> None:
         self._view = view
         self._schema = schema
         self.steps: list[Step] = []
-        self._estimate: int | None = None
+        self.estimate: int | None = None
 
     # -- filters -------------------------------------------------------------------------------------
 
@@ -84,31 +86,28 @@ class Searching(Backend[int]):
 
     # -- vectors -------------------------------------------------------------------------------------
 
-    def find(
-        self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter | None
-    ) -> Found:
+    def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
-        ef = ef if ef and ef > 0 else None
-        if filter_ is None or filter_ == And():
+        if filter_ == And():
             with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
         found = search.nearest(queries, limit, exact, ef)
-        self._estimate = search.estimate
+        self.estimate = search.estimate
         self.steps += [Step(f'{name}: {what}', seconds) for what, seconds in search.steps]
         return found
 
     def nearest(self, step: FindStep, filter_: Filter, within: list[int] | None) -> Ranking[int]:
         """Return the nearest of what matches."""
-        check_settings({} if step.ef is None else {'ef': step.ef}, 'find()')
+        ef = checked_ef(step.ef)
         name = self.vector_field(step.search_field)
         query = self.query(name, step.query)
         if within is None:
-            labels, distances = self.find(name, query, step.limit, step.exact, step.ef, filter_)
+            labels, distances = self.find(name, query, step.limit, step.exact, ef, filter_)
         else:
             with self.step(f'{name}: compare with the vectors of at most {len(within):,} documents'):
-                among = self._among(filter_, within)
-                labels, distances = self._view.searching(name).among(query, step.limit, among)
+                search, among = self._view.searching(name), self._among(filter_, within)
+                labels, distances = search.among(query, step.limit, search.present(among))
         return Ranking(name, labels[0].tolist(), distances[0], True)
 
     def vectors(self, step: DiversifyStep, keys: Sequence[int]) -> tuple[Float32Array, dict[int, Float32Array], Space]:
@@ -187,15 +186,16 @@ class Searching(Backend[int]):
         """Note how long the block takes."""
         return Timed(self.steps, what)
 
-    @property
-    def estimate(self) -> int | None:
-        """How many documents were thought to match, at least, when the way to search was chosen; None: not asked."""
-        return self._estimate
-
 
 def _normalised(text: str | None) -> str | None:
     """Return JSON such that equal dicts are equal, in whatever order they list their keys."""
     return None if text is None else json.dumps(json.loads(text), sort_keys=True)
+
+
+def checked_ef(ef: int | None) -> int | None:
+    """Return an `ef` that is in range; None: what the settings say."""
+    check_settings({} if ef is None else {'ef': ef}, 'find()')
+    return ef if ef and ef > 0 else None
 
 
 def vector_field(schema: Schema[Any], names: Sequence[str], name: str) -> str:
