@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from .errors import FilterError
-from .filters import Filter
+from .filters import Filter, FilterLike
 from .parsing import is_field, parse
 from .schema import Schema
 
@@ -81,6 +81,15 @@ def contains_all(field: Any, values: Iterable[Any]) -> Filter:
 def regex(field: Any, pattern: str | re.Pattern[str]) -> Filter:
     """Return the filter for documents in which some part of a string matches a regular expression."""
     return FieldExpression.regex(_field(field), pattern)
+
+
+def elem_match(field: Any, filter_: FilterLike) -> Filter:
+    """
+    Return the filter for documents that have one in a list of documents which fulfils a filter.
+
+    `elem_match(F.chunks, (C.page > 3) & (C.text == 'x'))`, where `C = fields_of(Chunk)`: both of the same chunk.
+    """
+    return FieldExpression.elem_match(_field(field), filter_)
 
 
 def size(field: Any) -> int:
@@ -189,6 +198,10 @@ class FieldExpression:
     def regex(self, pattern: str | re.Pattern[str]) -> Filter:
         """See `regex`."""
         return self._is('$regex', pattern)
+
+    def elem_match(self, filter_: FilterLike) -> Filter:
+        """See `elem_match`."""
+        return self._is('$elemMatch', filter_)
 
     def size(self) -> FieldExpression:
         """See `size`."""

@@ -16,6 +16,7 @@ Filters as small typed trees; `Filter.matches` says what they mean. `docindex.pa
 | `$contains` | strings, lists | has this as a part; as an element |
 | `$any`, `$all` | lists | has one of these elements; has all of them |
 | `$size` | lists, dicts | has so many elements; also `{'$size': {'$gte': 2}}` |
+| `$elemMatch` | lists of documents with ids | has a document that fulfils a filter |
 | `$and`, `$or`, `$not` | filters | |
 
 A name reaches into documents, dicts and lists: `author__name`, `meta__colour`, `chapters__0__title` (one element), and
@@ -112,11 +113,9 @@ class Condition(Filter):
 
     def matches(self, doc: BaseModel) -> bool:
         """Return whether a document fulfils it."""
-        if not isinstance(doc, BaseModel):
-            raise FilterError(f'expected a document, got {type(doc).__name__}')
-        value: Any = doc
-        for step in self.steps:
-            value = None if value is None else getattr(value, step, None)
+        value = value_at(doc, self.steps)
+        if self.path == (SIZE,) and isinstance(value, list):
+            return _holds(len(value), self.operator, self.operand)
         if self.kind.name == 'opaque':
             value = None if value is None else OPAQUE
         return holds(canonical_of(self.kind, value), self.path, self.operator, self.operand)
@@ -136,6 +135,42 @@ class Condition(Filter):
             return f'{name} exists'
         operand = list(self.operand) if isinstance(self.operand, tuple) else self.operand
         return f'{name} {_WORDS.get(self.operator, self.operator.removeprefix("$"))} {operand!r}'
+
+
+@dataclass(frozen=True, repr=False)
+class Some(Filter):
+    """
+    A document in a list fulfils something.
+
+    Attributes:
+        field: The flat name of the list.
+        steps: The way to it in a document.
+        part: What one of its documents is to fulfil.
+        position: Only the document in this place counts; None: any.
+    """
+
+    field: str
+    steps: tuple[str, ...]
+    part: Filter
+    position: int | None = None
+
+    def matches(self, doc: BaseModel) -> bool:
+        """Return whether a document has one in its list that fulfils the part."""
+        docs: Any = value_at(doc, self.steps) or ()
+        if self.position is not None:
+            docs = docs[self.position : self.position + 1]
+        return any(map(self.part.matches, docs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a dictionary."""
+        return {self._name: {'$elemMatch': self.part.to_dict()}}
+
+    @property
+    def _name(self) -> str:
+        return self.field if self.position is None else f'{self.field}__{self.position}'
+
+    def __str__(self) -> str:
+        return f'some {self._name} with {_in_parentheses(self.part)}'
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,7 +228,7 @@ class Not(Filter):
 
 
 def _in_parentheses(part: Filter) -> str:
-    return str(part) if isinstance(part, (Condition, Not)) else f'({part})'
+    return str(part) if isinstance(part, (Condition, Not, Some)) else f'({part})'
 
 
 def _as_filter(other: object) -> Filter:
@@ -209,6 +244,16 @@ def by_itself(query: object) -> object:
     """Return the filter that a boolean field is, `F.is_new`; anything else as it is."""
     as_filter = getattr(type(query), 'as_filter', None)
     return query if as_filter is None else as_filter(query)
+
+
+def value_at(doc: BaseModel, steps: Sequence[str]) -> Any:
+    """Return what a document has there; None where something on the way is None."""
+    if not isinstance(doc, BaseModel):
+        raise FilterError(f'expected a document, got {type(doc).__name__}')
+    value: Any = doc
+    for step in steps:
+        value = None if value is None else getattr(value, step, None)
+    return value
 
 
 # -- what a condition means --------------------------------------------------------------------------------

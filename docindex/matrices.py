@@ -16,20 +16,22 @@ from .tensors import Array, Float32Array, as_array
 
 
 def column_matrix(
-    values: Sequence[Any], column: Column, settings: VectorSettings, ids: Sequence[str]
+    values: Sequence[Any], column: Column, settings: VectorSettings, document: Callable[[int], str]
 ) -> tuple[Float32Array, list[Array | None]]:
     """
     Return the values of a vector column as a matrix (n, dim) with zeros for None, and each as the array it is.
+
+    Args:
+        values: The values.
+        column: The column.
+        settings: Its settings.
+        document: Names, for an error, the document whose value stands at a position.
 
     Raises:
         DocumentError: a required vector is missing.
         DimensionError: a vector has another length than the column.
         VectorError: a vector is not numeric, not finite, or too large for the space.
     """
-
-    def document(at: int) -> str:
-        return f'document {at} (id {ids[at]!r})'
-
     arrays: list[Array | None] = []
     for at, value in enumerate(values):
         if value is None and not column.is_optional:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import FilterError
-from .filters import SIZE, And, Condition, Filter, Not, Or, by_itself
+from .filters import SIZE, And, Condition, Filter, Not, Or, Some, by_itself
 from .kinds import Kind
 from .schema import Column, Schema
 from .values import canonical, class_of
 
 _OPERATORS = ['$eq', '$ne', '$neq', '$lt', '$lte', '$gt', '$gte', '$in', '$nin', '$exists', '$not']
-_OPERATORS += ['$regex', '$startswith', '$contains', '$any', '$all', '$size']
+_OPERATORS += ['$regex', '$startswith', '$contains', '$any', '$all', '$size', '$elemMatch']
 _COMBINED = ('$and', '$or', '$not')
 
 
@@ -82,23 +82,48 @@ def _elsewhere(key: object) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """A field, or something inside of its values, that a filter names."""
+    """
+    A field, or something inside of its values, that a filter names.
+
+    Attributes:
+        schema: The schema of the document it is a field of.
+        column: The field.
+        path: The way from there into a dict or list.
+        kind: What its values are.
+        lists: The lists of documents on the way there, outermost first, with the position in each that is meant.
+        position: Where `column` is a list of documents: the one that is meant; None: the list.
+    """
 
     schema: Schema[Any]
     column: Column
     path: tuple[str, ...]
     kind: Kind
+    lists: tuple[tuple[Column, int | None], ...] = ()
+    position: int | None = None
 
     @classmethod
-    def find(cls, schema: Schema[Any], name: str) -> _Place:
+    def find(cls, schema: Schema[Any], name: str, lists: tuple[tuple[Column, int | None], ...] = ()) -> _Place:
         for at in range(len(name), 0, -1):
             if at == len(name) or name.startswith('__', at):
                 column = schema.nodes.get(name[:at])
                 if column is not None and (at == len(name) or not column.is_document):
-                    return cls(schema, column, (), column.kind)._into(name[at + 2 :].split('__') if name[at:] else [])
+                    place = cls(schema, column, (), column.kind, lists)
+                    rest = name[at + 2 :]
+                    return (
+                        place._into(rest.split('__') if name[at:] else []) if not column.inner else place._inner(rest)
+                    )
         close = difflib.get_close_matches(name.replace('.', '__'), schema.nodes, n=1)
         hint = f'did you mean {close[0]!r}?' if close else f'its fields are {", ".join(schema.nodes)}'
         raise FilterError(f'{schema.name} has no field {name!r}; {hint}')
+
+    def _inner(self, rest: str) -> _Place:
+        """Return what a name means in the documents of this list."""
+        step, _, behind = rest.partition('__')
+        position = int(step) if step.isdecimal() and len(step) < 19 else None
+        rest = behind if position is not None else rest
+        if not rest or self.column.inner is None:
+            return replace(self, position=position)
+        return _Place.find(self.column.inner, rest, (*self.lists, (self.column, position)))
 
     def _into(self, steps: list[str]) -> _Place:
         kind = self.kind
@@ -111,7 +136,7 @@ class _Place:
                     f'{self.schema.name}: there is no {step!r} in {outer} ({self.column.type_name}){known}'
                 )
             kind = inner
-        return _Place(self.schema, self.column, (*self.path, *steps), kind)
+        return replace(self, path=(*self.path, *steps), kind=kind)
 
     @property
     def name(self) -> str:
@@ -122,7 +147,8 @@ class _Place:
         if isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith('$') for key in value):
             return _all([self.compare(operator, operand) for operator, operand in value.items()])
         if isinstance(value, Mapping) and self.column.is_document:
-            return _all([_Place.find(self.schema, f'{self.name}__{key}').condition(one) for key, one in value.items()])
+            places = {key: _Place.find(self.schema, f'{self.name}__{key}', self.lists) for key in value}
+            return _all([place.condition(value[key]) for key, place in places.items()])
         return self.compare('$eq', value)
 
     def compare(self, operator: Any, operand: Any) -> Filter:
@@ -130,6 +156,8 @@ class _Place:
         match operator:
             case '$eq' if operand is None:
                 return Not(self._exists())
+            case '$elemMatch':
+                return self._some(operand)
             case '$eq':
                 return self._is('$eq', self._operand(operand, is_choice=True))
             case '$ne' | '$neq':
@@ -157,24 +185,39 @@ class _Place:
                 element = self._element()
                 return self._is(operator, tuple(map(element.operand, self._list(operator, operand))))
             case '$size':
-                self._check(operator, 'list', 'dict')
-                return _Place(self.schema, self.column, (*self.path, SIZE), Kind('number', is_ordered=True)).condition(
-                    operand
-                )
+                if self.column.inner is None or self.position is not None:
+                    self._check(operator, 'list', 'dict')
+                sized = replace(self, path=(*self.path, SIZE), kind=Kind('number', is_ordered=True))
+                return sized.condition(operand)
             case '$not':
                 return Not(self.condition(operand))
         close = difflib.get_close_matches(str(operator), _OPERATORS, n=1)
         hint = f'did you mean {close[0]}?' if close else f'the operators are {", ".join(_OPERATORS)}'
         raise self._error(f'there is no operator {operator!r}; {hint}')
 
-    def _is(self, operator: str, operand: Any) -> Condition:
+    def _is(self, operator: str, operand: Any) -> Filter:
         if not self.column.is_stored:
             raise self._error('it is excluded from serialisation, so stored documents do not have it')
-        return Condition(self.column.name, self.column.path, self.path, operator, operand, self.column.kind)
+        column = self.column
+        return self._in_lists(Condition(column.name, column.path, self.path, operator, operand, column.kind))
+
+    def _in_lists(self, filter_: Filter) -> Filter:
+        """Return the filter for documents that have one in their lists for which a filter holds."""
+        for column, position in reversed(self.lists):
+            filter_ = Some(column.name, column.path, filter_, position)
+        return filter_
+
+    def _some(self, query: object) -> Filter:
+        column = self.column
+        if column.inner is None:
+            raise self._error(f'$elemMatch is for lists of documents with ids, and this is a {column.type_name}')
+        return self._in_lists(Some(column.name, column.path, _parse(column.inner, query), self.position))
 
     def _exists(self) -> Filter:
+        if self.position is not None:
+            return self._some(None)
         is_always = self.kind.name == 'opaque' and not self.column.is_optional and not self.path
-        return And() if is_always else self._is('$exists', True)
+        return self._in_lists(And()) if is_always else self._is('$exists', True)
 
     def _is_in(self, operands: Sequence[Any]) -> Filter:
         values = tuple(self._operand(one, is_choice=True) for one in operands if one is not None)
@@ -183,13 +226,16 @@ class _Place:
 
     def _element(self) -> _Place:
         kind = self.kind.element() if self.kind.name == 'list' else Kind('any', is_ordered=True)
-        return _Place(self.schema, self.column, self.path, kind)
+        return replace(self, kind=kind)
 
     def operand(self, value: Any) -> Any:
         """Return what an element of this list is compared with."""
         return self._operand(value, is_choice=True)
 
     def _operand(self, value: Any, is_choice: bool = False) -> Any:
+        if self.column.inner is not None and not self.path:
+            name = f'{self.name}__{next(iter(self.column.inner.columns))}'
+            raise self._error(f'this is a list of documents; ask for a field of theirs, {name}, or write $elemMatch')
         if self.kind.name == 'opaque':
             what = 'document' if self.column.is_document else self.column.type_name
             raise self._error(f'a {what} cannot be compared; one can ask whether it is there: $exists')

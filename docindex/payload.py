@@ -34,13 +34,16 @@ class Payloads(Generic[D]):
     Args:
         doc_type: The document class.
         columns: Its vector columns.
+        lists: Those of its lists of documents that are kept elsewhere; what is written has empty ones.
     """
 
-    def __init__(self, doc_type: type[D], columns: Iterable[Column]) -> None:
+    def __init__(self, doc_type: type[D], columns: Iterable[Column], lists: Iterable[Column] = ()) -> None:
         self._doc_type = doc_type
         self._paths = {column.name: column.path for column in columns}
+        self._lists = list(lists)
         self._typed = TypedJson(doc_type)
-        self._is_plain = json_says_all(doc_type)
+        # An empty list may not be what a class allows; then it is not to be validated.
+        self.is_plain = json_says_all(doc_type) and not any(_is_constrained(doc_type, column) for column in self._lists)
         types = set(types_within(doc_type))
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
@@ -59,8 +62,12 @@ class Payloads(Generic[D]):
         """
         if len(vectors) > 1:
             doc, vectors = self._unshared(doc, vectors)
+        for column in self._lists:
+            full = column.value(doc)
+            if full:
+                doc = _with_value(doc, column.path, type(full)())
         tensors = Tensors(vectors)
-        text = (self._dump_plain(doc, tensors) if self._is_plain else None) or self._dump_typed(doc, tensors)
+        text = (self._dump_plain(doc, tensors) if self.is_plain else None) or self._dump_typed(doc, tensors)
         return text, _pack(tensors)
 
     def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array | None]) -> D:
@@ -136,6 +143,17 @@ class Payloads(Generic[D]):
             )
         except ValidationError as error:
             raise DocumentError(explain(error)) from cause
+
+
+def _is_constrained(doc_type: type[BaseModel], column: Column) -> bool:
+    """Return whether a class says more of a list than what is in it."""
+    *outer, name = column.path
+    for step in outer:
+        doc_type = next(
+            one for one in types_within(doc_type.model_fields[step].annotation) if issubclass(one, BaseModel)
+        )
+    info = doc_type.model_fields[name]
+    return bool(info.metadata) or 'Annotated' in repr(info.annotation)
 
 
 def _as_dicts(value: Any) -> Any:

@@ -53,6 +53,26 @@ class FindResultBatched(NamedTuple, Generic[D]):
     scores: Any
 
 
+class SubindexFindResult(NamedTuple, Generic[D]):
+    """
+    The documents in a list that answer one query, best first.
+
+    Attributes:
+        root_documents: For each of them, the indexed document that it belongs to; one may stand here several times.
+        documents: They themselves.
+        scores: Their distances, shape (len(documents),), float32.
+    """
+
+    root_documents: DocList[D]
+    documents: DocList[Any]
+    scores: np.ndarray[Any, np.dtype[np.float32]]
+
+    @property
+    def sub_documents(self) -> DocList[Any]:
+        """The same as `documents`, by DocArray's name."""
+        return self.documents
+
+
 class Step(NamedTuple):
     """
     What was done for a query, in order.

@@ -2,7 +2,8 @@
 From a document class to the flat list of its columns.
 
 A nested document contributes its fields under `outer__inner` names, to any depth. A tensor with one
-axis of known length is a vector column; everything else is stored with the document.
+axis of known length is a vector column; everything else is stored with the document. A list of documents that have ids
+is a level of its own: a schema within the schema, whose names go on from that of the list, `chapters__title`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
@@ -21,6 +22,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from .doclist import DocList
+from .document import ID
 from .errors import (
     DimensionError,
     DocIndexError,
@@ -36,6 +39,7 @@ from .tensors import is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
 
+_MOST_LEVELS = 100  # a level's number is a byte
 _LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
 
 
@@ -52,6 +56,7 @@ class Column:
         has_default: Whether a document can be made without naming it.
         is_document: Whether it is a nested document, whose fields are columns of their own.
         is_tensor: Whether it can be a vector column, once its length is known.
+        inner: The schema of the documents in it, if it is a list whose documents are stored one by one.
         settings: What the schema says about the field; see `docindex.Field`.
         annotation: The type itself.
         is_stored: Whether a stored document has it; pydantic's `exclude` leaves it out.
@@ -67,11 +72,13 @@ class Column:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     annotation: Any = field(default=None, hash=False)
     is_stored: bool = True
+    inner: Schema[Any] | None = field(default=None, hash=False, compare=False)
 
     @cached_property
     def kind(self) -> Kind:
         """What its values are to a filter."""
-        return Kind('opaque') if self.is_document or self.is_tensor else kind_of(self.annotation)
+        is_opaque = self.is_document or self.is_tensor or self.inner is not None
+        return Kind('opaque') if is_opaque else kind_of(self.annotation)
 
     @property
     def outer(self) -> str:
@@ -88,6 +95,43 @@ class Column:
         return value
 
 
+@dataclass(frozen=True)
+class Level:
+    """
+    The documents that are indexed, or those in a list of others.
+
+    Attributes:
+        name: The flat name of the list, `folders__files`; empty for the documents that are indexed.
+        schema: Their schema.
+        outer: The level of the documents that have the list; None: they are in no list.
+        column: The list, in the schema of those; None likewise.
+    """
+
+    name: str
+    schema: Schema[Any]
+    outer: str | None = None
+    column: Column | None = None
+
+    def flat(self, name: str) -> str:
+        """Return the flat name, in the outermost schema, of one of its fields."""
+        return f'{self.name}__{name}' if self.name else name
+
+    def has(self, flat: str) -> bool:
+        """Return whether one of its fields, or one of documents in its lists, has this flat name."""
+        return not self.name or flat.startswith(f'{self.name}__')
+
+    def name_of(self, flat: str) -> str:
+        """Return the name in its schema of a field by its flat name in the outermost one."""
+        return flat.removeprefix(f'{self.name}__') if self.name else flat
+
+    @property
+    def list_column(self) -> Column:
+        """The list that its documents are in."""
+        if self.column is None:
+            raise TypeError('the outermost documents are in no list')
+        return self.column
+
+
 class Schema(Generic[D]):
     """
     A document class and its columns.
@@ -96,12 +140,18 @@ class Schema(Generic[D]):
         doc_type: The document class.
         columns: Its columns by flat name.
         nodes: The same, and the nested documents that they are fields of.
+        lists: Those of the columns that are lists of documents with an id, which are stored one by one.
+        levels: The documents of this class, under the empty name, and those in lists, to any depth, by flat name.
+
+    Args:
+        doc_type: The document class.
+        within: The classes in whose lists its documents are.
 
     Raises:
         SchemaError: the class cannot be indexed; the message names the field and what to change.
     """
 
-    def __init__(self, doc_type: type[D]) -> None:
+    def __init__(self, doc_type: type[D], within: tuple[type[BaseModel], ...] = ()) -> None:
         if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
             raise SchemaError(f'a schema is a BaseDoc or pydantic model class, got {doc_type!r}')
         if not doc_type.__pydantic_complete__ and not doc_type.model_rebuild(raise_errors=False):
@@ -110,10 +160,24 @@ class Schema(Generic[D]):
             )
         self.doc_type = doc_type
         self.nodes: dict[str, Column] = {}
-        for node in _nodes(doc_type, (), False, (), True):
+        for node in _nodes(doc_type, (), False, (), True, within):
             self._add(node)
         self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
+        self.lists = {name: node for name, node in self.columns.items() if node.inner is not None}
         self._check_id()
+        self.levels = {level.name: level for level in self._levels()}
+        if len(self.levels) > _MOST_LEVELS:
+            raise SchemaError(f'{self.name} has {len(self.levels)} lists of documents; {_MOST_LEVELS} are possible')
+
+    def _levels(self) -> Iterable[Level]:
+        yield Level('', self)
+        for name, column in self.lists.items():
+            for inner in column.inner.levels.values() if column.inner is not None else ():
+                if inner.outer is None:
+                    yield Level(name, inner.schema, '', column)
+                else:
+                    outer = f'{name}__{inner.outer}' if inner.outer else name
+                    yield Level(f'{name}__{inner.name}', inner.schema, outer, inner.column)
 
     def _add(self, node: Column) -> None:
         if node.name in self.nodes:
@@ -136,23 +200,34 @@ class Schema(Generic[D]):
         """
         Return for each vector column what is said about it: `defaults`, and over them its own settings.
 
+        Those of the documents in lists are among them, by their flat names.
+
         Raises:
             SchemaError: nothing says how long the vectors of a column are.
         """
         vectors: dict[str, dict[str, Any]] = {}
-        for column in self.columns.values():
-            if not column.is_tensor:
-                continue
-            settings = {**defaults, **column.settings}
-            if settings.get('dim', -1) > 0:
-                vectors[column.name] = settings
-            elif settings.get('index', True):
-                raise SchemaError(
-                    f'{self.name}: nothing says how long the vectors in {column.name!r} are; write NdArray[128] or '
-                    'NdArray = Field(dim=128), or Field(index=False) to store any shape without searching it'
-                )
+        for level in self.levels.values():
+            for column in level.schema.columns.values():
+                if not column.is_tensor:
+                    continue
+                settings = {**defaults, **column.settings}
+                if settings.get('dim', -1) > 0:
+                    vectors[level.flat(column.name)] = settings
+                elif settings.get('index', True):
+                    raise SchemaError(
+                        f'{level.schema.name}: nothing says how long the vectors in {column.name!r} are; write '
+                        'NdArray[128] or NdArray = Field(dim=128), or Field(index=False) to store any shape without '
+                        'searching it'
+                    )
         _check_file_names(self.name, vectors)
         return vectors
+
+    def level_of(self, vectors: Iterable[str]) -> dict[str, Level]:
+        """Return the level that each vector column, by its flat name, belongs to."""
+        known = {
+            level.flat(column.name): level for level in self.levels.values() for column in level.schema.columns.values()
+        }
+        return {name: known[name] for name in vectors}
 
     def describe(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """
@@ -160,7 +235,11 @@ class Schema(Generic[D]):
 
         Nothing in it depends on the order of the fields, or on the name of a document class.
         """
-        types = {name: node.type_name for name, node in self.nodes.items()}
+        types = {
+            level.flat(name): node.type_name
+            for level in self.levels.values()
+            for name, node in level.schema.nodes.items()
+        }
         for name, settings in vectors.items():
             types[name] = f'vector[{settings["dim"]}]' + (' | None' if types[name].endswith(' | None') else '')
         return types
@@ -202,7 +281,7 @@ class Schema(Generic[D]):
         except ValidationError as error:
             id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
             if 'id' in (doc if isinstance(doc, Mapping) else type(doc).model_fields) and not isinstance(id_, str):
-                raise IdTypeError(_not_a_string(position, id_)) from error
+                raise IdTypeError(_not_a_string(f'document {position}', id_)) from error
             raise _unfit(f'document {position}' + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
     def changed(self, doc: D, values: Mapping[str, Any]) -> D:
@@ -228,21 +307,21 @@ class Schema(Generic[D]):
         return doc
 
 
-def check_id(id_: object, position: int) -> str:
-    """Return a document's id, which must be a string that is not empty and can be written as UTF-8."""
+def check_id(id_: object, what: Callable[[], str]) -> str:
+    """Return the id of the document `what`, which must be a string that is not empty and can be written as UTF-8."""
     if not isinstance(id_, str):
-        raise IdTypeError(_not_a_string(position, id_))
+        raise IdTypeError(_not_a_string(what(), id_))
     if not id_:
-        raise DocumentError(f'document {position}: the id is empty')
+        raise DocumentError(f'{what()}: the id is empty')
     try:
         id_.encode()
     except UnicodeEncodeError as error:
-        raise DocumentError(f'document {position}: the id {id_!r} is not valid Unicode: {error}') from error
+        raise DocumentError(f'{what()}: the id {id_!r} is not valid Unicode: {error}') from error
     return id_
 
 
-def _not_a_string(position: int, id_: object) -> str:
-    return f'document {position}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
+def _not_a_string(what: str, id_: object) -> str:
+    return f'{what}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
 
 
 def _unfit(what: str, error: ValidationError, outer: tuple[str, ...] = ()) -> DocIndexError:
@@ -289,6 +368,7 @@ def _nodes(
     is_optional: bool,
     within: tuple[type[BaseModel], ...],
     is_stored: bool,
+    in_lists_of: tuple[type[BaseModel], ...],
 ) -> Iterable[Column]:
     if doc_type in within:
         raise SchemaError(
@@ -311,16 +391,36 @@ def _nodes(
             if TEXT_SETTINGS & declared_settings(info, where).keys():
                 raise SchemaError(f'{where}: full text is for strings, and this is a document; say it of its fields')
             yield Column(flat, path, f'document{none}', optional, has_default, True, False, {}, annotation, stored)
-            yield from _nodes(annotation, path, optional, (*within, doc_type), stored)
+            yield from _nodes(annotation, path, optional, (*within, doc_type), stored, in_lists_of)
             continue
         settings: dict[str, Any] = {}
         for source in (*annotated, info):
             settings |= declared_settings(source, where)
+        item = _listed(annotation)
+        above = (*in_lists_of, *within, doc_type)
+        if item is not None and item not in above and settings.get('index', True) and stored:
+            if settings.keys() - {'index'}:
+                raise SchemaError(f'{where}: a list of documents has no {", ".join(settings)}; say it of their fields')
+            inner = Schema(item, above)
+            yield Column(
+                flat, path, f'documents{none}', optional, has_default, False, False, {}, annotation, stored, inner
+            )
+            continue
         is_tensor, settings = _tensor(where, annotation, settings)
         type_name = f'{_type_name(annotation)}{none}'
         column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored)
         _check_text(where, column)
         yield column
+
+
+def _listed(annotation: Any) -> type[BaseModel] | None:
+    """Return the class of the documents in a list, if each of them can be stored by itself: it has an id."""
+    item = annotation.doc_type if isinstance(annotation, type) and issubclass(annotation, DocList) else None
+    if typing.get_origin(annotation) is list:
+        (item,) = typing.get_args(annotation)
+    if not isinstance(item, type) or not issubclass(item, BaseModel) or issubclass(item, RootModel):
+        return None
+    return item if 'id' in item.model_fields and item.model_fields['id'].annotation in (str, ID) else None
 
 
 def _check_text(where: str, column: Column) -> None:

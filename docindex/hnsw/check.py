@@ -17,7 +17,7 @@ import numpy as np
 from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import DocIndexError
-from .extraction import Extraction
+from .extraction import Extraction, Extractions
 from .graph import Graph
 from .reachability import ask_all
 from .rows import ScannedRow
@@ -25,7 +25,7 @@ from .search import FieldSearch
 from .state import View
 from .store import Store
 
-ReadDocument = Callable[[View, int, bytes, bytes | None], Any]
+ReadDocument = Callable[[View, ScannedRow], Any]
 
 _TOLERATED_SHARE = 0.01
 
@@ -83,7 +83,7 @@ class CheckReport:
 def verify(
     store: Store,
     read: ReadDocument | None,
-    extraction: Extraction | None,
+    extractions: Extractions | None,
     repair: bool,
     show_progress: bool | None,
 ) -> CheckReport:
@@ -92,9 +92,8 @@ def verify(
 
     Args:
         store: The open store.
-        read: Makes a document from what is seen, its label, JSON and tensors, and raises if it cannot; None: that is
-            not tried.
-        extraction: Reads what filters look at; None: that is not compared.
+        read: Makes a document from what is seen and its row, and raises if it cannot; None: that is not tried.
+        extractions: Read what filters look at; None: that is not compared.
         repair: Whether to mend what can be mended.
         show_progress: Whether to show a bar.
     """
@@ -108,8 +107,8 @@ def verify(
             for name, why in view.state.graphs.rejected.items()
         ]
         fields = view.state.settings.effective
-        total = view.labels.documents * (1 + 2 * len(fields))
-        fields_seen = None if extraction is None else _FieldsSeen(view, extraction)
+        total = view.labels.all_documents + 2 * sum(map(view.labels.vectors, fields))
+        fields_seen = None if extractions is None else _FieldsSeen(view, extractions)
         with progress_bar(total, 'checking', show_progress) as advance:
             try:
                 _check_vectors(view, repair, report, advance)
@@ -117,6 +116,7 @@ def verify(
                 _check_documents(view, read, fields_seen, damaged, report, advance)
             except DocIndexError as error:  # SQLite could not go on reading
                 report.problems.append(Problem(str(error)))
+            report.problems += _check_lists(view)
             _check_fields(store, view, fields_seen, of_sqlite if repair else None, report)
             is_damaged = {problem.field for problem in report.problems if not problem.is_mended}
             for name in fields:
@@ -136,8 +136,9 @@ def _lost_commits(view: View) -> list[Problem]:
 
 def _check_vectors(view: View, repair: bool, report: CheckReport, advance: Callable[[int], object]) -> None:
     for name, file in view.state.files.items():
-        if file.held < view.labels.next:
-            report.problems.append(Problem(f'{file.path.name} ends after {file.held} of {view.labels.next} vectors'))
+        needed = view.labels.rows_needed(name)
+        if file.held < needed:
+            report.problems.append(Problem(f'{file.path.name} ends after {file.held} of {needed} vectors'))
         for labels in view.searching(name).batches():
             damaged = file.damaged(labels)
             restored = _restored(view, name, damaged) if repair and len(damaged) else set()
@@ -179,12 +180,14 @@ def _check_documents(
         advance(1)
         if row.is_damaged:
             report.problems.append(Problem('its row does not match its checksum', row.id))
+        elif not 0 <= row.level < len(view.state.fields.names) or not view.labels.is_of(row.level, row.label):
+            report.problems.append(Problem('it counts as a document of another level than its row says', row.id))
         elif row.id not in damaged and read is not None:
             doc, problem = _document(view, row, read)
             if problem is not None:
                 report.problems.append(Problem(problem, row.id))
             elif fields_seen is not None:
-                fields_seen.compare(row.label, doc)
+                fields_seen.compare(row, doc)
     living = set(view.labels.living_documents().tolist())
     for label in sorted(living.symmetric_difference(seen)):
         what = 'is lost' if label in living else 'is there, but counts as deleted'
@@ -194,28 +197,69 @@ def _check_documents(
 def _document(view: View, row: ScannedRow, read: ReadDocument) -> tuple[Any, str | None]:
     """Return the document of a row, and why it is not the one that the row says it is, if it is not."""
     try:
-        doc = read(view, row.label, row.data, row.tensors)
+        doc = read(view, row)
     except Exception as error:  # pydantic's, json's, anything: the bytes are as they were written
         return None, f'it cannot be read: {error}'
     return doc, None if doc.id == row.id else f'its row says the id is {doc.id!r}'
 
 
+def _check_lists(view: View) -> list[Problem]:
+    """Compare documents with lists with those in the lists."""
+    fields = view.state.fields
+    try:
+        wrong = [
+            found for level in range(len(fields.names)) for found in view.rows.lost_children(level, fields.below(level))
+        ]
+    except DocIndexError as error:
+        return [Problem(f'lists of documents cannot be read: {error}')]
+    return [Problem(why, id_) for id_, why in wrong]
+
+
 class _FieldsSeen:
     """
-    Goes along the table `fields` while documents are read, both in the order of labels.
+    Goes along the tables of fields while documents are read, all in the order of labels.
 
     Attributes:
-        extraction: What should stand there.
+        extractions: What should stand there.
+    """
+
+    def __init__(self, view: View, extractions: Extractions) -> None:
+        self.extractions = extractions
+        self._tables = [
+            _TableSeen(view, extractions[name], table.name, table.level)
+            for name, table in zip(view.state.fields.names, view.state.fields, strict=True)
+        ]
+
+    @property
+    def wrong(self) -> int:
+        """In how many rows something else stands."""
+        return sum(table.wrong for table in self._tables)
+
+    def compare(self, row: ScannedRow, doc: Any) -> None:
+        """Count a row that is not what the document has, or not there."""
+        self._tables[row.level].compare(row.label, doc)
+
+    def close(self) -> None:
+        """Read no further."""
+        for table in self._tables:
+            table.close()
+
+
+class _TableSeen:
+    """
+    Goes along one table.
+
+    Attributes:
         wrong: In how many rows something else does; more than there are documents, if it cannot be read.
     """
 
-    def __init__(self, view: View, extraction: Extraction) -> None:
-        self.extraction = extraction
+    def __init__(self, view: View, extraction: Extraction, table: str, level: int) -> None:
         self.wrong = 0
-        self._rows = view.rows.scan_fields()
+        self._extraction = extraction
+        self._rows = view.rows.scan_fields(table)
         self._next: tuple[Any, ...] | None = None
         try:
-            self.wrong = view.rows.count_stray_fields()
+            self.wrong = view.rows.count_stray_fields(table, level)
         except DocIndexError:
             self.wrong = 1
         self._pass_to(0)
@@ -223,7 +267,7 @@ class _FieldsSeen:
     def compare(self, label: int, doc: Any) -> None:
         """Count a row that is not what the document with a label has, or not there."""
         self._pass_to(label)
-        if self._next != (label, *self.extraction.values(doc)):
+        if self._next != (label, *self._extraction.values(doc)):
             self.wrong += 1
 
     def close(self) -> None:
@@ -257,7 +301,7 @@ def _check_fields(
     problems += _check_text(store, view)
     if fields_seen is not None and of_sqlite is not None and (problems or of_sqlite):
         try:
-            store.put_fields(fields_seen.extraction)
+            store.put_fields(fields_seen.extractions)
         except DocIndexError as error:  # the documents themselves cannot be read, say
             problems.append(Problem(f'filters and full text cannot be made anew: {error}'))
         else:

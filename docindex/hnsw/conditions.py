@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import FilterError
-from ..filters import And, Condition, Filter, Not, Or, holds
+from ..filters import SIZE, And, Condition, Filter, Not, Or, Some, holds
 from ..values import from_json, to_json, to_sql
-from .fieldtable import FieldTable
+from .fieldtable import FieldTable, FieldTables
 
 _COMPARISONS = {'$eq': '=', '$lt': '<', '$lte': '<=', '$gt': '>', '$gte': '>='}
 _MANY = 1_000
@@ -25,30 +26,40 @@ _LAST_CHARACTER = '\U0010ffff'
 
 
 class Where(NamedTuple):
-    """What stands behind WHERE: SQL on the columns of `fields`, and the values of its parameters."""
+    """What stands behind WHERE: SQL on the columns of a table of fields, the values of its parameters, the table."""
 
     sql: str
     parameters: tuple[Any, ...]
+    table: str = 'fields'
 
 
-def where(filter_: Filter, table: FieldTable) -> Where:
+def where(filter_: Filter, tables: FieldTables, level: int = 0, of_level: int = 0) -> Where:
     """
-    Return a filter as SQL.
+    Return a filter as SQL, on the table of fields of a level.
+
+    Args:
+        filter_: The filter.
+        tables: The tables of all levels.
+        level: The level of the documents that are to be found.
+        of_level: The level whose documents the filter speaks of: that one, or one in whose lists they are. What it
+            says of the lists on the way then is about the documents that are to be found.
 
     Raises:
         FilterError: the directory has no column for a field yet, or the filter is too large.
     """
-    parameters: list[Any] = []
-    sql = _sql(_normal(filter_), table, parameters, 0)
-    if len(parameters) > _MOST_PARAMETERS:
-        raise FilterError(f'this filter has {len(parameters):,} values, and {_MOST_PARAMETERS:,} are possible')
-    return Where(sql, tuple(parameters))
+    writer = _Writer(tables, level)
+    sql = writer.sql(_normal(filter_), of_level, 0)
+    if len(writer.parameters) > _MOST_PARAMETERS:
+        raise FilterError(f'this filter has {len(writer.parameters):,} values, and {_MOST_PARAMETERS:,} are possible')
+    return Where(sql, tuple(writer.parameters), tables[level].name)
 
 
 def _normal(filter_: Filter, is_negated: bool = False) -> Filter:
     """Return the same with `not` at conditions only, and no `and` in an `and`: SQLite nests less deeply then."""
     if isinstance(filter_, Not):
         return _normal(filter_.part, not is_negated)
+    if isinstance(filter_, Some):
+        filter_ = replace(filter_, part=_normal(filter_.part))
     if not isinstance(filter_, (And, Or)):
         return Not(filter_) if is_negated else filter_
     cls = And if isinstance(filter_, And) is not is_negated else Or
@@ -59,18 +70,80 @@ def _normal(filter_: Filter, is_negated: bool = False) -> Filter:
     return parts[0] if len(parts) == 1 else cls(tuple(parts))
 
 
-def _sql(filter_: Filter, table: FieldTable, parameters: list[Any], depth: int) -> str:
-    if depth > _DEEPEST:
-        raise FilterError(f'this filter is nested more than {_DEEPEST} times')
-    if isinstance(filter_, Condition):
-        return _condition(filter_, table, parameters)
-    if isinstance(filter_, Not):
-        return f'(({_sql(filter_.part, table, parameters, depth)}) IS NOT TRUE)'
-    if not isinstance(filter_, (And, Or)):
-        raise TypeError(filter_)
-    is_and = isinstance(filter_, And)
-    parts = [_sql(part, table, parameters, depth + 1) for part in filter_.parts]
-    return _joined(parts, ' AND ' if is_and else ' OR ') if parts else ('1' if is_and else '0')
+class _Writer:
+    """Writes filters as conditions on the rows of one level's table; what they compare with goes to `parameters`."""
+
+    def __init__(self, tables: FieldTables, level: int) -> None:
+        self._tables = tables
+        self._level = level
+        self._way = _way_to(tables, level)
+        self.parameters: list[Any] = []
+
+    def sql(self, filter_: Filter, at: int, depth: int) -> str:
+        """Return a condition on a row for what a filter says of the document of level `at` that it is, or is in."""
+        if depth > _DEEPEST:
+            raise FilterError(f'this filter is nested more than {_DEEPEST} times')
+        if isinstance(filter_, Condition):
+            table = self._tables[at]
+            is_size = filter_.path == (SIZE,) and filter_.kind.name == 'opaque'
+            found = self._size(filter_, table) if is_size else _condition(filter_, table, self.parameters)
+            return self._lowered(found, at)
+        if isinstance(filter_, Some):
+            return self._some(filter_, at, depth + 1)
+        if isinstance(filter_, Not):
+            return f'(({self.sql(filter_.part, at, depth)}) IS NOT TRUE)'
+        if not isinstance(filter_, (And, Or)):
+            raise TypeError(filter_)
+        is_and = isinstance(filter_, And)
+        parts = [self.sql(part, at, depth + 1) for part in filter_.parts]
+        return _joined(parts, ' AND ' if is_and else ' OR ') if parts else ('1' if is_and else '0')
+
+    def _some(self, some: Some, at: int, depth: int) -> str:
+        inner = self._tables.inner(at, some.field)
+        if inner in self._way:  # it is about the documents that are to be found, or those they are in
+            place = '' if some.position is None else self._lowered(_ranked(some.position), inner) + ' AND '
+            return f'({place}{self.sql(some.part, inner, depth)})'
+        within = _Writer(self._tables, inner)
+        condition = within.sql(some.part, inner, depth)
+        if some.position is not None:
+            condition = f'{_ranked(some.position)} AND {condition}'
+        self.parameters += within.parameters
+        found = f'SELECT label FROM {self._tables[inner].name} WHERE {condition}'
+        parents = f'SELECT parent FROM documents WHERE label IN ({found})'
+        return self._lowered(f'label IN (SELECT label FROM documents WHERE level = {at} AND id IN ({parents}))', at)
+
+    def _size(self, condition: Condition, table: FieldTable) -> str:
+        inner = self._tables.inner(table.level, condition.field)
+        own = f'(SELECT id FROM documents AS own WHERE own.label = {table.name}.label)'
+        count = f'(SELECT count(*) FROM documents AS inside WHERE level = {inner} AND parent = {own})'
+        sql = _scalar(count, condition, self.parameters)
+        presence = table.fields.get(condition.field)
+        return sql if presence is None else f'({presence.column} IS NOT NULL AND {sql})'
+
+    def _lowered(self, sql: str, at: int) -> str:
+        """Return a condition on rows of this level for one on rows of the level `at`, in whose lists they are."""
+        if at == self._level:
+            return sql
+        found = f'SELECT label FROM {self._tables[at].name} WHERE {sql}'
+        for level in self._way[self._way.index(at) + 1 :]:
+            ids = f'SELECT id FROM documents WHERE label IN ({found})'
+            found = f'SELECT label FROM documents WHERE level = {level} AND parent IN ({ids})'
+        return f'label IN ({found})'
+
+
+def _way_to(tables: FieldTables, level: int) -> list[int]:
+    """Return the levels from the outermost to this one, in whose lists its documents are."""
+    outer = tables.outer(level)
+    return [level] if outer is None else [*_way_to(tables, outer), level]
+
+
+def _ranked(position: int) -> str:
+    """Return a condition on a document to be the one at a position in its list, which may have gaps."""
+    before = 'before.level = each.level AND before.parent = each.parent AND before.position < each.position'
+    count = f'(SELECT count(*) FROM documents AS before WHERE {before})'
+    return (
+        f'label IN (SELECT each.label FROM documents AS each WHERE each.parent IS NOT NULL AND {count} = {position:d})'
+    )
 
 
 def _joined(parts: list[str], word: str) -> str:
@@ -83,7 +156,8 @@ def _joined(parts: list[str], word: str) -> str:
 
 def _condition(condition: Condition, table: FieldTable, parameters: list[Any]) -> str:
     if condition.field == 'id':
-        return f'label IN (SELECT label FROM documents WHERE {_scalar("id", condition, parameters)})'
+        condition_on_id = _scalar('id', condition, parameters)
+        return f'label IN (SELECT label FROM documents WHERE level = {table.level} AND {condition_on_id})'
     if condition.field not in table.fields:
         raise FilterError(
             f'{condition.field!r} cannot be asked for yet: the documents were written without it; open the index once '

@@ -1,11 +1,11 @@
-"""Documents of one class on their way into the store, as rows and matrices, and back out of it."""
+"""Documents of one level on their way into the store, as rows and matrices, and back out of it; see `tree`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, create_model
@@ -15,64 +15,108 @@ from ..doclist import DocList
 from ..document import BaseDoc
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
-from ..filters import And, Filter
 from ..matrices import column_matrix
 from ..payload import Payloads
-from ..schema import Column, Schema, check_id
+from ..schema import Column, Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
-from .rows import Row
+from .rows import Child, Row
 from .state import View
 from .transaction import Vectors
 
 D = TypeVar('D', bound=BaseModel)
 
 
+class Given(NamedTuple):
+    """
+    A document that is to be stored.
+
+    Attributes:
+        doc: The document.
+        parent: The id of the document in whose list it is; None: it is in none.
+        position: Where in that list.
+        trail: How to get there: the name of the outermost document, or the trail of the one it is in, the name of the
+            list and the position.
+    """
+
+    doc: Any
+    parent: str | None
+    position: int
+    trail: tuple[Any, ...]
+
+    def name(self) -> str:
+        """Return what an error calls it."""
+        if self.parent is None:
+            return named(self.trail)
+        id_ = getattr(self.doc, 'id', None)
+        return f'{named(self.trail)} (id {id_!r})' if isinstance(id_, str) else named(self.trail)
+
+
+def named(trail: tuple[Any, ...]) -> str:
+    """Return a trail in words."""
+    if len(trail) == 1:
+        return str(trail[0])
+    outer, name, position = trail
+    return f'{named(outer)}{": " if len(outer) == 1 else "."}{name}[{position}]'
+
+
 class Documents(Generic[D]):
     """
-    Writes and reads the documents of one schema.
+    Writes and reads the documents of one level, without those in their lists.
 
     Args:
-        schema: The schema.
+        level: The level.
         dims: The lengths of its vectors, by field.
 
     Attributes:
-        columns: Its vector fields.
+        level: The level.
+        dims: The lengths of its vectors, by field.
+        lists: The lists of documents that they have.
+        is_plain: Whether reading and changing them runs no code of the user's.
         extraction: What filters look at.
     """
 
-    def __init__(self, schema: Schema[D], dims: Mapping[str, int]) -> None:
+    def __init__(self, level: Level, dims: Mapping[str, int]) -> None:
+        self.level = level
+        self.dims = dims
+        schema = level.schema
         self._schema = schema
-        self.columns = [schema.columns[name] for name in dims]
-        self._payloads: Payloads[D] = Payloads(schema.doc_type, self.columns)
+        self.lists = list(schema.lists.values())
+        self._columns = [schema.columns[name] for name in dims]
+        self._payloads: Payloads[D] = Payloads(schema.doc_type, self._columns, self.lists)
         self._no_vectors: dict[str, Float32Array | None] = {
             name: np.zeros(dim, np.float32) for name, dim in dims.items()
         }
+        self.is_plain = self._payloads.is_plain
         self.extraction = Extraction(schema, self._payloads, self._no_vectors)
 
     def prepared(
-        self, docs: Sequence[D], settings: Mapping[str, VectorSettings]
+        self, given: Sequence[Given], settings: Mapping[str, VectorSettings]
     ) -> tuple[list[Row], dict[str, Vectors]]:
-        """Check documents and turn them into rows and matrices, the last of each id. Nothing is written yet."""
-        ids = [check_id(getattr(doc, 'id', None), at) for at, doc in enumerate(docs)]
-        last = list({id_: at for at, id_ in enumerate(ids)}.values())
+        """
+        Check documents and turn them into rows and matrices. Nothing is written yet.
+
+        Args:
+            given: The documents; no id twice.
+            settings: Those of each vector field.
+        """
+        docs = [one.doc for one in given]
         vectors: dict[str, Vectors] = {}
         originals: dict[str, list[Any]] = {}
-        for column in self.columns:
+        for column in self._columns:
             values = [column.value(doc) for doc in docs]
-            matrix, arrays = column_matrix(values, column, settings[column.name], ids)
+            matrix, arrays = column_matrix(values, column, settings[column.name], lambda at: given[at].name())
             is_present = np.array([array is not None for array in arrays], bool)
-            vectors[column.name] = (
-                Vectors(matrix[last], is_present[last]) if len(last) < len(docs) else Vectors(matrix, is_present)
-            )
+            vectors[column.name] = Vectors(matrix, is_present)
             originals[column.name] = arrays
         rows: list[Row] = []
-        for at in last:
+        for at, (doc, parent, position, _) in enumerate(given):
             try:
-                data, tensors = self._payloads.dump(docs[at], {name: arrays[at] for name, arrays in originals.items()})
+                data, tensors = self._payloads.dump(doc, {name: arrays[at] for name, arrays in originals.items()})
             except DocumentError as error:
-                raise DocumentError(f'document {at} (id {ids[at]!r}): {error}') from error
-            rows.append(Row(ids[at], data, tensors, self.extraction.values(docs[at])))
+                raise DocumentError(f'{given[at].name()}: {error}') from error
+            children = sum(len(column.value(doc) or ()) for column in self.lists)
+            rows.append(Row(doc.id, data, tensors, self.extraction.values(doc), parent, position, children))
         return rows, vectors
 
     def load(self, view: View, labels: Labels, path: Path) -> list[D]:
@@ -85,47 +129,43 @@ class Documents(Generic[D]):
         if not len(labels):
             return []
         rows = _fetched(view, labels, path)
-        names = [column.name for column in self.columns]
-        columns = [view.vectors_or_none(name, labels) for name in names]
+        return self._of(view, labels, [rows[label] for label in labels.tolist()], path)
+
+    def of_rows(self, view: View, rows: Sequence[Child], path: Path) -> list[D]:
+        """Return the documents that rows are of, in their order, with their vectors."""
+        labels = np.array([row.label for row in rows], np.int64)
+        return self._of(view, labels, [(row.data, row.tensors) for row in rows], path)
+
+    def _of(self, view: View, labels: Labels, rows: Sequence[tuple[bytes, bytes | None]], path: Path) -> list[D]:
+        names = list(self.dims)
+        columns = [view.vectors_or_none(self.level.flat(name), labels) for name in names]
         docs: list[D] = []
-        for label, *vectors in zip(labels.tolist(), *columns, strict=True):
-            docs.append(self._document(rows[label], dict(zip(names, vectors, strict=True)), path))
+        for row, *vectors in zip(rows, *columns, strict=True):
+            docs.append(self._document(row, dict(zip(names, vectors, strict=True)), path))
         return docs
 
-    def select(self, view: View, labels: Labels, path: Path, fields: tuple[str, ...], filter_: Filter) -> DocList[Any]:
+    def without_vectors(self, view: View, labels: Labels, path: Path) -> list[D]:
         """
-        Return some fields of the documents with these labels, as documents of a class that has no others.
+        Return the documents with these labels, with zeros for their vectors: no vector need be read.
 
         Raises:
-            CorruptIndexError: as for `load`, and as for `check`.
+            CorruptIndexError: as for `load`.
         """
+        rows = _fetched(view, labels, path)
+        return [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
+
+    def select(self, docs: Sequence[D], fields: tuple[str, ...]) -> DocList[Any]:
+        """Return some fields of documents, as documents of a class that has no others."""
         columns = [self._schema.nodes[name] for name in dict.fromkeys(('id', *fields))]
-        if any(column.is_tensor or column.is_document for column in columns):
-            docs: list[D] = self.load(view, labels, path)
-        else:  # no vector need be read
-            rows = _fetched(view, labels, path)
-            docs = [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
-        self.check(docs, filter_, path)
-        selected = _selection(self._schema.doc_type, tuple(columns))
+        doc_type: type[BaseModel] = self._schema.doc_type
+        selected = _selection(doc_type, tuple(columns))
         values = ({column.name: column.value(doc) for column in columns} for doc in docs)
         return DocList[selected].trusted([selected.model_construct(**each) for each in values])  # type: ignore[valid-type]
-
-    def check(self, docs: Sequence[D], filter_: Filter, path: Path) -> None:
-        """
-        Check that documents match the filter that has found them.
-
-        Raises:
-            CorruptIndexError: one does not; what filters look at is damaged.
-        """
-        for doc in docs if filter_ != And() else []:
-            if not filter_.matches(doc):
-                message = f'the document {self._schema.columns["id"].value(doc)!r} does not match what was found'
-                raise CorruptIndexError(f'{message}: {filter_}', path, CHECK)
 
     def reread(self, view: View, label: int, text: bytes, packed: bytes | None) -> D:
         """Return the document that a row is of, with its vectors."""
         labels = np.array([label], np.int64)
-        vectors = {column.name: view.vectors_or_none(column.name, labels)[0] for column in self.columns}
+        vectors = {name: view.vectors_or_none(self.level.flat(name), labels)[0] for name in self.dims}
         return self._payloads.load(text, packed, vectors)
 
     def _document(self, row: tuple[bytes, bytes | None], vectors: Mapping[str, Float32Array | None], path: Path) -> D:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import Schema
+from ..schema import Column, Schema
 
 Types = Mapping[str, str]
 """Each column and nested document by flat name, with its type: `Schema.describe`."""
@@ -25,7 +25,7 @@ class Evolution:
     Attributes:
         obstacles: Why it cannot be gone, a clause for each field; empty if it can.
         changes: What changes, a clause for each field.
-        new_vectors: The vector columns that the stored documents do not have.
+        new_vectors: The vector columns that the stored documents do not have, with those of new lists.
     """
 
     obstacles: list[str]
@@ -47,8 +47,9 @@ def evolution(before: Types, now: Types, schema: Schema[Any]) -> Evolution:
     for name, type_ in before.items():
         if name in now:
             continue
-        if type_.startswith('vector['):
-            found.obstacles.append(f'{name} is {type_} there and missing here, and its vectors would be lost')
+        if type_.startswith(('vector[', 'documents')):
+            what = 'vectors' if type_.startswith('vector[') else 'documents'
+            found.obstacles.append(f'{name} is {type_} there and missing here, and its {what} would be lost')
         elif forbids:
             found.obstacles.append(f"{name} is {type_} there and missing here, and extra='forbid' refuses it")
         else:
@@ -57,14 +58,26 @@ def evolution(before: Types, now: Types, schema: Schema[Any]) -> Evolution:
 
 
 def _add(found: Evolution, before: Types, name: str, type_: str, schema: Schema[Any]) -> None:
-    outer = schema.nodes[name].outer
+    outer, column = _field(schema, name)
     if outer and outer not in before:
-        return  # it came with its document, which has to have a default
-    if not schema.nodes[name].has_default:
+        return  # it came with its document, which has to have a default, or with its list
+    if not column.has_default:
         found.obstacles.append(f'{name} is new and has no default, which the stored documents would need')
     elif type_.startswith('vector[') and not type_.endswith(' | None'):
         found.obstacles.append(f'{name} is a new vector, which the stored documents lack; make it optional')
     else:
         found.changes.append(f'{name} is new, with its default in the stored documents')
-    inside = [other for other in schema.nodes if other == name or other.startswith(f'{name}__')]
-    found.new_vectors.extend(other for other in inside if other in schema.columns and schema.columns[other].is_tensor)
+    for level in schema.levels.values():
+        for flat, inside in ((level.flat(each), one) for each, one in level.schema.columns.items()):
+            if inside.is_tensor and (flat == name or flat.startswith(f'{name}__')):
+                found.new_vectors.append(flat)
+
+
+def _field(schema: Schema[Any], name: str) -> tuple[str, Column]:
+    """Return the flat name of the document or list that a field is in, and the field."""
+    for level in schema.levels.values():
+        inner = name.removeprefix(f'{level.name}__') if level.name else name
+        if level.flat(inner) == name and inner in level.schema.nodes:
+            column = level.schema.nodes[inner]
+            return (level.flat(column.outer) if column.outer else level.name), column
+    raise KeyError(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ from ..payload import Payloads
 from ..schema import Column, Schema
 from ..tensors import Float32Array
 from ..values import OPAQUE, canonical, encode, to_json, to_sql
-from .fieldtable import stored_fields
+from .fieldtable import FieldTable, FieldTables, stored_fields
 
 _LARGE = 1 << 62
 
@@ -27,16 +27,16 @@ class Extraction:
         vectors: A vector of any value for each vector field, to read with: none is looked at.
 
     Attributes:
-        table: The columns.
+        fields: The columns.
     """
 
     def __init__(
         self, schema: Schema[Any], payloads: Payloads[Any], vectors: Mapping[str, Float32Array | None]
     ) -> None:
-        self.table = stored_fields(schema)
+        self.fields = stored_fields(schema)
         self._payloads = payloads
         self._vectors = vectors
-        self._read = [_reader(schema.nodes[name]) for name in self.table.fields]
+        self._read = [_reader(schema.nodes[name]) for name in (field.name for field in self.fields)]
 
     def values(self, doc: BaseModel) -> tuple[Any, ...]:
         """Return what stands in the columns for a document."""
@@ -50,6 +50,16 @@ class Extraction:
             DocumentError: it does not fit its class.
         """
         return self.values(self._payloads.load(data, tensors, self._vectors))
+
+
+Extractions = Mapping[str, Extraction]
+"""Of the documents of each level, by the flat name of its list; the empty name is that of no list."""
+
+
+def tables_of(extractions: Extractions, names: Sequence[str]) -> FieldTables:
+    """Return the tables of levels, which have their numbers by the order of `names`."""
+    tables = [FieldTable(extractions[name].fields, level) for level, name in enumerate(names)]
+    return FieldTables(names, tables)
 
 
 def _reader(column: Column) -> Callable[[BaseModel], Any]:

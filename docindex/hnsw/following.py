@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..errors import CorruptIndexError, SchemaMismatchError
-from .fieldtable import FieldTable
+from .fieldtable import FieldTables
 from .graphs import MovedError
 from .locks import SharedLock
 from .rows import Rows
@@ -142,7 +142,7 @@ class Following:
         """Raise `SchemaMismatchError` if another process has changed what the documents, or their scores, mean."""
         before = self.state.settings.effective
         is_other = meta['columns'] != self.state.columns or meta['settings'].keys() != before.keys()
-        is_other = is_other or not FieldTable.from_json(meta['fields']).has_columns_of(self.state.fields)
+        is_other = is_other or not _fields(meta).has_columns_of(self.state.fields)
         if is_other or any(meta['settings'][field]['effective']['space'] != before[field].space for field in before):
             raise SchemaMismatchError(
                 'this directory has got another schema, or another space, since it was opened here',
@@ -155,6 +155,10 @@ class Following:
             return self.state.follow(rows, meta)
         except MovedError:
             return False
+
+
+def _fields(meta: Mapping[str, Any]) -> FieldTables:
+    return FieldTables.from_json(meta['levels'], meta['fields'])
 
 
 class _Publishing:

@@ -56,7 +56,7 @@ def text_match(
     if mode not in _MODES:
         raise QueryError(f'mode must be one of {", ".join(_MODES)}, got {mode!r}')
     weights = _weights(table, schema_name, search_field)
-    tables = {f'text_{table.fields[name].tokenizer}' for name in weights}
+    tables = {table.text_table(table.fields[name]) for name in weights}
     if len(tables) > 1:
         raise QueryError(f'{", ".join(weights)} have different tokenizers; search them one after another, and fuse')
     (name,) = tables

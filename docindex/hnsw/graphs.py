@@ -109,7 +109,7 @@ class GraphCache:
         self._snapshots = {field: one for field, one in snapshots.items() if self._work_dir.is_graph_name(one.file)}
         for field, given in settings.items():
             if given.index:
-                self._graphs[field] = self._load(field, given, may_move) or self._empty(given)
+                self._graphs[field] = self._load(field, given, may_move) or self._empty(field, given)
 
     def notice(self, snapshots: Mapping[str, Snapshot]) -> None:
         """
@@ -130,7 +130,7 @@ class GraphCache:
         """Make all graphs anew, from vectors for which there are no graph files yet."""
         for field, given in settings.items():
             if given.index:
-                self._graphs[field] = self._empty(given)
+                self._graphs[field] = self._empty(field, given)
         self.catch_up(show_progress)
 
     def paths(self) -> list[Path]:
@@ -204,7 +204,7 @@ class GraphCache:
         if not settings.index:
             self._graphs.pop(field, None)
         elif graph is None or _built_in(graph.settings) != _built_in(settings):
-            self._graphs[field] = self._empty(settings)
+            self._graphs[field] = self._empty(field, settings)
             self._disown(field)
         else:
             graph.settings = settings
@@ -215,14 +215,14 @@ class GraphCache:
             with self._giving_up(field):
                 self._bury(field)
 
-    def _empty(self, settings: VectorSettings) -> Graph:
+    def _empty(self, field: str, settings: VectorSettings) -> Graph:
         """Return a graph that follows the truth from the start, where nobody has to be buried."""
-        graph = Graph(settings, self._labels.documents)
+        graph = Graph(settings, self._labels.vectors(field))
         graph.buried = len(self._labels.dead)
         return graph
 
     def _start_anew(self, field: str) -> None:
-        self._graphs[field] = self._empty(self._graphs[field].settings)
+        self._graphs[field] = self._empty(field, self._graphs[field].settings)
         self._disown(field)
 
     def _bury(self, field: str) -> None:
@@ -279,7 +279,7 @@ class GraphCache:
     def _add_missing(self, field: str, stop: int, advance: Callable[[int], object]) -> None:
         graph = self._graphs[field]
         with self._lock.exclusive(), self._giving_up(field):
-            graph.reserve(graph.held + stop - graph.covered)
+            graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
         while graph.covered < stop and self._graphs[field] is graph:
             before = graph.covered
             with self._lock.exclusive(), self._giving_up(field):

@@ -4,46 +4,32 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-import numpy as np
 from pydantic import BaseModel
 
 from ..doclist import DocList
-from ..errors import (
-    ClosedIndexError,
-    CorruptIndexError,
-    DocumentNotFoundError,
-    IdTypeError,
-    QueryError,
-    SchemaError,
-    SettingsError,
-    WorkDirError,
-)
-from ..execution import answer
-from ..filters import Filter, FilterLike
-from ..index import DocumentIndex, ids_of
-from ..matrices import query_matrix
-from ..parsing import parse
-from ..query import Query, TextMode, checked_count
-from ..results import Explanation, FindResult, FindResultBatched
+from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
+from ..filters import FilterLike
+from ..index import DocumentIndex
+from ..results import SubindexFindResult
 from ..schema import Schema
 from . import sharing
+from .changing import Changing
 from .check import CheckReport, verify
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
-from .documents import Documents
-from .searching import Searching, checked_ef, vector_field
-from .state import View
+from .searching import vector_field
 from .store import Store
+from .subindex import SubIndex
+from .tree import Tree
 
 D = TypeVar('D', bound=BaseModel)
 
 
-class HnswDocumentIndex(DocumentIndex[D]):
+class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
     """
     A document index in one directory: an hnswlib graph for each vector field, SQLite for everything else.
 
@@ -119,13 +105,12 @@ class HnswDocumentIndex(DocumentIndex[D]):
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
         declared = self._schema.vector_settings(vector_defaults(self._db_config.default_column_config))
-        self._documents: Documents[Any] = Documents(
-            self._schema, {name: settings['dim'] for name, settings in declared.items()}
-        )
+        self._level = self._schema.levels['']
+        self._tree: Tree[Any] = Tree(self._schema, {name: settings['dim'] for name, settings in declared.items()})
         self._store = sharing.acquire(
             self._db_config.directory(),
             self._schema,
-            self._documents.extraction,
+            self._tree.extractions,
             declared,
             self._db_config.access(),
             self._db_config.patience(),
@@ -139,9 +124,10 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
         store.check_writable()
-        rows, vectors = self._documents.prepared(self._schema.documents(docs), store.settings)
-        if rows:
-            store.put(rows, vectors, show_progress)
+        given = self._schema.documents(docs)
+        if given:
+            parts = self._tree.parts(given, store.state.fields, store.settings)
+            self._put(store, parts, show_progress=show_progress)
 
     def batch(self) -> AbstractContextManager[None]:
         """
@@ -156,191 +142,54 @@ class HnswDocumentIndex(DocumentIndex[D]):
         """
         return self._usable().batch()
 
-    @overload
-    def update(self, docs: str, /, **fields: Any) -> None: ...
-    @overload
-    def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
-    def update(self, docs: Any, /, **fields: Any) -> None:
-        """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
-        store = self._usable()
-        if not isinstance(docs, str) and fields:
-            raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
-        # Before any lock, for the user's iterators and properties run here.
-        replaced = None if isinstance(docs, str) else self._schema.documents(docs)
-        with store.updating():
-            changed = [self._schema.changed(self[docs], fields)] if replaced is None else replaced
-            rows, vectors = self._documents.prepared(changed, store.settings)
-            self._labels_of([row.id for row in rows])
-            if rows:
-                store.put(rows, vectors, show_progress=False)
+    # -- documents in lists ------------------------------------------------------------------------
 
-    def delete(self, ids: str | Iterable[str]) -> int:
-        """Delete the documents with these ids, passing over unknown ones; return how many there were."""
-        store, wanted = self._usable(), ids_of(ids)
-        with store.updating():
-            with store.reading() as view:
-                labels = view.rows.labels_of(wanted)
-            if labels:
-                store.remove(list(labels.values()))
-            return len(labels)
+    def subindex(self, subindex: str = '') -> SubIndex[Any]:
+        """Return the documents in a list as an index of their own; see `DocumentIndex.subindex` and `SubIndex`."""
+        self._usable()
+        levels = self._schema.levels
+        names = [name for name in levels if name]
+        if not subindex and len(names) == 1:
+            return SubIndex(self, levels[names[0]])
+        if not isinstance(subindex, str) or subindex not in names:
+            known = f'the lists of documents are {", ".join(names)}' if names else 'there are no lists of documents'
+            problem = (
+                f'{subindex!r} is no list of documents in {self._schema.name}' if subindex else 'subindex is missing'
+            )
+            raise QueryError(f'{problem}; {known}')
+        return SubIndex(self, levels[subindex])
 
-    def __delitem__(self, key: str | list[str] | tuple[str, ...]) -> None:
-        store, wanted = self._usable(), ids_of(key)
-        with store.updating():
-            labels = self._labels_of(wanted)
-            if labels:
-                store.remove(list(labels.values()))
-
-    def _labels_of(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the labels of all these ids, or raise for those that are missing."""
-        with self._store.reading() as view:
-            labels = view.rows.labels_of(ids)
-        missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in labels]
-        if missing:
-            raise DocumentNotFoundError(missing)
-        return labels
-
-    # -- reading ---------------------------------------------------------------------------------
-
-    def find(
+    def find_subindex(
         self,
         query: object,
-        search_field: str = '',
-        limit: int = 10,
-        *,
-        filter: FilterLike = None,  # noqa: A002 (the field's name for it)
-        exact: bool = False,
-        ef: int | None = None,
-    ) -> FindResult[D]:
-        """Return the `limit` documents nearest to `query`, nearest first; see `DocumentIndex.find`."""
-        found = self._find([query], search_field, limit, filter, exact, ef)
-        return FindResult(found.documents[0], found.scores[0])
-
-    def find_batched(
-        self,
-        queries: Any,
+        subindex: str = '',
         search_field: str = '',
         limit: int = 10,
         *,
         filter: FilterLike = None,  # noqa: A002
+        root_filter: FilterLike = None,
         exact: bool = False,
         ef: int | None = None,
-    ) -> FindResultBatched[D]:
-        """Answer several queries as `find` does each; see `DocumentIndex.find_batched`."""
-        return self._find(queries, search_field, limit, filter, exact, ef)
+    ) -> SubindexFindResult[D]:
+        """Return the nearest documents in a list, with those that they are in; see `DocumentIndex.find_subindex`."""
+        found = self.build_query().filter(filter).find(query, search_field, limit, exact=exact, ef=ef)
+        return self.subindex(subindex).with_roots(found.build(), root_filter)
 
-    def _find(
-        self, queries: Any, search_field: str, limit: int, filter_: FilterLike, exact: bool, ef: int | None
-    ) -> FindResultBatched[D]:
-        store = self._usable()
-        name = vector_field(self._schema, [column.name for column in self._documents.columns], search_field)
-        limit = checked_count('limit', limit)
-        ef = checked_ef(ef)
-        matrix = query_matrix(queries, self._schema.columns[name], store.settings[name])
-        condition = parse(self._schema, filter_)
-        with store.reading() as view:
-            labels, scores = Searching(view, self._schema).find(name, matrix, limit, exact, ef, condition)
-            docs = self._documents.load(view, labels.ravel(), store.path)
-        self._documents.check(docs, condition, store.path)
-        each = labels.shape[1]
-        lists = [self._doclist(docs[at * each : (at + 1) * each]) for at in range(len(matrix))]
-        return FindResultBatched(lists, scores)
-
-    def execute_query(self, query: Query) -> FindResult[D]:
-        """Answer a query of several steps; see `DocumentIndex.execute_query`."""
-        with self._usable().reading() as view:
-            return self._answer(view, query)[0]
-
-    def count(self, filter_query: FilterLike | Query = None) -> int:
-        """Return how many documents match; see `DocumentIndex.count`."""
-        store = self._usable()
-        if isinstance(filter_query, Query):
-            with store.reading() as view:
-                return len(answer(filter_query, self._schema, Searching(view, self._schema)).keys)
-        condition = parse(self._schema, filter_query)
-        with store.reading() as view:
-            return view.rows.count_where(Searching(view, self._schema).where(condition))
-
-    def _explain(self, query: Query) -> Explanation:
-        with self._usable().reading() as view:
-            result, filter_, searching = self._answer(view, query)
-            matches = view.rows.count_where(searching.where(filter_))
-        return Explanation(query, filter_, searching.estimate, matches, searching.steps, len(result.documents))
-
-    def _answer(self, view: View, query: Query) -> tuple[FindResult[Any], Filter, Searching]:
-        """Return what a query finds, the filter that all of it matches, and what was done."""
-        if not isinstance(query, Query):
-            raise QueryError(f'expected a query, as index.build_query()...build() makes it; got {type(query).__name__}')
-        searching, path = Searching(view, self._schema), self._store.path
-        found = answer(query, self._schema, searching)
-        labels = np.array(found.keys, np.int64)
-        with searching.step(f'read {len(labels):,} documents'):
-            if found.select is None:
-                docs = self._doclist(self._documents.load(view, labels, path))
-                self._documents.check(docs, found.filter, path)
-            else:
-                docs = self._documents.select(view, labels, path, found.select, found.filter)
-        return FindResult(docs, found.scores), found.filter, searching
-
-    def snippets(
+    def filter_subindex(
         self,
-        query: str,
-        docs: Iterable[Any],
-        search_field: str = '',
+        filter_query: FilterLike,
+        subindex: str = '',
+        limit: int | None = 10,
         *,
-        mode: TextMode = 'any',
-        before: str = '**',
-        after: str = '**',
-        words: int = 16,
-    ) -> list[str]:
-        """Return for each document the part of its text that fits best, marked; see `DocumentIndex.snippets`."""
-        store = self._usable()
-        if isinstance(docs, (str, BaseModel)):
-            raise QueryError('expected several documents or ids, got one; put it into a list')
-        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
-        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
-            raise QueryError(f'words must be from 1 to 64, got {words!r}')
-        with store.reading() as view:
-            return Searching(view, self._schema).snippets(query, ids, search_field, mode, before, after, words)
+        root_filter: FilterLike = None,
+    ) -> DocList[Any]:
+        """Return documents in a list that match; see `DocumentIndex.filter_subindex`."""
+        found = self.build_query().filter(filter_query)
+        return self.subindex(subindex).filtered((found if limit is None else found.limit(limit)).build(), root_filter)
 
-    @overload
-    def get(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]
-    @overload
-    def get(self, ids: Iterable[str]) -> DocList[D]: ...
-    def get(self, ids: str | Iterable[str]) -> D | DocList[D] | None:
-        """Return the document with an id or None; or those of several ids that exist, in that order."""
-        store = self._usable()
-        asked = ids_of(ids)
-        with store.reading() as view:
-            known = view.rows.labels_of(asked)
-            found = [id_ for id_ in asked if id_ in known]
-            docs = self._documents.load(view, np.array([known[id_] for id_ in found], np.int64), store.path)
-        for id_, doc in zip(found, docs, strict=True):
-            if doc.id != id_:
-                raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
-        if isinstance(ids, str):
-            return docs[0] if docs else None
-        return self._doclist(docs)
-
-    def _doclist(self, docs: list[D]) -> DocList[D]:
-        return DocList[self._doc_type].trusted(docs)  # type: ignore[name-defined]
-
-    def __contains__(self, item: object) -> bool:
-        store = self._usable()
-        id_ = getattr(item, 'id', None) if isinstance(item, BaseModel) else item
-        if not isinstance(id_, str):
-            raise IdTypeError(f'expected an id or a document, got {type(item).__name__} {item!r}')
-        with store.reading() as view:
-            return bool(view.rows.labels_of([id_]))
-
-    def __iter__(self) -> Iterator[str]:
-        with self._usable().reading() as view:
-            return iter(view.rows.ids())
-
-    def num_docs(self) -> int:
-        """Return the number of documents."""
-        with self._usable().reading() as view:
-            return view.labels.documents
+    def subindex_contains(self, item: object) -> bool:
+        """Return whether a document, or one with this id, is in a list; see `DocumentIndex.subindex_contains`."""
+        return any(item in self.subindex(name) for name in self._schema.levels if name)
 
     # -- settings, closing ---------------------------------------------------------------------------
 
@@ -376,8 +225,8 @@ class HnswDocumentIndex(DocumentIndex[D]):
             )
         config = default_column_config or (runtime_config or HnswRuntimeConfig()).default_column_config
         changed = {**vector_defaults(config), **settings}
-        every = [column.name for column in self._documents.columns]
-        names = [vector_field(self._schema, every, search_field)] if search_field else every
+        every = self._tree.vectors
+        names = [vector_field(self._level, every, search_field)] if search_field else every
         store.configure(dict.fromkeys(names, changed))
         if default_column_config is not None or runtime_config is not None:
             self._runtime_config = HnswRuntimeConfig(config)
@@ -409,7 +258,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
         store = self._usable()
         if repair:
             store.check_writable()
-        return verify(store, self._documents.reread, self._documents.extraction, repair, show_progress)
+        return verify(store, self._tree.reread, self._tree.extractions, repair, show_progress)
 
     def compact(self, *, show_progress: bool | None = None) -> None:
         """
@@ -483,7 +332,7 @@ class HnswDocumentIndex(DocumentIndex[D]):
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
         """Return the settings in force of a vector field; see `docindex.fields.VectorSettings`."""
-        name = vector_field(self._schema, [column.name for column in self._documents.columns], search_field)
+        name = vector_field(self._level, self._tree.vectors, search_field)
         with self._usable().reading() as view:
             return view.state.settings.effective[name].to_dict()
 

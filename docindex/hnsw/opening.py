@@ -12,8 +12,7 @@ from ..errors import CorruptIndexError, DocIndexError, SchemaMismatchError, Sett
 from ..fields import SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from .evolution import evolution
-from .extraction import Extraction
-from .fieldtable import FieldTable
+from .extraction import Extractions, tables_of
 from .rows import ScannedRow
 from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Sidecar
@@ -26,7 +25,9 @@ logger = logging.getLogger('docindex')
 _CHECK_ROWS = 65_536
 
 
-def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared, table: FieldTable) -> None:
+def create(
+    work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared, extractions: Extractions
+) -> None:
     """
     Make the files of a new directory; the SQLite tables last, for they are what makes it an index.
 
@@ -45,7 +46,9 @@ def create(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: D
         VectorFile.create(work_dir.vector_file(field, 0), both['effective']['dim'])
     if not remembered:
         VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
-    sidecar.create({**_description(schema, declared), 'settings': remembered, 'fields': table.to_json()})
+    levels = list(schema.levels)
+    fields = tables_of(extractions, levels).to_json()
+    sidecar.create({**_description(schema, declared), 'settings': remembered, 'fields': fields, 'levels': levels})
 
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
@@ -64,27 +67,35 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
         path = work_dir.vector_file(field, meta['generation'])
         VectorFile.create(path, settings['dim'], rows=meta['next_label'])
     settings = {**meta['settings'], **first_entry(given)}
-    sidecar.adapt({**_description(schema, declared), 'settings': settings}, list(given))
+    # A level keeps its number; new ones come after it.
+    levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
+    new_levels = range(len(meta['levels']), len(levels))
+    level_of = {field: levels.index(level.name) for field, level in schema.level_of(given).items()}
+    description = {**_description(schema, declared), 'settings': settings, 'levels': levels}
+    sidecar.adapt({**description, 'fields': meta['fields'] + [[]] * len(new_levels)}, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
 
 
-def put_fields(sidecar: Sidecar, extraction: Extraction) -> None:
-    """Make the table `fields` anew from the documents, if it is not as the schema wants it."""
-    if sidecar.rows.meta()['fields'] != extraction.table.to_json():
+def put_fields(sidecar: Sidecar, extractions: Extractions) -> None:
+    """Make the tables of fields anew from the documents, if they are not as the schema wants them."""
+    meta = sidecar.rows.meta()
+    if meta['fields'] != tables_of(extractions, meta['levels']).to_json():
         logger.info('%s: what filters look at is read anew from the documents', sidecar.path)
-        fill_fields(sidecar, extraction)
+        fill_fields(sidecar, extractions)
 
 
-def fill_fields(sidecar: Sidecar, extraction: Extraction, is_damaged: bool = False) -> None:
-    """Make the table `fields` anew from the documents; see `Sidecar.put_fields`."""
+def fill_fields(sidecar: Sidecar, extractions: Extractions, is_damaged: bool = False) -> None:
+    """Make the tables of fields anew from the documents; see `Sidecar.put_fields`."""
+    levels = sidecar.rows.meta()['levels']
 
     def read(row: ScannedRow) -> tuple[Any, ...]:
+        extraction = extractions[levels[row.level]]
         try:
             return extraction.reread(row.data, row.tensors)
         except DocIndexError:  # damaged: `verify` says so, and whoever wants the document
-            return (None,) * len(extraction.table.fields)
+            return (None,) * len(extraction.fields)
 
-    sidecar.put_fields(extraction.table, read, is_damaged)
+    sidecar.put_fields(tables_of(extractions, levels), read, is_damaged)
 
 
 def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> None:
@@ -114,9 +125,10 @@ def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: 
     meta, types = sidecar.rows.meta(), schema.describe(declared)
     if meta['columns'] != types:
         _, new_vectors = _way(work_dir, meta, types, schema)
-        if new_vectors:
+        missing = [*new_vectors, *(name for name in schema.levels if name not in meta['levels'])]
+        if missing:
             raise SchemaMismatchError(
-                f'there are no vectors yet for {", ".join(new_vectors)}',
+                f'there is nothing yet for {", ".join(missing)}',
                 work_dir.path,
                 'open it once for writing with this schema',
             )
@@ -145,8 +157,9 @@ def _way(
 
 
 def _check_lengths(work_dir: WorkDir, meta: Mapping[str, Any], field: str, new: VectorSettings) -> None:
-    path, rows = work_dir.vector_file(field, meta['generation']), meta['next_label']
-    with closing(VectorFile(path, new.dim, rows, read_only=True)) as file:
+    path = work_dir.vector_file(field, meta['generation'])
+    with closing(VectorFile(path, new.dim, 0, read_only=True)) as file:
+        rows = min(file.held, meta['next_label'])
         for start in range(0, rows, _CHECK_ROWS):
             block = file.block(start, min(start + _CHECK_ROWS, rows))
             check_comparable(block, new.space, field, lambda row: f'a document in {work_dir}')

@@ -2,9 +2,11 @@
 What stands in the SQLite file, read: records, and the questions that are asked of them.
 
     meta         key, value: format, columns, json_schema, settings, next_label, commits, generation, is_synced
-    documents    one row a living document; label is its current version's
+    documents    one row a living document; label is its current version's. Of a document in a list: its level, the id
+                 of the document whose list that is, and where in it; of one with lists, how many are in them
+    runs         labels from which on all are of a level, up to the next run; before the first they are of level 0
     tombstones   labels that were deleted or replaced, in the order of their commits
-    fields       what of the documents filters and full text look at; see `fieldtable`
+    fields       what of the documents filters and full text look at, a table a level; see `fieldtable`
     absences     labels that have no vector in a field (it is optional)
     snapshots    one row a graph file: its size, checksum, settings and what it covers
 """
@@ -24,7 +26,7 @@ import numpy as np
 
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
-from .fieldtable import FieldTable
+from .fieldtable import are_safe
 from .fulltext import TextMatch
 
 logger = logging.getLogger('docindex')
@@ -34,6 +36,7 @@ FORMAT = 1
 _META: dict[str, Any] = {
     'columns': dict,
     'fields': list,
+    'levels': list,
     'settings': dict,
     'next_label': int,
     'commits': int,
@@ -45,41 +48,75 @@ _FEW = 2_000
 
 
 class Row(NamedTuple):
-    """One stored document: its id, its JSON as UTF-8, its tensors as bytes, its columns in `fields`."""
+    """
+    One stored document.
+
+    Attributes:
+        id: Its id.
+        data: Its JSON as UTF-8.
+        tensors: Its tensors as bytes.
+        fields: Its columns in `fields`.
+        parent: The id of the document in whose list it is; None: it is in none.
+        position: Documents in a list come in the order of these.
+        children: How many documents are in its lists.
+    """
 
     id: str
     data: bytes
     tensors: bytes | None
     fields: tuple[Any, ...] = ()
+    parent: str | None = None
+    position: int = 0
+    children: int = 0
 
     def checksum(self) -> int:
-        """Return the CRC-32 of the JSON, which has the id in it, and the tensors."""
-        return row_checksum(self.data, self.tensors)
+        """Return the CRC-32 of the JSON, which has the id in it, the tensors, and the place in a list."""
+        return row_checksum(self.data, self.tensors, self.parent, self.position)
 
 
-def row_checksum(data: bytes | None, tensors: bytes | None) -> int:
-    """Return the CRC-32 of a row's JSON and tensors."""
+def row_checksum(
+    data: bytes | None, tensors: bytes | None, parent: str | None = None, position: int | None = None
+) -> int:
+    """Return the CRC-32 of a row's JSON, tensors, and place in a list."""
     checksum = zlib.crc32(data or b'')
-    if tensors is None:
-        return checksum
-    # In a damaged row anything may stand here.
-    return zlib.crc32(tensors, checksum) if isinstance(tensors, bytes) else ~checksum
+    if tensors is not None:
+        # In a damaged row anything may stand here.
+        checksum = zlib.crc32(tensors, checksum) if isinstance(tensors, bytes) else ~checksum & 0xFFFFFFFF
+    return checksum if parent is None else zlib.crc32(f'{parent}\0{position}'.encode(errors='replace'), checksum)
 
 
 class ScannedRow(NamedTuple):
     """A row as it is on the disk, damaged or not."""
 
     label: int
+    level: int
     id: str
     data: bytes
     tensors: bytes | None
     is_damaged: bool
 
 
+class Child(NamedTuple):
+    """A document in a list: whose list it is, its JSON and its tensors."""
+
+    label: int
+    parent: str
+    data: bytes
+    tensors: bytes | None
+
+
+class Place(NamedTuple):
+    """Where a document in a list stands."""
+
+    label: int
+    parent: str
+    position: int
+
+
 @dataclass
 class Change:
     """
-    What a write does.
+    What a write does to documents of one level.
 
     Attributes:
         next_label: The first label that is free afterwards.
@@ -87,6 +124,9 @@ class Change:
         rewritten: Documents that change without a new version, by label.
         buried: Labels of versions that end: of deleted documents, and of replaced ones.
         absences: Per field, the labels among the inserted that have no vector in it.
+        recounted: How many documents more or less are in the lists of others, by their labels.
+        runs: The labels from which on all are of a level, and which, if that changes among the inserted.
+        level: Their level.
     """
 
     next_label: int
@@ -94,6 +134,9 @@ class Change:
     rewritten: list[tuple[int, Row]] = field(default_factory=list)
     buried: list[int] = field(default_factory=list)
     absences: dict[str, list[int]] = field(default_factory=dict)
+    recounted: dict[int, int] = field(default_factory=dict)
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -205,13 +248,14 @@ class Rows:
 
     # -- documents -------------------------------------------------------------------------------
 
-    def labels_of(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the labels of those `ids` that exist."""
+    def labels_of(self, ids: Sequence[str], level: int = 0) -> dict[str, int]:
+        """Return the labels of those `ids` that exist in a level."""
         found: dict[str, int] = {}
         # Half of a surrogate pair cannot be written as UTF-8, so no document has such an id.
         possible = [id_ for id_ in ids if id_.isascii() or id_.encode(errors='ignore').decode() == id_]
         for chunk in _chunks(possible):
-            found.update(self._all(f'SELECT id, label FROM documents WHERE id IN ({_marks(chunk)})', chunk))
+            sql = f'SELECT id, label FROM documents WHERE level = {level:d} AND id IN ({_marks(chunk)})'
+            found.update(self._all(sql, chunk))
         return found
 
     def fetch(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
@@ -224,13 +268,79 @@ class Rows:
         found: dict[int, tuple[bytes, bytes | None]] = {}
         for chunk in _chunks(labels):
             # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
-            sql = f'SELECT label, CAST(data AS BLOB), tensors, checksum FROM documents WHERE label IN ({_marks(chunk)})'
-            for label, data, tensors, checksum in self._all(sql, chunk):
-                if row_checksum(data, tensors) != checksum:
-                    message = f'the document with label {label} does not match its checksum'
-                    raise CorruptIndexError(message, self.path, CHECK)
+            sql = (
+                'SELECT label, CAST(data AS BLOB), tensors, parent, position, checksum FROM documents '
+                f'WHERE label IN ({_marks(chunk)})'
+            )
+            for label, data, tensors, parent, position, checksum in self._all(sql, chunk):
+                if row_checksum(data, tensors, parent, position) != checksum:
+                    raise self._mismatch(label)
                 found[label] = data, tensors
         return found
+
+    def _mismatch(self, label: int) -> CorruptIndexError:
+        message = f'the document with label {label} does not match its checksum'
+        return CorruptIndexError(message, self.path, CHECK)
+
+    # -- documents in lists ----------------------------------------------------------------------
+
+    def children(self, level: int, parents: Sequence[str]) -> list[Child]:
+        """
+        Return the documents of a level that are in lists of these parents, those of each list in order.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum.
+        """
+        found: list[Child] = []
+        for chunk in _chunks(parents):
+            sql = (
+                'SELECT label, parent, CAST(data AS BLOB), tensors, position, checksum FROM documents '
+                f'WHERE level = {level:d} AND parent IN ({_marks(chunk)}) ORDER BY parent, position'
+            )
+            for label, parent, data, tensors, position, checksum in self._all(sql, chunk):
+                if row_checksum(data, tensors, parent, position) != checksum:
+                    raise self._mismatch(label)
+                found.append(Child(label, parent, data, tensors))
+        return found
+
+    def child_labels(self, level: int, parents: Sequence[str]) -> list[int]:
+        """Return the labels of the documents of a level that are in lists of these parents."""
+        found: list[int] = []
+        for chunk in _chunks(parents):
+            sql = f'SELECT label FROM documents WHERE level = {level:d} AND parent IN ({_marks(chunk)})'
+            found += [label for (label,) in self._all(sql, chunk)]
+        return found
+
+    def child_counts(self, labels: Sequence[int]) -> dict[int, int]:
+        """Return how many documents are in the lists of documents, by label, as these say it."""
+        found: dict[int, int] = {}
+        for chunk in _chunks(labels):
+            found.update(self._all(f'SELECT label, children FROM documents WHERE label IN ({_marks(chunk)})', chunk))
+        return found
+
+    def places(self, labels: Sequence[int]) -> dict[int, Place]:
+        """Return where documents stand, by label."""
+        found: dict[int, Place] = {}
+        for chunk in _chunks(labels):
+            sql = f'SELECT label, parent, position FROM documents WHERE label IN ({_marks(chunk)})'
+            found.update((row[0], Place(*row)) for row in self._all(sql, chunk))
+        return found
+
+    def parents(self, labels: Sequence[int], level: int) -> dict[int, int]:
+        """Return the labels of the documents, of a level, in whose lists these are, by their labels."""
+        found: dict[int, int] = {}
+        for chunk in _chunks(labels):
+            sql = (
+                'SELECT own.label, parents.label FROM documents AS own JOIN documents AS parents '
+                f'ON parents.level = {level:d} AND parents.id = own.parent WHERE own.label IN ({_marks(chunk)})'
+            )
+            found.update(self._all(sql, chunk))
+        return found
+
+    def last_position(self, level: int, parent: str) -> int:
+        """Return the last position in a document's list; -1 if it is empty."""
+        sql = 'SELECT coalesce(max(position), -1) FROM documents WHERE level = ? AND parent = ?'
+        return int(self._all(sql, (level, parent))[0][0])
 
     # -- documents by their fields ---------------------------------------------------------------
 
@@ -258,7 +368,7 @@ class Rows:
         return self._labels(where, f'ORDER BY label LIMIT {limit:d} OFFSET {offset:d}')
 
     def _labels(self, where: Where, which: str = '') -> np.ndarray[Any, np.dtype[np.int64]]:
-        found = self._all(f'SELECT label FROM fields WHERE {where.sql} {which}', where.parameters)
+        found = self._all(f'SELECT label FROM {where.table} WHERE {where.sql} {which}', where.parameters)
         try:
             return np.fromiter((label for (label,) in found), np.int64, len(found))
         except (TypeError, ValueError, OverflowError) as error:
@@ -267,15 +377,16 @@ class Rows:
     def count_where(self, where: Where, at_most: int | None = None) -> int:
         """Return how many documents match; it stops counting at `at_most`."""
         if at_most is None:
-            return int(self._all(f'SELECT count(*) FROM fields WHERE {where.sql}', where.parameters)[0][0])
-        sql = f'SELECT count(*) FROM (SELECT 1 FROM fields WHERE {where.sql} LIMIT {at_most:d})'
+            return int(self._all(f'SELECT count(*) FROM {where.table} WHERE {where.sql}', where.parameters)[0][0])
+        sql = f'SELECT count(*) FROM (SELECT 1 FROM {where.table} WHERE {where.sql} LIMIT {at_most:d})'
         return int(self._all(sql, where.parameters)[0][0])
 
     def among(self, where: Where, labels: Sequence[int]) -> set[int]:
         """Return those of `labels` whose documents match."""
         found: set[int] = set()
         for chunk in _chunks(labels):
-            sql = f'SELECT label FROM fields WHERE label IN ({",".join(map(str, chunk))}) AND {where.sql}'
+            among = ','.join(map(str, chunk))
+            sql = f'SELECT label FROM {where.table} WHERE label IN ({among}) AND {where.sql}'
             found.update(label for (label,) in self._all(sql, where.parameters))
         return found
 
@@ -286,11 +397,11 @@ class Rows:
             found.update(self._all(f'SELECT label, id FROM documents WHERE label IN ({_marks(chunk)})', chunk))
         return found
 
-    def values(self, column: str, labels: Sequence[int]) -> dict[int, Any]:
-        """Return what stands in a column of `fields`, by label."""
+    def values(self, table: str, column: str, labels: Sequence[int]) -> dict[int, Any]:
+        """Return what stands in a column of a table of fields, by label."""
         found: dict[int, Any] = {}
         for chunk in _chunks(labels):
-            found.update(self._all(f'SELECT label, {column} FROM fields WHERE label IN ({_marks(chunk)})', chunk))
+            found.update(self._all(f'SELECT label, {column} FROM {table} WHERE label IN ({_marks(chunk)})', chunk))
         return found
 
     def text_ranking(self, text: TextMatch, where: Where, limit: int) -> list[tuple[int, float]]:
@@ -303,7 +414,7 @@ class Rows:
         weights = ''.join(f', {weight!r}' for weight in text.weights)
         sql = (  # first the words, and of what has them the filter
             f'SELECT rowid, -bm25({text.table}{weights}) AS score FROM {text.table} WHERE {text.table} MATCH ? AND '
-            f'EXISTS (SELECT 1 FROM fields WHERE label = {text.table}.rowid AND {where.sql}) '
+            f'EXISTS (SELECT 1 FROM {where.table} WHERE label = {text.table}.rowid AND {where.sql}) '
             f'ORDER BY score DESC, {text.table}.rowid LIMIT {limit:d}'
         )
         return self._match(text, sql, (text.expression, *where.parameters))
@@ -329,9 +440,9 @@ class Rows:
                 raise
             raise QueryError(f'{text.query!r} cannot be searched: {error.__cause__}') from error
 
-    def ids(self) -> list[str]:
-        """Return the ids of all documents, in the order of their labels."""
-        return [id_ for (id_,) in self._all('SELECT id FROM documents ORDER BY label')]
+    def ids(self, level: int = 0) -> list[str]:
+        """Return the ids of all documents of a level, in the order of their labels."""
+        return [id_ for (id_,) in self._all('SELECT id FROM documents WHERE level = ? ORDER BY label', (level,))]
 
     def id_of(self, label: int) -> str | None:
         """Return the id of the document with a label."""
@@ -352,6 +463,7 @@ class Rows:
             'SELECT 1 FROM documents WHERE label NOT BETWEEN 0 AND :last UNION ALL '
             "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
+            "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',
             {'last': next_label - 1},
         )
@@ -363,36 +475,62 @@ class Rows:
                 CHECK,
             )
 
-    def scan(self) -> Generator[ScannedRow, None, None]:
-        """Yield every row, damaged ones too."""
+    def scan(self, level: int | None = None) -> Generator[ScannedRow, None, None]:
+        """Yield every row, or those of one level, damaged ones too."""
         sql = (
-            'SELECT label, CAST(id AS BLOB), CAST(data AS BLOB), CAST(tensors AS BLOB), typeof(tensors), checksum '
-            'FROM documents ORDER BY label'
+            'SELECT label, level, CAST(id AS BLOB), CAST(data AS BLOB), CAST(tensors AS BLOB), typeof(tensors), '
+            'CAST(parent AS BLOB), position, checksum FROM documents '
+            f'{"" if level is None else f"WHERE level = {level:d} "}ORDER BY label'
         )
-        for label, id_, data, tensors, kind, checksum in self._connection.each(sql):
-            is_damaged = kind not in ('blob', 'null') or None in (id_, data) or row_checksum(data, tensors) != checksum
-            yield ScannedRow(label, (id_ or b'').decode(errors='replace'), data or b'', tensors, is_damaged)
+        for label, of, id_, data, tensors, kind, parent, position, checksum in self._connection.each(sql):
+            above = None if parent is None else parent.decode(errors='replace')
+            is_damaged = kind not in ('blob', 'null') or None in (id_, data)
+            is_damaged = is_damaged or row_checksum(data, tensors, above, position) != checksum
+            yield ScannedRow(label, of, (id_ or b'').decode(errors='replace'), data or b'', tensors, is_damaged)
 
-    def scan_fields(self) -> Generator[tuple[Any, ...], None, None]:
-        """Yield every row of `fields`: its label, and what stands in its columns."""
-        yield from self._connection.each('SELECT * FROM fields ORDER BY label')
+    def scan_fields(self, table: str) -> Generator[tuple[Any, ...], None, None]:
+        """Yield every row of a table of fields: its label, and what stands in its columns."""
+        yield from self._connection.each(f'SELECT * FROM {table} ORDER BY label')
 
-    def count_stray_fields(self) -> int:
-        """Return how many rows of `fields` are no document's."""
-        sql = 'SELECT count(*) FROM fields WHERE label NOT IN (SELECT label FROM documents)'
+    def count_stray_fields(self, table: str, level: int) -> int:
+        """Return how many rows of a level's table of fields are no document's."""
+        sql = f'SELECT count(*) FROM {table} WHERE label NOT IN (SELECT label FROM documents WHERE level = {level:d})'
         return int(self._all(sql)[0][0])
 
-    def check_text(self, tables: Sequence[str]) -> None:
+    def lost_children(self, level: int, below: Sequence[int]) -> list[tuple[str, str]]:
+        """Return the ids of the documents of a level whose lists are not as long as they should be, and why."""
+        levels = ','.join(map(str, below)) or 'NULL'
+        counted = self._all(
+            'SELECT CAST(id AS BLOB), children, (SELECT count(*) FROM documents AS each WHERE each.level IN '
+            f'({levels}) AND each.parent = documents.id) AS found FROM documents WHERE level = ? AND children != found',
+            (level,),
+        )
+        orphans = self._all(
+            f'SELECT CAST(id AS BLOB), CAST(parent AS BLOB) FROM documents WHERE level IN ({levels}) AND parent NOT IN '
+            '(SELECT id FROM documents WHERE level = ?)',
+            (level,),
+        )
+        wrong = [(id_, f'there are {found} documents in its lists, and it says {said}') for id_, said, found in counted]
+        wrong += [
+            (id_, f'it is in a list of {parent.decode(errors="replace")!r}, which is not there')
+            for id_, parent in orphans
+        ]
+        return [(id_.decode(errors='replace'), why) for id_, why in wrong]
+
+    def check_text(self, tables: Iterable[tuple[str, str]]) -> None:
         """
         Check that full text can be searched, and has as many texts as there are documents.
+
+        Args:
+            tables: Each table of full text, and the table of fields it is of.
 
         Raises:
             CorruptIndexError: it is not so.
         """
-        for table in tables:
+        for table, fields in tables:
             self._all(f"SELECT rowid FROM {table} WHERE {table} MATCH 'a'")
             texts, documents = self._all(
-                f'SELECT (SELECT count(*) FROM {table}_docsize), (SELECT count(*) FROM fields)'
+                f'SELECT (SELECT count(*) FROM {table}_docsize), (SELECT count(*) FROM {fields})'
             )[0]
             if texts != documents:
                 raise CorruptIndexError(f'{table} has {texts} texts of {documents} documents', self.path, CHECK)
@@ -406,6 +544,14 @@ class Rows:
         return [] if lines == ['ok'] else lines
 
     # -- labels, graph files ---------------------------------------------------------------------
+
+    def runs(self, start: int = 0) -> list[tuple[int, int]]:
+        """Return the labels, from `start` on, from which on all are of a level, and which."""
+        return self._all('SELECT label, level FROM runs WHERE label >= ? ORDER BY label', (start,))
+
+    def count_by_level(self) -> dict[int, int]:
+        """Return how many documents there are of each level that has some."""
+        return dict(self._all('SELECT level, count(*) FROM documents GROUP BY level'))
 
     def tombstones(self, after: int = 0) -> list[int]:
         """Return the dead labels in the order in which they died, without the first `after`."""
@@ -430,7 +576,9 @@ class Rows:
 
 def _names_are_safe(meta: Mapping[str, Any]) -> bool:
     """Return whether fields have names that can be those of files: a stranger may have written them."""
-    return all(re.fullmatch(r'\w+', name) for name in meta['settings']) and FieldTable.is_safe(meta['fields'])
+    levels = meta['levels']
+    are_names = all(isinstance(name, str) for name in levels) and levels[:1] == [''] and len(set(levels)) == len(levels)
+    return are_names and len(levels) == len(meta['fields']) and all(re.fullmatch(r'\w+', name) for name in meta['settings']) and are_safe(meta['fields'])
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..fusion import Ranking
 from ..matrices import query_matrix
 from ..query import DiversifyStep, FindStep, SearchFields, SortStep, TextMode, TextStep
 from ..results import Step, Timed
-from ..schema import Schema
+from ..schema import Level
 from ..tensors import Float32Array
 from .conditions import Where, where
 from .filtered import FilteredSearch
@@ -27,13 +28,33 @@ from .scan import Found
 from .state import View
 
 
+@dataclass(frozen=True)
+class Scope:
+    """
+    Whose names a query speaks, and whose documents it finds.
+
+    Attributes:
+        names: The level whose names it speaks.
+        found: The level whose documents it finds: the same, or one in lists of its documents.
+        root_filter: What the outermost documents are to fulfil, by their own names.
+    """
+
+    names: Level
+    found: Level
+    root_filter: Filter = And()
+
+    def own(self, name: str) -> str:
+        """Return the name, in the documents that are found, of a field by its flat name."""
+        return self.found.name_of(self.names.flat(name))
+
+
 class Searching(Backend[int]):
     """
     Answers the steps of queries from what is seen at one moment; keys are labels.
 
     Args:
         view: What is seen.
-        schema: The schema of the documents.
+        scope: What the query is about.
 
     Attributes:
         steps: What has been done, in order, with its time.
@@ -41,17 +62,29 @@ class Searching(Backend[int]):
             not matter.
     """
 
-    def __init__(self, view: View, schema: Schema[Any]) -> None:
+    def __init__(self, view: View, scope: Scope) -> None:
         self._view = view
-        self._schema = schema
+        self._scope = scope
+        self._schema = scope.found.schema
+        self._table = view.state.fields[view.state.fields.number(scope.found.name)]
         self.steps: list[Step] = []
         self.estimate: int | None = None
+
+    @property
+    def level(self) -> int:
+        """The number of the level whose documents are found."""
+        return self._table.level
 
     # -- filters -------------------------------------------------------------------------------------
 
     def where(self, filter_: Filter) -> Where:
         """Return a filter as SQL."""
-        return where(filter_, self._view.state.fields)
+        tables, scope = self._view.state.fields, self._scope
+        found = where(filter_, tables, self._table.level, tables.number(scope.names.name))
+        if scope.root_filter == And():
+            return found
+        root = where(scope.root_filter, tables, self._table.level)
+        return Where(f'({found.sql} AND {root.sql})', (*found.parameters, *root.parameters), found.table)
 
     def keys(self, filter_: Filter, sort: SortStep | None, limit: int | None, offset: int) -> list[int]:
         """Return what matches, in the order of a field, or of indexing."""
@@ -62,10 +95,11 @@ class Searching(Backend[int]):
         return found
 
     def _order(self, sort: SortStep) -> str:
-        column = self._view.state.fields.fields.get(sort.field)
+        column = self._table.fields.get(sort.field)
         if column is None and sort.field != 'id':
             raise QueryError(f'{sort.field!r} cannot be sorted by: the documents were written without it')
-        by = '(SELECT id FROM documents WHERE documents.label = fields.label)' if column is None else column.column
+        of_id = f'(SELECT id FROM documents WHERE documents.label = {self._table.name}.label)'
+        by = of_id if column is None else column.column
         return f'{by} {"DESC" if sort.descending else "ASC"} NULLS LAST, label'
 
     def values(self, name: str, keys: Sequence[int]) -> list[Any]:
@@ -74,10 +108,10 @@ class Searching(Backend[int]):
         if name == 'id':
             ids = self._view.rows.ids_of(keys)
             return [ids[label] for label in keys]
-        column = self._view.state.fields.fields.get(name)
+        column = self._table.fields.get(name)
         if column is None:
             raise QueryError(f'{name!r} cannot be asked for: the documents were written without it')
-        found = self._view.rows.values(column.column, keys)
+        found = self._view.rows.values(self._table.name, column.column, keys)
         if len(found) < len(set(keys)):
             raise CorruptIndexError('what filters look at lacks documents', self._view.rows.path, CHECK)
         if not self._schema.nodes[name].kind.is_scalar:
@@ -88,7 +122,7 @@ class Searching(Backend[int]):
 
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
-        if filter_ == And():
+        if filter_ == And() and self._scope.root_filter == And():
             with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
@@ -119,11 +153,16 @@ class Searching(Backend[int]):
 
     def query(self, name: str, query: Any) -> Float32Array:
         """Return a vector that is searched for, shape (1, dim), checked."""
-        return query_matrix([query], self._schema.columns[name], self._view.state.settings.effective[name])
+        return self.queries(name, [query])
+
+    def queries(self, name: str, queries: Any) -> Float32Array:
+        """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
+        column = self._schema.columns[self._scope.found.name_of(name)]
+        return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:
-        """Return the vector field that is meant; see `vector_field`."""
-        return vector_field(self._schema, list(self._view.state.settings.effective), name)
+        """Return the flat name, in the outermost documents, of the vector field that is meant; see `vector_field`."""
+        return vector_field(self._scope.names, list(self._view.state.settings.effective), name)
 
     def _among(self, filter_: Filter, within: Sequence[int]) -> Labels:
         return np.array(sorted(self._view.rows.among(self.where(filter_), within)), np.int64)
@@ -144,12 +183,24 @@ class Searching(Backend[int]):
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:
         """Return what is searched for; of a document, its text in the field."""
+        search_field = self._own_fields(search_field)
         names = self._text_fields(search_field)
         for name in names:
             self._check_text(name)
         if isinstance(query, BaseModel) and len(names) == 1 and names[0] in self._schema.columns:
             query = self._schema.columns[names[0]].value(query)
-        return text_match(self._view.state.fields, self._schema.name, query, search_field, mode)
+        return text_match(self._table, self._schema.name, query, search_field, mode)
+
+    def _own_fields(self, search_field: SearchFields) -> SearchFields:
+        """Return the same with the names that the documents that are found have."""
+        own = self._scope.own
+        if self._scope.names is self._scope.found or not search_field:
+            return search_field
+        if isinstance(search_field, str):
+            return own(search_field)
+        if isinstance(search_field, Mapping):
+            return {own(name): weight for name, weight in search_field.items()}
+        return [own(name) for name in search_field]
 
     def _text_fields(self, search_field: SearchFields) -> list[str]:
         """Return the names that are meant, right or wrong."""
@@ -159,7 +210,7 @@ class Searching(Backend[int]):
         return [name for name, column in self._schema.columns.items() if column.settings.get('full_text')]
 
     def _check_text(self, name: str) -> None:
-        field, node = self._view.state.fields.fields.get(name), self._schema.nodes.get(name)
+        field, node = self._table.fields.get(name), self._schema.nodes.get(name)
         if node is not None and node.settings.get('full_text') and (field is None or field.tokenizer is None):
             raise QueryError(f'{name!r} has no full text yet; open the index once for writing with this schema')
 
@@ -171,7 +222,7 @@ class Searching(Backend[int]):
         places = [at for at, weight in enumerate(match.weights) if weight]
         if len(places) > 1:
             raise QueryError(f'snippets are of one field, search_field=...; {self._names(match)} have full text')
-        labels = self._view.rows.labels_of(ids)
+        labels = self._view.rows.labels_of(ids, self._table.level)
         found: dict[int, str] = {}
         if match.expression:
             found = self._view.rows.snippets(match, places[0], list(labels.values()), before, after, words)
@@ -198,17 +249,25 @@ def checked_ef(ef: int | None) -> int | None:
     return ef if ef and ef > 0 else None
 
 
-def vector_field(schema: Schema[Any], names: Sequence[str], name: str) -> str:
+def vector_field(names: Level, vectors: Sequence[str], name: str) -> str:
     """
-    Return the vector field that is meant: the only one, if none is named.
+    Return the flat name, in the outermost documents, of the vector field that is meant: the only one, if none is named.
+
+    Args:
+        names: The level whose names are spoken.
+        vectors: All vector fields, by their flat names in the outermost documents.
+        name: What is said.
 
     Raises:
         QueryError: there is no such field, or there are several.
     """
-    if not name and len(names) == 1:
-        return names[0]
-    if name in names:
-        return name
-    known = f'the vector fields are {", ".join(names)}' if names else 'there is no vector field'
-    problem = f'{name!r} is not a vector field of {schema.name}' if name else 'search_field is missing'
-    raise QueryError(f'{problem}; {known}')
+    known = {names.name_of(flat): flat for flat in vectors if names.has(flat)}
+    if not name:
+        own = [flat for inner, flat in known.items() if inner in names.schema.columns] or list(known.values())
+        if len(own) == 1:
+            return own[0]
+    if name in known:
+        return known[name]
+    what = f'the vector fields are {", ".join(known)}' if known else 'there is no vector field'
+    problem = f'{name!r} is not a vector field of {names.schema.name}' if name else 'search_field is missing'
+    raise QueryError(f'{problem}; {what}')

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..schema import Schema
-from .extraction import Extraction
+from .extraction import Extractions
 from .settings import Declared
 from .state import Access
 from .store import Store
@@ -28,7 +28,7 @@ _opening: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
 def acquire(
     path: Path,
     schema: Schema[Any],
-    extraction: Extraction,
+    extractions: Extractions,
     declared: Declared,
     access: Access,
     lock_timeout: float,
@@ -53,12 +53,12 @@ def acquire(
             raise SettingsError(f'{path} is open in this process {how} shared_writes; close that index first')
         is_new = store is None
         if store is None:
-            store = _stores[key] = Store(path, schema, extraction, declared, access, lock_timeout)
+            store = _stores[key] = Store(path, schema, extractions, declared, access, lock_timeout)
         _handles[store] += 1
     if not is_new:
         # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.
         try:
-            store.join(schema, extraction, declared, access)
+            store.join(schema, extractions, declared, access)
         except BaseException:
             release(store)
             raise

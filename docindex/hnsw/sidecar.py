@@ -19,17 +19,25 @@ from typing import Any
 from .. import _files
 from ..errors import CHECK, CorruptIndexError, WorkDirError
 from .conditions import holds_in_sql, regex_in_sql
-from .fieldtable import FieldTable
+from .fieldtable import FieldTable, FieldTables
+from .labels import Runs
 from .rows import FORMAT, Change, Row, Rows, ScannedRow, Snapshot, snapshot_checksum
 
 _DOCUMENTS = """
 CREATE TABLE {} (
-    label INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, data TEXT NOT NULL, tensors BLOB, checksum INTEGER NOT NULL
+    label INTEGER PRIMARY KEY, level INTEGER NOT NULL, parent TEXT, position INTEGER NOT NULL,
+    children INTEGER NOT NULL, id TEXT NOT NULL, data TEXT NOT NULL, tensors BLOB, checksum INTEGER NOT NULL,
+    UNIQUE (level, id)
 )
 """
+_COLUMNS = 'parent, position, children, data, tensors, checksum'
+_CHILDREN = 'CREATE INDEX children ON documents (level, parent, position) WHERE parent IS NOT NULL'
+
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 {_DOCUMENTS.format('documents')};
+{_CHILDREN};
+CREATE TABLE runs (label INTEGER PRIMARY KEY, level INTEGER NOT NULL);
 CREATE TABLE tombstones (position INTEGER PRIMARY KEY, label INTEGER NOT NULL);
 CREATE TABLE absences (field TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (field, label)) WITHOUT ROWID;
 CREATE TABLE snapshots (
@@ -42,7 +50,8 @@ _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
 _FORGET_FIELDS = (
     'PRAGMA writable_schema = ON',
-    r"DELETE FROM sqlite_master WHERE tbl_name = 'fields' OR tbl_name LIKE 'text\_%' ESCAPE '\'",
+    r"DELETE FROM sqlite_master WHERE tbl_name = 'fields' OR tbl_name LIKE 'fields\_%' ESCAPE '\' "
+    r"OR tbl_name LIKE 'text\_%' ESCAPE '\'",
     'PRAGMA writable_schema = RESET',
 )
 # KiB. With SQLite's 2 MB, reading ten rows of 20,000 documents took 25 us; with this 18.
@@ -140,7 +149,13 @@ class Sidecar:
         self._writer.begin()
 
     def apply(self, change: Change, fields: FieldTable = _NO_FIELDS) -> None:
-        """Make a change within the transaction; one that fails leaves nothing of itself."""
+        """
+        Make a change within the transaction; one that fails leaves nothing of itself.
+
+        Args:
+            change: What changes, of one level.
+            fields: What filters look at in documents of that level.
+        """
         self._check_begun()
         execute = self._writer.many
         try:
@@ -149,30 +164,49 @@ class Sidecar:
             execute('INSERT INTO tombstones (label) VALUES (?)', ((label,) for label in change.buried))
             execute(fields.delete, ((label,) for label in change.buried))
             execute(
-                'UPDATE documents SET data = CAST(? AS TEXT), tensors = ?, checksum = ? WHERE label = ?',
-                ((row.data, row.tensors, row.checksum(), label) for label, row in change.rewritten),
+                'UPDATE documents SET parent = ?, position = ?, children = ?, data = CAST(? AS TEXT), tensors = ?, '
+                'checksum = ? WHERE label = ?',
+                ((*_values(row), label) for label, row in change.rewritten),
             )
             execute(fields.delete, ((label,) for label, _ in change.rewritten))
             execute(fields.insert, ((label, *row.fields) for label, row in change.rewritten))
             first = change.next_label - len(change.inserted)
             execute(
-                'INSERT INTO documents (label, id, data, tensors, checksum) VALUES (?, ?, CAST(? AS TEXT), ?, ?)',
-                (_values(label, row) for label, row in enumerate(change.inserted, first)),
+                f'INSERT INTO documents (label, level, id, {_COLUMNS}) '
+                'VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)',
+                ((label, change.level, row.id, *_values(row)) for label, row in enumerate(change.inserted, first)),
             )
             execute(fields.insert, ((label, *row.fields) for label, row in enumerate(change.inserted, first)))
+            execute(
+                'UPDATE documents SET children = children + ? WHERE label = ?',
+                ((more, label) for label, more in change.recounted.items()),
+            )
             self._insert_absences(change.absences)
+            self._insert_runs(change.runs)
             self._set_meta({'next_label': change.next_label})
             self._writer.all('RELEASE change')
         except BaseException:
-            self._undo_change()
+            self._undo_to('change')
             raise
 
-    def _undo_change(self) -> None:
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Let the changes made inside be one: if it raises, nothing is left of them."""
+        self._check_begun()
+        self._writer.all('SAVEPOINT several')
+        try:
+            yield
+            self._writer.all('RELEASE several')
+        except BaseException:
+            self._undo_to('several')
+            raise
+
+    def _undo_to(self, savepoint: str) -> None:
         # Not if a full disk, say, has made SQLite roll back all of it.
         if self._writer.is_in_transaction:
             try:
-                self._writer.all('ROLLBACK TO change')
-                self._writer.all('RELEASE change')
+                self._writer.all(f'ROLLBACK TO {savepoint}')
+                self._writer.all(f'RELEASE {savepoint}')
             except WorkDirError:  # an interrupt came after it was released, or before it was there: all of it goes
                 self._writer.roll_back()
 
@@ -197,10 +231,11 @@ class Sidecar:
 
     def create(self, meta: Mapping[str, Any]) -> None:
         """Make the tables, in one transaction, synced, so that a directory either is an index or is not."""
-        fields = FieldTable.from_json(meta.get('fields', []))
-        fixed = {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, 'is_synced': True, 'fields': []}
+        fixed: dict[str, Any] = {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, 'is_synced': True}
+        fixed |= {'fields': [[]], 'levels': ['']}
+        tables = FieldTables.from_json(meta.get('levels', ['']), meta.get('fields', [[]]))
         with self._synced(), _Transaction(self._writer):
-            self._run((*_TABLES.split(';'), *fields.create()))
+            self._run((*_TABLES.split(';'), *(statement for table in tables for statement in table.create())))
             self._set_meta({**fixed, **meta})
         _files.sync_directory(self.path.parent)
 
@@ -210,60 +245,80 @@ class Sidecar:
             self._set_meta(values)
             self._count_commit()
 
-    def adapt(self, meta: Mapping[str, Any], new_vectors: Sequence[str]) -> None:
-        """Commit another description of the directory, in which the documents there are lack `new_vectors`."""
+    def adapt(self, meta: Mapping[str, Any], new_vectors: Mapping[str, int], new_levels: Iterable[int]) -> None:
+        """
+        Commit another description of the directory.
+
+        Args:
+            meta: The entries of `meta` that change.
+            new_vectors: Vector fields that the documents there lack, and the level of each.
+            new_levels: The numbers of levels that there were not before.
+        """
         with _Transaction(self._writer):
-            for name in new_vectors:
+            for name, level in new_vectors.items():
                 self._writer.all('DELETE FROM absences WHERE field = ?', (name,))
-                self._writer.all('INSERT INTO absences SELECT ?, label FROM documents', (name,))
+                sql = 'INSERT INTO absences SELECT ?, label FROM documents WHERE level = ?'
+                self._writer.all(sql, (name, level))
+            self._run(statement for level in new_levels for statement in FieldTable((), level).create())
             self._set_meta(meta)
             self._count_commit()
 
     def renumber(
-        self, meta: Mapping[str, Any], absences: Mapping[str, Sequence[int]], snapshots: Sequence[Snapshot]
+        self,
+        meta: Mapping[str, Any],
+        absences: Mapping[str, Sequence[int]],
+        runs: Runs,
+        snapshots: Sequence[Snapshot],
     ) -> None:
         """
-        Give the documents the labels 0, 1, 2, ... in the order of those they have; forget the dead.
+        Give the documents the labels 0, 1, 2, ..., level by level, in the order of those they have; forget the dead.
 
         Synced in any case, for files that are no longer needed are removed after it.
 
         Args:
             meta: The entries of `meta` that change with it.
             absences: By field, the new labels that have no vector.
+            runs: The new labels at which another level begins.
             snapshots: The graph files of the new labels.
         """
         with self._synced(), _Transaction(self._writer):
-            self._run(self._fields().renumber())
+            self._run(statement for table in self._fields() for statement in table.renumber())
             # Into a new table: changing the key of each row in place takes longer, and leaves the file full of holes.
             self._writer.all(_DOCUMENTS.format('renumbered'))
             self._writer.all(
-                'INSERT INTO renumbered SELECT row_number() OVER (ORDER BY label) - 1, id, data, tensors, checksum '
-                'FROM documents ORDER BY label'
+                f'INSERT INTO renumbered (label, level, id, {_COLUMNS}) '
+                f'SELECT row_number() OVER (ORDER BY level, label) - 1, level, id, {_COLUMNS} '
+                'FROM documents ORDER BY level, label'
             )
             self._writer.all('DROP TABLE documents')
             self._writer.all('ALTER TABLE renumbered RENAME TO documents')
-            self._run(f'DELETE FROM {table}' for table in ('tombstones', 'absences', 'snapshots'))
+            self._writer.all(_CHILDREN)
+            self._run(f'DELETE FROM {table}' for table in ('tombstones', 'absences', 'runs', 'snapshots'))
             self._insert_absences(absences)
+            self._insert_runs(runs)
             self._insert_snapshots(snapshots)
             self._set_meta(meta)
             self._count_commit()
 
     def put_fields(
-        self, table: FieldTable, read: Callable[[ScannedRow], Sequence[Any]], is_damaged: bool = False
+        self, tables: FieldTables, read: Callable[[ScannedRow], Sequence[Any]], is_damaged: bool = False
     ) -> None:
         """
-        Make the table `fields` anew, with other columns maybe.
+        Make the tables of fields anew, with other columns maybe.
 
         Args:
-            table: Its columns.
+            tables: Those of each level.
             read: Returns what stands in them for a document.
-            is_damaged: SQLite may not be able to read the old one, nor to drop it: it is forgotten.
+            is_damaged: SQLite may not be able to read the old ones, nor to drop them: they are forgotten.
         """
-        with _Transaction(self._writer), closing(self.rows.scan()) as rows:
-            self._run(_FORGET_FIELDS if is_damaged else self._fields().drop())
-            self._run(table.create())
-            self._writer.many(table.insert, ((row.label, *read(row)) for row in rows))
-            self._set_meta({'fields': table.to_json()})
+        with _Transaction(self._writer):
+            dropped = (statement for table in self._fields() for statement in table.drop())
+            self._run(_FORGET_FIELDS if is_damaged else dropped)
+            for table in tables:
+                self._run(table.create())
+                with closing(self.rows.scan(table.level)) as rows:
+                    self._writer.many(table.insert, ((row.label, *read(row)) for row in rows))
+            self._set_meta({'fields': tables.to_json()})
             self._count_commit()
         if is_damaged:
             self.vacuum()  # the pages of what was forgotten
@@ -276,7 +331,7 @@ class Sidecar:
             CorruptIndexError: they differ.
         """
         with _Transaction(self._writer):
-            self._run(self._fields().check_text())
+            self._run(statement for table in self._fields() for statement in table.check_text())
 
     def record(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the graph file of its field."""
@@ -314,8 +369,9 @@ class Sidecar:
 
     # -- parts of a transaction ------------------------------------------------------------------
 
-    def _fields(self) -> FieldTable:
-        return FieldTable.from_json(self.rows.meta()['fields'])
+    def _fields(self) -> FieldTables:
+        meta = self.rows.meta()
+        return FieldTables.from_json(meta['levels'], meta['fields'])
 
     def _run(self, statements: Iterable[str]) -> None:
         for statement in statements:
@@ -331,6 +387,9 @@ class Sidecar:
     def _insert_absences(self, absences: Mapping[str, Sequence[int]]) -> None:
         rows = ((name, label) for name, labels in absences.items() for label in labels)
         self._writer.many('INSERT INTO absences (field, label) VALUES (?, ?)', rows)
+
+    def _insert_runs(self, runs: Runs) -> None:
+        self._writer.many('INSERT INTO runs (label, level) VALUES (?, ?)', runs)
 
     def _insert_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         rows = ((*row, snapshot_checksum(row)) for row in map(astuple, snapshots))
@@ -463,5 +522,5 @@ class _Transaction:
             self._connection.roll_back()
 
 
-def _values(label: int, row: Row) -> tuple[Any, ...]:
-    return label, row.id, row.data, row.tensors, row.checksum()
+def _values(row: Row) -> tuple[Any, ...]:
+    return row.parent, row.position, row.children, row.data, row.tensors, row.checksum()

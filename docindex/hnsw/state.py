@@ -18,7 +18,7 @@ from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, SettingsError
 from ..tensors import Float32Array
 from .conditions import Where
-from .fieldtable import FieldTable
+from .fieldtable import FieldTables
 from .graphs import GraphCache
 from .labels import LabelTable
 from .locks import SharedLock
@@ -69,7 +69,7 @@ class State:
 
     Attributes:
         columns: The types of the documents; see `Schema.describe`.
-        fields: The columns of the table `fields`.
+        fields: The tables of fields, of all levels.
         settings: The settings in force.
         labels: Which labels live.
         files: The vectors, by field.
@@ -82,7 +82,7 @@ class State:
     """
 
     columns: Mapping[str, str]
-    fields: FieldTable
+    fields: FieldTables
     settings: SettingsRecord
     labels: LabelTable
     files: dict[str, VectorFile]
@@ -114,18 +114,20 @@ class State:
         """
         meta = rows.meta()
         settings = SettingsRecord(sidecar, meta['settings'], overlay)
-        labels = LabelTable()
+        fields = FieldTables.from_json(meta['levels'], meta['fields'])
+        labels = LabelTable({name: fields.level_of(name) for name in settings.effective})
         rows.check_labels(meta['next_label'])
-        labels.publish(meta['next_label'], rows.tombstones(), rows.absences(settings.effective))
+        labels.publish(meta['next_label'], rows.tombstones(), rows.absences(settings.effective), rows.runs())
+        _check_levels(labels, fields, rows)
         with ExitStack() as undo:
             files: dict[str, VectorFile] = {}
             for name, given in settings.effective.items():
                 path = work_dir.vector_file(name, meta['generation'])
-                files[name] = file = _open_file(path, given.dim, meta, access)
+                files[name] = file = _open_file(path, given.dim, labels.rows_needed(name), meta, access)
                 undo.callback(file.close)
             counters = list(files.values())
             if not counters:
-                counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), 0, {**meta, 'next_label': 0}, access))
+                counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), 0, 0, meta, access))
                 undo.callback(counters[0].close)
             for file in counters:
                 _check_commits(file, meta['commits'], sidecar, access)
@@ -133,11 +135,10 @@ class State:
             try:
                 graphs.load(settings.effective, rows.snapshots() if access.trusts_graphs else {}, access.follows)
             except MemoryError as error:
-                raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.documents:,}') from error
+                raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.all_documents:,}') from error
             graphs.bury()
             undo.pop_all()
         numbers = meta['generation'], meta['commits'], meta['is_synced']
-        fields = FieldTable.from_json(meta['fields'])
         return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *numbers)
 
     def follow(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
@@ -157,12 +158,13 @@ class State:
             meta['next_label'],
             buried=rows.tombstones(after=len(self.labels.dead)),
             absences=rows.absences(self.files, start=self.labels.next),
+            runs=rows.runs(start=self.labels.next),
         )
         self.publish(change, meta['commits'])
         for name, settings in self.settings.remember(meta['settings']).items():
             self.graphs.put_settings(name, settings)
         if meta['fields'] != self.fields.to_json():
-            self.fields = FieldTable.from_json(meta['fields'])
+            self.fields = FieldTables.from_json(meta['levels'], meta['fields'])
         self.graphs.notice(rows.snapshots())
         self.is_synced = meta['is_synced']
         return True
@@ -180,7 +182,7 @@ class State:
 
     def publish(self, change: Change, commits: int) -> None:
         """Let searches see what has been committed. Called with the lock held alone."""
-        self.labels.publish(change.next_label, change.buried, change.absences)
+        self.labels.publish(change.next_label, change.buried, change.absences, change.runs)
         self.graphs.bury()
         self.commits = commits
 
@@ -262,10 +264,18 @@ class View:
         return [None if absent else vector for absent, vector in zip(is_absent.tolist(), vectors, strict=True)]
 
 
-def _open_file(path: Path, dim: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
+def _check_levels(labels: LabelTable, fields: FieldTables, rows: Rows) -> None:
+    if len(fields.names) > 1:
+        counts = rows.count_by_level()
+        expected = {level: labels.documents(level) for level in range(len(fields.names)) if labels.documents(level)}
+        if counts != expected:
+            raise CorruptIndexError('this file has documents of other levels than it says', rows.path, CHECK)
+
+
+def _open_file(path: Path, dim: int, rows: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
     # What was not synced may have been cut off together with the power: those documents count as damaged.
     may_lack_rows = access.is_tolerant or not meta['is_synced']
-    return VectorFile(path, dim, meta['next_label'], read_only=access.read_only, may_lack_rows=may_lack_rows)
+    return VectorFile(path, dim, rows, read_only=access.read_only, may_lack_rows=may_lack_rows)
 
 
 def _check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Access) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -43,14 +43,14 @@ from ..errors import (
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from . import opening, upkeep
-from .extraction import Extraction
+from .extraction import Extractions, tables_of
 from .following import Following
 from .graphs import STEP_ROWS
-from .rows import Row, Rows
+from .rows import Rows
 from .settings import Declared
 from .sidecar import Sidecar
 from .state import Access, State, View
-from .transaction import Transaction, Vectors
+from .transaction import Lists, Part, Transaction
 from .workdir import WorkDir, disk_errors
 
 logger = logging.getLogger('docindex')
@@ -72,7 +72,7 @@ class Store:
     Args:
         path: The directory.
         schema: The schema of its documents; None: the directory exists, and has one.
-        extraction: Reads from the documents what filters look at; None where there is no schema.
+        extractions: Read from the documents of each level what filters look at; None where there is no schema.
         declared: For each vector field, the settings that the caller gives.
         access: How to open it.
         lock_timeout: Seconds to wait for another process.
@@ -88,7 +88,7 @@ class Store:
         self,
         path: Path,
         schema: Schema[Any] | None,
-        extraction: Extraction | None,
+        extractions: Extractions | None,
         declared: Declared,
         access: Access,
         lock_timeout: float,
@@ -108,7 +108,7 @@ class Store:
             with self._work_dir.held():
                 self._sidecar = Sidecar(self._work_dir.database, read_only=access.read_only, is_synced=access.is_synced)
                 undo.callback(self._sidecar.close)
-                overlay = self._prepare(schema, extraction, declared)
+                overlay = self._prepare(schema, extractions, declared)
                 self._following = Following(self._work_dir, self._sidecar, access, overlay, self._writing)
                 undo.callback(self._close_state)
                 self._note_whether_synced()
@@ -141,19 +141,19 @@ class Store:
             return True
         return False
 
-    def _prepare(self, schema: Schema[Any] | None, extraction: Extraction | None, declared: Declared) -> Declared:
+    def _prepare(self, schema: Schema[Any] | None, extractions: Extractions | None, declared: Declared) -> Declared:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
         if self._sidecar.is_new() and (schema is None or self.access.read_only):
             raise WorkDirError('there is no index here yet', self.path, 'open it for writing first')
-        if schema is None or extraction is None:
+        if schema is None or extractions is None:
             return {}
         if self.access.read_only:
             return opening.overlay(self._work_dir, self._sidecar, schema, declared)
         if self._sidecar.is_new():
-            opening.create(self._work_dir, self._sidecar, schema, declared, extraction.table)
+            opening.create(self._work_dir, self._sidecar, schema, declared, extractions)
         opening.carry_over(self._work_dir, self._sidecar, schema, declared)
         opening.put_declared(self._work_dir, self._sidecar, declared)
-        opening.put_fields(self._sidecar, extraction)
+        opening.put_fields(self._sidecar, extractions)
         return {}
 
     def _note_whether_synced(self) -> None:
@@ -172,7 +172,7 @@ class Store:
         if not self.access.is_synced and not self.access.read_only:
             self.state.cut_back(self.state.labels.next)
 
-    def join(self, schema: Schema[Any], extraction: Extraction, declared: Declared, access: Access) -> None:
+    def join(self, schema: Schema[Any], extractions: Extractions, declared: Declared, access: Access) -> None:
         """
         Serve another handle, too, and take over the settings it declares.
 
@@ -188,7 +188,8 @@ class Store:
                 self.path,
                 'close that index first',
             )
-        fields, wanted = self.state.fields, extraction.table
+        fields = self.state.fields
+        wanted = tables_of(extractions, fields.names)
         if not wanted.has_columns_of(fields) or (fields.to_json() != wanted.to_json() and not access.read_only):
             raise SettingsError(
                 f'{self.path} is open in this process with another index, full_text, tokenizer or exclude of a field; '
@@ -295,7 +296,7 @@ class Store:
         old = self.settings[field]
         if new.dim != old.dim:
             raise SettingsError(f'{field}: dim is {old.dim} and cannot become {new.dim}; make a new index')
-        if self.state.graphs.get(field) is None or not self.state.labels.documents:
+        if self.state.graphs.get(field) is None or not self.state.labels.all_documents:
             return
         fixed = [name for name in GRAPH_SETTINGS if getattr(new, name) != getattr(old, name)]
         if fixed:
@@ -328,21 +329,25 @@ class Store:
                     self._note_whether_synced()
                 yield
 
-    def put(self, rows: Sequence[Row], vectors: Mapping[str, Vectors], show_progress: bool | None) -> None:
+    def put(self, parts: Iterable[Part], show_progress: bool | None, lists: Lists = Lists.REPLACED) -> None:
         """
         Store documents, each new or in the place of the one with its id; all of them, or none.
 
         Args:
-            rows: The documents; no id twice.
-            vectors: For each vector field, their vectors in the same order.
+            parts: The documents, each before those in its lists.
             show_progress: Whether to show a bar while the graphs are built.
+            lists: What becomes of their lists.
         """
         check_progress(show_progress)
-        self._write(lambda transaction: transaction.put(rows, vectors), show_progress)
+        self._write(lambda transaction: transaction.put(parts, lists), show_progress)
 
-    def remove(self, labels: Sequence[int]) -> None:
-        """Delete the documents with these labels, all or none."""
-        self._write(lambda transaction: transaction.remove(labels), show_progress=False)
+    def extend(self, parts: Iterable[Part], level: int, counts: Mapping[int, int]) -> None:
+        """Store new documents in the lists of documents that are there; see `Transaction.extend`."""
+        self._write(lambda transaction: transaction.extend(parts, level, counts), show_progress=False)
+
+    def remove(self, labels: Sequence[int], level: int = 0) -> None:
+        """Delete the documents of a level with these labels, and those in their lists, all or none."""
+        self._write(lambda transaction: transaction.remove(labels, level), show_progress=False)
 
     def _write(self, stage: Callable[[Transaction], None], show_progress: bool | None) -> None:
         with self.updating():
@@ -411,7 +416,7 @@ class Store:
             snapshots = new.graphs.write_all()
             with self._following.lock.exclusive(), self._following.publishing() as replaced:
                 meta = {'next_label': new.labels.next, 'generation': new.generation}
-                self._sidecar.renumber(meta, new.labels.absences(), snapshots)  # I1, I6
+                self._sidecar.renumber(meta, new.labels.absences(), new.labels.runs(), snapshots)  # I1, I6
                 undo.pop_all()
                 self._following.state = new
             replaced.close(but=new)
@@ -441,16 +446,16 @@ class Store:
     def check_text(self, view: View) -> None:
         """Raise `CorruptIndexError` if full text is not that of the documents; a reader sees less of that."""
         if self.access.read_only:
-            view.rows.check_text(list(view.state.fields.text_tables()))
+            view.rows.check_text(view.state.fields.text_tables())
         else:
             self._sidecar.check_text()
 
-    def put_fields(self, extraction: Extraction) -> None:
+    def put_fields(self, extractions: Extractions) -> None:
         """Make anew what filters and full text look at."""
         with self._following.lock.exclusive(), self._following.publishing() as state:
-            opening.fill_fields(self._sidecar, extraction, is_damaged=True)
+            opening.fill_fields(self._sidecar, extractions, is_damaged=True)
             state.commits += 1
-            state.fields = extraction.table
+            state.fields = tables_of(extractions, state.fields.names)
         self.state.acknowledge()
 
     @contextmanager

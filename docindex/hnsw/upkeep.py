@@ -40,14 +40,16 @@ def next_generation(
         The state as it is once SQLite has renumbered the documents, and not before.
     """
     living = state.labels.living_documents()
-    labels = LabelTable()
-    absences = {field: np.flatnonzero(state.labels.absent(field, living)).tolist() for field in state.files}
-    labels.publish(len(living), [], absences)
+    labels = LabelTable({field: state.fields.level_of(field) for field in state.files})
+    runs = state.labels.runs_of(living)
+    absences = {field: np.flatnonzero(state.labels.lacks_vector(field, living)).tolist() for field in state.files}
+    labels.publish(len(living), [], absences, runs)
     generation = state.generation + 1
     with ExitStack() as undo:
         files: dict[str, VectorFile] = {}
         for field in state.files:
-            files[field] = undo.enter_context(closing(_copied(work_dir, state, field, living, generation)))
+            own = living[: labels.rows_needed(field)]
+            files[field] = undo.enter_context(closing(_copied(work_dir, state, field, own, generation)))
         graphs = GraphCache(work_dir, sidecar, files, labels, lock)
         graphs.build(state.settings.effective, show_progress)
         graphs.mend_all()
@@ -65,13 +67,18 @@ def next_generation(
 
 
 def _copied(work_dir: WorkDir, state: State, field: str, labels: Labels, generation: int) -> VectorFile:
-    """Return a new vector file with the rows of `labels`, in that order, synced."""
+    """Return a new vector file with the rows of `labels`, in that order, level by level, synced."""
     path, dim = work_dir.vector_file(field, generation), state.files[field].dim
     VectorFile.create(path, dim)
     with ExitStack() as undo:
         file = undo.enter_context(closing(VectorFile(path, dim, 0)))
         for start in range(0, len(labels), _COPY_ROWS):
-            file.write(start, state.vectors(field, labels[start : start + _COPY_ROWS], state.labels))
+            part = labels[start : start + _COPY_ROWS]
+            # Labels of other levels have no row: the file has a hole there, which takes no room.
+            own = np.flatnonzero(state.labels.is_of_level(field, part))
+            if len(own):
+                first, last = int(own[0]), int(own[-1]) + 1
+                file.write(start + first, state.vectors(field, part[first:last], state.labels))
         file.sync()
         undo.pop_all()
     return file

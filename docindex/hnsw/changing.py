@@ -1,0 +1,115 @@
+"""What can be done to the documents of one level that exist: change them, replace them, delete them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from pydantic import BaseModel
+
+from ..errors import DocumentNotFoundError, QueryError
+from ..schema import check_id
+from ..searchable import ids_of
+from .documents import Given
+from .reading import Reading
+from .store import Store
+from .transaction import Lists, Part, TakenIdError
+
+D = TypeVar('D', bound=BaseModel)
+
+
+class Changing(Reading[D]):
+    """Changes documents of one level in a store."""
+
+    @overload
+    def update(self, docs: str, /, **fields: Any) -> None: ...
+    @overload
+    def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
+    def update(self, docs: Any, /, **fields: Any) -> None:
+        """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
+        store = self._usable()
+        if not isinstance(docs, str) and fields:
+            raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
+        if isinstance(docs, str):
+            with store.updating():
+                self._change(store, docs, fields)
+            return
+        # Before any lock, for the user's iterators and properties run here.
+        replaced = self._level.schema.documents(docs)
+        with store.updating():
+            given = self._given(replaced)
+            if given:
+                self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
+
+    def _change(self, store: Store, id_: str, fields: dict[str, Any]) -> None:
+        """Change some fields of a document; its lists are read and stored only if that is needed."""
+        schema, documents = self._level.schema, self._documents
+        label = self._labels_of([id_])[id_]
+        touched = any(name == one or name.startswith(f'{one}__') for name in schema.lists for one in fields)
+        if not documents.lists or touched or not documents.is_plain:
+            given = self._given([schema.changed(self[id_], fields)])
+            self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
+            return
+        with store.reading() as view:
+            (doc,) = documents.load(view, np.array([label], np.int64), store.path)
+            children = view.rows.child_counts([label])[label]
+        given = self._given([schema.changed(doc, fields)])
+        settings = {name: store.settings[self._level.flat(name)] for name in documents.dims}
+        (row,), vectors = documents.prepared(given, settings)
+        flat = {self._level.flat(name): one for name, one in vectors.items()}
+        number = store.state.fields.number(self._level.name)
+        self._put(store, [Part(number, [row._replace(children=children)], flat)], Lists.KEPT)
+
+    def _given(self, docs: Sequence[Any]) -> list[Given]:
+        """Return documents that exist, the last of each id, with their places in lists."""
+        ids = [check_id(getattr(doc, 'id', None), lambda at=at: f'document {at}') for at, doc in enumerate(docs)]  # type: ignore[misc]
+        last = {id_: (at, docs[at]) for at, id_ in enumerate(ids)}
+        labels = self._labels_of(ids)
+        with self._usable().reading() as view:
+            places = view.rows.places(list(labels.values())) if self._level.outer is not None else {}
+        given: list[Given] = []
+        for id_, (at, doc) in last.items():
+            place = places.get(labels[id_])
+            trail = (f'document {at} (id {id_!r})',)
+            given.append(Given(doc, place and place.parent, place.position if place else 0, trail))
+        return given
+
+    def _put(
+        self,
+        store: Store,
+        parts: Iterable[Part],
+        lists: Lists = Lists.REPLACED,
+        show_progress: bool | None = False,
+    ) -> None:
+        try:
+            store.put(parts, show_progress, lists)
+        except TakenIdError as error:
+            raise self._tree.taken(error, store.state.fields) from None
+
+    def delete(self, ids: str | Iterable[str]) -> int:
+        """Delete the documents with these ids, passing over unknown ones; return how many there were."""
+        store, wanted = self._usable(), ids_of(ids)
+        with store.updating():
+            with store.reading() as view:
+                labels = view.rows.labels_of(wanted, self._number(view))
+            self._remove(store, labels)
+            return len(labels)
+
+    def __delitem__(self, key: str | list[str] | tuple[str, ...]) -> None:
+        store, wanted = self._usable(), ids_of(key)
+        with store.updating():
+            self._remove(store, self._labels_of(wanted))
+
+    def _remove(self, store: Store, labels: dict[str, int]) -> None:
+        if labels:
+            store.remove(list(labels.values()), store.state.fields.number(self._level.name))
+
+    def _labels_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the labels of all these ids, or raise for those that are missing."""
+        with self._usable().reading() as view:
+            labels = view.rows.labels_of(ids, self._number(view))
+        missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in labels]
+        if missing:
+            raise DocumentNotFoundError(missing)
+        return labels

@@ -1,0 +1,342 @@
+"""What is read of the documents of one level, and of those in their lists."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from pydantic import BaseModel
+
+from ..distances import Labels
+from ..doclist import DocList
+from ..errors import CHECK, CorruptIndexError, IdTypeError, QueryError
+from ..execution import answer
+from ..filters import And, Filter, FilterLike, Some
+from ..parsing import parse
+from ..query import (
+    VERBS,
+    FindStep,
+    GroupStep,
+    Query,
+    SearchFields,
+    SelectStep,
+    SortStep,
+    TextMode,
+    TextStep,
+    checked_count,
+)
+from ..results import Explanation, FindResult, FindResultBatched
+from ..schema import Level
+from ..searchable import Searchable, ids_of
+from ..tensors import Float32Array
+from .documents import Documents
+from .searching import Scope, Searching, checked_ef, vector_field
+from .state import View
+from .store import Store
+from .tree import Tree
+
+D = TypeVar('D', bound=BaseModel)
+
+_ALL = And()
+
+
+class Reading(Searchable[D]):
+    """
+    Answers from a store what `Searchable` promises, for the documents of one level.
+
+    Attributes (set by the classes that inherit from this one):
+        _tree: Reads the documents of all levels.
+        _level: The level whose documents these are, and whose names queries speak.
+    """
+
+    _tree: Tree[Any]
+    _level: Level
+
+    @abstractmethod
+    def _usable(self) -> Store:
+        """Return the store, or raise `ClosedIndexError`."""
+
+    # -- searching -----------------------------------------------------------------------------------
+
+    def find(
+        self,
+        query: object,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002 (the field's name for it)
+        exact: bool = False,
+        ef: int | None = None,
+        group_by_root: bool = False,
+    ) -> FindResult[D]:
+        """Return the `limit` documents nearest to `query`, nearest first; see `Searchable.find`."""
+        found = self._find([query], search_field, limit, filter, exact, ef, group_by_root)
+        return FindResult(found.documents[0], found.scores[0])
+
+    def find_batched(
+        self,
+        queries: Any,
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        exact: bool = False,
+        ef: int | None = None,
+        group_by_root: bool = False,
+    ) -> FindResultBatched[D]:
+        """Answer several queries as `find` does each; see `Searchable.find_batched`."""
+        return self._find(queries, search_field, limit, filter, exact, ef, group_by_root)
+
+    def _find(
+        self,
+        queries: Any,
+        search_field: str,
+        limit: int,
+        filter_: FilterLike,
+        exact: bool,
+        ef: int | None,
+        group_by_root: bool,
+    ) -> FindResultBatched[D]:
+        store = self._usable()
+        name = vector_field(self._level, self._tree.vectors, search_field)
+        scope = Scope(self._level, self._tree.level_of(name))
+        limit, ef = checked_count('limit', limit), checked_ef(ef)
+        condition = parse(self._level.schema, filter_)
+        with store.reading() as view:
+            searching = Searching(view, scope)
+            matrix = searching.queries(name, queries)
+            if group_by_root and scope.found.name:
+                return self._find_roots(view, searching, name, matrix, limit, exact, ef, condition)
+            labels, scores = searching.find(name, matrix, limit, exact, ef, condition)
+            docs = self._loaded(view, labels.ravel(), scope, condition)
+        each = labels.shape[1]
+        lists = [self._doclist(docs[at * each : (at + 1) * each], scope.found) for at in range(len(matrix))]
+        return FindResultBatched(lists, scores)
+
+    def _find_roots(
+        self,
+        view: View,
+        searching: Searching,
+        name: str,
+        queries: Float32Array,
+        limit: int,
+        exact: bool,
+        ef: int | None,
+        condition: Filter,
+    ) -> FindResultBatched[D]:
+        """Return for each query the outermost documents that the nearest are in, each once."""
+        root, path = self._tree.root, self._usable().path
+        lists: list[DocList[D]] = []
+        scores: list[Float32Array] = []
+        for query in queries:
+            wanted = limit
+            while True:
+                # The nearest may all be in a few documents; then more of them are asked for.
+                labels, distances = searching.find(name, query[None], wanted, exact, ef, condition)
+                roots = self._tree.roots_of(view, labels[0], searching.level, path)
+                _, first = np.unique(roots, return_index=True)
+                if len(first) >= limit or labels.shape[1] < wanted:
+                    break
+                wanted *= 4
+            at = np.sort(first)[:limit]
+            lists.append(self._doclist(self._tree.load(view, roots[at], path), root))
+            scores.append(distances[0, at])
+        is_even = len({len(each) for each in scores}) <= 1
+        return FindResultBatched(lists, np.stack(scores) if is_even and scores else scores)
+
+    def execute_query(self, query: Query) -> FindResult[D]:
+        """Answer a query of several steps; see `Searchable.execute_query`."""
+        with self._usable().reading() as view:
+            return self._answer(view, query)[0]
+
+    def count(self, filter_query: FilterLike | Query = None) -> int:
+        """Return how many documents match; see `Searchable.count`."""
+        store = self._usable()
+        if isinstance(filter_query, Query):
+            scope = self._scope(filter_query)
+            with store.reading() as view:
+                return len(answer(filter_query, self._level.schema, Searching(view, scope)).keys)
+        condition = parse(self._level.schema, filter_query)
+        with store.reading() as view:
+            return view.rows.count_where(Searching(view, Scope(self._level, self._level)).where(condition))
+
+    def _explain(self, query: Query) -> Explanation:
+        with self._usable().reading() as view:
+            result, filter_, searching = self._answer(view, query)
+            matches = view.rows.count_where(searching.where(filter_))
+        return Explanation(query, filter_, searching.estimate, matches, searching.steps, len(result.documents))
+
+    def _answer(
+        self, view: View, query: Query, root_filter: Filter = _ALL
+    ) -> tuple[FindResult[Any], Filter, Searching]:
+        """Return what a query finds, the filter that all of it matches, and what was done."""
+        scope = self._scope(query, root_filter)
+        searching = Searching(view, scope)
+        found = answer(query, self._level.schema, searching)
+        labels = np.array(found.keys, np.int64)
+        with searching.step(f'read {len(labels):,} documents'):
+            if found.select is None:
+                docs = self._doclist(self._loaded(view, labels, scope, found.filter), scope.found)
+            else:
+                docs = self._selected(view, labels, found.select, found.filter)
+        return FindResult(docs, found.scores), found.filter, searching
+
+    def _scope(self, query: Query, root_filter: Filter = _ALL) -> Scope:
+        """
+        Return what a query is about: documents of this level, or those in a list whose fields are searched.
+
+        Raises:
+            QueryError: it searches documents of several levels, or has a step that cannot be made with those of lists.
+        """
+        if not isinstance(query, Query):
+            raise QueryError(f'expected a query, as index.build_query()...build() makes it; got {type(query).__name__}')
+        found: dict[str, Level] = {}
+        for step in query.steps:
+            if isinstance(step, FindStep):
+                level = self._tree.level_of(vector_field(self._level, self._tree.vectors, step.search_field))
+                found[level.name] = level
+            elif isinstance(step, TextStep):
+                found |= {level.name: level for level in self._levels_named(step.search_field)}
+        if len(found) > 1:
+            raise QueryError(f'a query finds documents of one kind; this one searches {" and ".join(map(repr, found))}')
+        level = next(iter(found.values()), self._level)
+        for step in query.steps if level is not self._level else ():
+            if isinstance(step, (SortStep, GroupStep, SelectStep)):
+                name = self._level.name_of(level.name)
+                raise QueryError(
+                    f'{VERBS[type(step)]}() is not possible where documents in a list are found; '
+                    f'ask subindex({name!r}), which speaks of their fields'
+                )
+        return Scope(self._level, level, root_filter)
+
+    def _levels_named(self, search_field: SearchFields) -> list[Level]:
+        """Return the levels of the fields that are named, as far as they are right; of no field, this one."""
+        names = [search_field] if isinstance(search_field, str) else search_field
+        if not isinstance(names, Iterable) or list(names) in ([''], []):
+            return [self._level]
+        return [self._tree.level_of(self._level.flat(name)) for name in names if isinstance(name, str)]
+
+    def snippets(
+        self,
+        query: str,
+        docs: Iterable[Any],
+        search_field: str = '',
+        *,
+        mode: TextMode = 'any',
+        before: str = '**',
+        after: str = '**',
+        words: int = 16,
+    ) -> list[str]:
+        """Return for each document the part of its text that fits best, marked; see `Searchable.snippets`."""
+        store = self._usable()
+        if isinstance(docs, (str, BaseModel)):
+            raise QueryError('expected several documents or ids, got one; put it into a list')
+        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
+        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
+            raise QueryError(f'words must be from 1 to 64, got {words!r}')
+        scope = Scope(self._level, self._levels_named(search_field)[0])
+        with store.reading() as view:
+            return Searching(view, scope).snippets(query, ids, search_field, mode, before, after, words)
+
+    # -- by id ---------------------------------------------------------------------------------------
+
+    @overload
+    def get(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: Iterable[str]) -> DocList[D]: ...
+    def get(self, ids: str | Iterable[str]) -> D | DocList[D] | None:
+        """Return the document with an id or None; or those of several ids that exist, in that order."""
+        store = self._usable()
+        asked = ids_of(ids)
+        with store.reading() as view:
+            known = view.rows.labels_of(asked, self._number(view))
+            found = [id_ for id_ in asked if id_ in known]
+            docs = self._load(view, np.array([known[id_] for id_ in found], np.int64))
+        for id_, doc in zip(found, docs, strict=True):
+            if doc.id != id_:
+                raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
+        if isinstance(ids, str):
+            return docs[0] if docs else None
+        return self._doclist(docs, self._level)
+
+    def __contains__(self, item: object) -> bool:
+        store = self._usable()
+        id_ = _id_of(item)
+        with store.reading() as view:
+            return bool(view.rows.labels_of([id_], self._number(view)))
+
+    def __iter__(self) -> Iterator[str]:
+        with self._usable().reading() as view:
+            return iter(view.rows.ids(self._number(view)))
+
+    def num_docs(self) -> int:
+        """Return the number of documents."""
+        with self._usable().reading() as view:
+            return view.labels.documents(self._number(view))
+
+    # -- documents -------------------------------------------------------------------------------------
+
+    @property
+    def _documents(self) -> Documents[Any]:
+        return self._tree.levels[self._level.name]
+
+    def _number(self, view: View) -> int:
+        return view.state.fields.number(self._level.name)
+
+    def _load(self, view: View, labels: Labels) -> list[Any]:
+        return self._tree.load(view, labels, self._usable().path, self._level.name)
+
+    def _loaded(self, view: View, labels: Labels, scope: Scope, filter_: Filter) -> list[Any]:
+        """Return the documents that were found, which match what has found them."""
+        docs = self._tree.load(view, labels, self._usable().path, scope.found.name)
+        self._check(docs, filter_ if scope.found is scope.names else _about(filter_, scope))
+        return docs
+
+    def _selected(self, view: View, labels: Labels, fields: tuple[str, ...], filter_: Filter) -> DocList[Any]:
+        """Return some fields of the documents with these labels."""
+        documents, nodes = self._documents, self._level.schema.nodes
+        if any(nodes[name].is_tensor or nodes[name].is_document or nodes[name].inner for name in fields):
+            docs = self._load(view, labels)
+        else:
+            docs = documents.without_vectors(view, labels, self._usable().path)
+        if not documents.lists:  # a filter may look into the lists, which are not read here
+            self._check(docs, filter_)
+        return documents.select(docs, fields)
+
+    def _check(self, docs: list[Any], filter_: Filter) -> None:
+        """
+        Check that documents match the filter that has found them.
+
+        Raises:
+            CorruptIndexError: one does not; what filters look at is damaged.
+        """
+        for doc in docs if filter_ != And() else []:
+            if not filter_.matches(doc):
+                message = f'the document {doc.id!r} does not match what was found: {filter_}'
+                raise CorruptIndexError(message, self._usable().path, CHECK)
+
+    def _doclist(self, docs: list[Any], level: Level) -> DocList[Any]:
+        return DocList[level.schema.doc_type].trusted(docs)  # type: ignore[name-defined]
+
+
+def _about(filter_: Filter, scope: Scope) -> Filter:
+    """Return what a filter says of the documents in a list that are found, as far as it says it of them alone."""
+    parts = filter_.parts if isinstance(filter_, And) else (filter_,)
+    inner: list[Filter] = []
+    for part in parts:
+        name, about = scope.names.name, part
+        while isinstance(about, Some) and about.position is None:
+            name, about = f'{name}__{about.field}' if name else about.field, about.part
+            if name == scope.found.name:
+                inner.append(about)
+                break
+    return And(tuple(inner))
+
+
+def _id_of(item: object) -> str:
+    id_ = getattr(item, 'id', None) if isinstance(item, BaseModel) else item
+    if not isinstance(id_, str):
+        raise IdTypeError(f'expected an id or a document, got {type(item).__name__} {item!r}')
+    return id_

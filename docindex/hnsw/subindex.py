@@ -1,0 +1,147 @@
+"""`SubIndex`: the documents in the lists of others, as an index of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from .._aio import OneByOne
+from ..doclist import DocList
+from ..errors import DocumentNotFoundError
+from ..filters import Filter, FilterLike
+from ..parsing import parse
+from ..query import Query
+from ..results import SubindexFindResult
+from ..schema import Level
+from ..searchable import ids_of
+from .changing import Changing
+from .documents import Given
+from .store import Store
+from .transaction import TakenIdError
+
+if TYPE_CHECKING:
+    from .index import HnswDocumentIndex
+
+D = TypeVar('D', bound=BaseModel)
+
+
+class SubIndex(Changing[D]):
+    """
+    The documents in one list of those of an index, in all of them: `index.subindex('chunks')`.
+
+    They are found, filtered, read, changed and deleted by their own fields and ids, and `append` adds some; the
+    documents that they are in have them as they are here. It is open as long as the index is.
+    """
+
+    def __init__(self, index: HnswDocumentIndex[Any], level: Level) -> None:
+        self._index = index
+        self._tree = index._tree
+        self._level = level
+
+    def _usable(self) -> Store:
+        return self._index._usable()
+
+    @property
+    def _writes(self) -> OneByOne:
+        return self._index._writes
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def append(self, parent_id: str, docs: object) -> None:
+        """
+        Add documents at the end of a list.
+
+        Args:
+            parent_id: The id of the document whose list that is: of `folders__files` a folder.
+            docs: New documents, as for `index`.
+
+        Raises:
+            DocumentNotFoundError: there is no such document.
+            DocumentError: one of the new ones does not fit, or its id is taken.
+        """
+        store = self._usable()
+        new = self._level.schema.documents(docs)
+        column, outer = self._level.list_column, self._level.outer or ''
+        with store.updating():
+            fields = store.state.fields
+            number, above = fields.number(self._level.name), fields.number(outer)
+            with store.reading() as view:
+                labels = view.rows.labels_of(ids_of(parent_id), above)
+                if parent_id not in labels:
+                    raise DocumentNotFoundError([parent_id])
+                self._check_list(parent_id, labels[parent_id])
+                first = view.rows.last_position(number, parent_id) + 1
+            trail = (f'{outer or self._tree.root.schema.name} {parent_id!r}',)
+            given = [Given(doc, parent_id, first + at, (trail, column.name, first + at)) for at, doc in enumerate(new)]
+            if not given:
+                return
+            parts = self._tree.parts_of(self._level.name, given, fields, store.settings)
+            try:
+                store.extend(parts, above, {labels[parent_id]: len(given)})
+            except TakenIdError as error:
+                raise self._tree.taken(error, fields) from None
+
+    def _check_list(self, parent_id: str, label: int) -> None:
+        """Let the document whose list is None have an empty one first."""
+        if not self._level.list_column.is_optional:
+            return
+        outer = self._index if not self._level.outer else self._index.subindex(self._level.outer)
+        doc = outer[parent_id]
+        if self._level.list_column.value(doc) is None:
+            outer.update(parent_id, **{self._level.list_column.name: []})
+
+    async def aappend(self, parent_id: str, docs: object) -> None:
+        """Do what `append` does, while the event loop goes on."""
+        await self._writes.run(self.append, parent_id, docs)
+
+    async def aupdate(self, docs: Any, /, **fields: Any) -> None:
+        """Do what `update` does, while the event loop goes on."""
+        await self._writes.run(self.update, docs, **fields)
+
+    async def adelete(self, ids: str | Iterable[str]) -> int:
+        """Do what `delete` does, while the event loop goes on."""
+        return await self._writes.run(self.delete, ids)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def roots(self, ids: str | Iterable[str]) -> DocList[Any]:
+        """
+        Return for each of these documents the indexed one that it belongs to.
+
+        Raises:
+            DocumentNotFoundError: an id is not there.
+        """
+        store, wanted = self._usable(), ids_of(ids)
+        with store.reading() as view:
+            number = self._number(view)
+            labels = view.rows.labels_of(wanted, number)
+            missing = [id_ for id_ in dict.fromkeys(wanted) if id_ not in labels]
+            if missing:
+                raise DocumentNotFoundError(missing)
+            own = np.array([labels[id_] for id_ in wanted], np.int64)
+            found = self._tree.load(view, self._tree.roots_of(view, own, number, store.path), store.path)
+        return self._doclist(found, self._tree.root)
+
+    def with_roots(self, query: Query, root_filter: FilterLike) -> SubindexFindResult[Any]:
+        """Answer a query about documents in outermost ones that match, with these."""
+        store = self._usable()
+        condition: Filter = parse(self._tree.root.schema, root_filter)
+        with store.reading() as view:
+            result, _, searching = self._answer(view, query, condition)
+            labels = view.rows.labels_of(result.documents.id, searching.level)
+            own = np.array([labels[id_] for id_ in result.documents.id], np.int64)
+            roots = self._tree.load(view, self._tree.roots_of(view, own, searching.level, store.path), store.path)
+        return SubindexFindResult(self._doclist(roots, self._tree.root), result.documents, result.scores)
+
+    def filtered(self, query: Query, root_filter: FilterLike) -> DocList[Any]:
+        """Return the documents that a query finds in outermost ones that match."""
+        condition: Filter = parse(self._tree.root.schema, root_filter)
+        with self._usable().reading() as view:
+            result, _, _ = self._answer(view, query, condition)
+        return result.documents
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self._level.name!r} of {self._index!r}>'

@@ -1,0 +1,225 @@
+"""
+Documents with the documents in their lists, and in the lists of those, on their way into the store and back.
+
+They are stored level by level: first those that are indexed, then all that are in a list of theirs. Each is a row with
+vectors of its own, which says in whose list it stands, and where; its own lists are empty there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from ..distances import Labels
+from ..errors import CHECK, CorruptIndexError, DocumentError
+from ..fields import VectorSettings
+from ..schema import Level, Schema, check_id
+from .documents import Documents, Given, named
+from .extraction import Extractions
+from .fieldtable import FieldTables
+from .rows import ScannedRow
+from .state import View
+from .transaction import Part, TakenIdError
+
+D = TypeVar('D', bound=BaseModel)
+
+_PORTION = 8_192  # documents that are turned into rows and matrices at a time
+
+
+class Tree(Generic[D]):
+    """
+    Writes and reads the documents of a schema, whole.
+
+    Args:
+        schema: The schema.
+        dims: The lengths of its vectors, by flat name.
+
+    Attributes:
+        levels: The documents of each level, by the flat name of its list; the empty name is that of no list.
+        root: The level of the outermost documents.
+        vectors: The vector fields of all levels, by flat name.
+        extractions: What filters look at.
+    """
+
+    def __init__(self, schema: Schema[D], dims: Mapping[str, int]) -> None:
+        self._schema = schema
+        self.levels: dict[str, Documents[Any]] = {}
+        for name, level in schema.levels.items():
+            mine = [column for column in level.schema.columns if level.flat(column) in dims]
+            self.levels[name] = Documents(level, {column: dims[level.flat(column)] for column in mine})
+        self.root = schema.levels['']
+        self.vectors = list(dims)
+        self.extractions: Extractions = {name: documents.extraction for name, documents in self.levels.items()}
+
+    def level_of(self, name: str) -> Level:
+        """Return the level of the documents that have a field, by its flat name in the outermost ones."""
+        outer = [level for level in self._schema.levels.values() if level.has(name)]
+        return max(outer, key=lambda level: len(level.name))
+
+    # -- into the store ----------------------------------------------------------------------------
+
+    def parts(
+        self, docs: Sequence[BaseModel], fields: FieldTables, settings: Mapping[str, VectorSettings]
+    ) -> Iterable[Part]:
+        """
+        Return documents, the last of each id, and those in their lists, as parts to be stored in this order.
+
+        What is not much is checked at once. Otherwise the parts are made, and checked, one by one, so that there is
+        never much more in memory than the documents themselves.
+
+        Raises:
+            DocumentError: a document cannot be stored; the message says which and why.
+        """
+        ids = [check_id(getattr(doc, 'id', None), lambda at=at: f'document {at}') for at, doc in enumerate(docs)]  # type: ignore[misc]
+        last = {id_: at for at, id_ in enumerate(ids)}
+        given = [Given(docs[at], None, 0, (f'document {at} (id {id_!r})',)) for id_, at in last.items()]
+        return self.parts_of('', given, fields, settings)
+
+    def parts_of(
+        self, name: str, given: Sequence[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
+    ) -> Iterable[Part]:
+        """Return documents of a level, no id twice, and those in their lists, as `parts` does."""
+        parts = self._parts(name, given, fields, settings)
+        first = list(islice(self._below(name, given), _PORTION))
+        return list(parts) if len(first) < _PORTION else parts
+
+    def _parts(
+        self, name: str, given: Iterable[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
+    ) -> Iterator[Part]:
+        levels = self._schema.levels
+        for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
+            documents, level = self.levels[inner], fields.number(inner)
+            mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
+            each = iter(given if inner == name else _unlike(self._inside(inner, name, given)))
+            while portion := list(islice(each, _PORTION)):
+                rows, vectors = documents.prepared(portion, mine)
+                flat = {levels[inner].flat(column): one for column, one in vectors.items()}
+                yield Part(level, rows, flat)
+
+    def _inside(self, name: str, top: str, given: Iterable[Given]) -> Iterator[Given]:
+        """Yield the documents of a level that are in lists of those given, which are of the level `top`."""
+        level = self._schema.levels[name]
+        if name == top or level.outer is None:
+            yield from given
+            return
+        for outer in self._inside(level.outer, top, given):
+            for position, doc in enumerate(_listed(level, outer)):
+                yield Given(doc, outer.doc.id, position, (outer.trail, level.list_column.name, position))
+
+    def _below(self, name: str, given: Iterable[Given]) -> Iterator[Given]:
+        """Yield documents of a level and all that are in lists of theirs."""
+        levels = self._schema.levels
+        for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
+            yield from self._inside(inner, name, given)
+
+    def taken(self, error: TakenIdError, fields: FieldTables) -> DocumentError:
+        """Return the error that a user sees where an id in a list is taken."""
+        level = self._schema.levels[fields.names[error.level]]
+        name, outer = level.list_column.name, self._schema.levels[level.outer or ''].schema.name
+        return DocumentError(
+            f'the id {error.row.id!r} in {name} of {outer} {error.row.parent!r} is taken: it is in {name} of '
+            f'{error.owner!r}; ids are unique in all {level.name} of an index'
+        )
+
+    # -- out of the store --------------------------------------------------------------------------
+
+    def reread(self, view: View, row: ScannedRow) -> Any:
+        """Return the document that a row is of, with its vectors and without those in its lists."""
+        documents = self.levels[view.state.fields.names[row.level]]
+        return documents.reread(view, row.label, row.data, row.tensors)
+
+    def load(self, view: View, labels: Labels, path: Path, name: str = '') -> list[Any]:
+        """
+        Return the documents of a level with these labels, in their order, their lists complete.
+
+        Raises:
+            CorruptIndexError: one of them is not there, or damaged, or a list is not as long as it should be.
+        """
+        documents = self.levels[name]
+        docs = documents.load(view, labels, path)
+        if documents.lists and len(docs):
+            self.fill(view, docs, labels, path, name)
+        return docs
+
+    def roots_of(self, view: View, labels: Labels, level: int, path: Path) -> Labels:
+        """Return for documents of a level the labels of the outermost ones that they are in, in their order."""
+        outer = view.state.fields.outer(level)
+        while outer is not None:
+            parents = view.rows.parents(list(dict.fromkeys(labels.tolist())), outer)
+            try:
+                labels = np.array([parents[label] for label in labels.tolist()], np.int64)
+            except KeyError as error:
+                raise CorruptIndexError('a document is in a list of one that is not there', path, CHECK) from error
+            outer = view.state.fields.outer(outer)
+        return labels
+
+    def fill(self, view: View, docs: Sequence[Any], labels: Labels, path: Path, name: str) -> None:
+        """Put the documents of their lists into documents of a level."""
+        levels, number = self._schema.levels, view.state.fields.number
+        by_id = {doc.id: doc for doc in docs}
+        found = dict.fromkeys(by_id, 0)
+        for inner in (level for level in levels.values() if level.outer == name):
+            lists: dict[str, list[Any]] = {id_: [] for id_ in by_id}
+            rows = view.rows.children(number(inner.name), list(by_id))
+            children = self.levels[inner.name].of_rows(view, rows, path)
+            if self.levels[inner.name].lists and children:
+                self.fill(view, children, np.array([row.label for row in rows], np.int64), path, inner.name)
+            for row, child in zip(rows, children, strict=True):
+                lists[row.parent].append(child)
+            for id_, inside in lists.items():
+                found[id_] += len(inside)
+                _put_list(by_id[id_], inner.list_column.path, inside, path)
+        expected = view.rows.child_counts(labels.tolist())
+        for label, doc in zip(labels.tolist(), docs, strict=True):
+            if found[doc.id] != expected[label]:
+                message = (
+                    f'{doc.id!r} has {found[doc.id]} documents in its lists where there should be {expected[label]}'
+                )
+                raise CorruptIndexError(message, path, CHECK)
+
+
+def _unlike(given: Iterable[Given]) -> Iterator[Given]:
+    """Yield documents in lists; raise for one with the id of another."""
+    seen: dict[str, tuple[Any, ...]] = {}
+    for one in given:
+        id_ = check_id(getattr(one.doc, 'id', None), one.name)
+        other = seen.setdefault(id_, one.trail)
+        if other is not one.trail:
+            raise DocumentError(f'{named(one.trail)}: its id {id_!r} is taken by {named(other)}')
+        yield one
+
+
+def _listed(level: Level, outer: Given) -> Iterable[BaseModel]:
+    """Return the documents in a list of a document, checked for their class."""
+    found, wanted = level.list_column.value(outer.doc), level.schema.doc_type
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        raise DocumentError(f'{outer.name()}: {level.list_column.name} is a {type(found).__name__} and no list')
+    for position, doc in enumerate(found):
+        if not isinstance(doc, wanted):
+            what = f'{level.list_column.name}[{position}]'
+            raise DocumentError(f'{outer.name()}: {what} is a {type(doc).__name__} and no {wanted.__name__}')
+    return found
+
+
+def _put_list(doc: Any, path: Sequence[str], inside: list[Any], file: Path) -> None:
+    *outer, name = path
+    for step in outer:
+        doc = None if doc is None else getattr(doc, step)
+    current = None if doc is None else doc.__dict__.get(name)
+    if inside and not isinstance(current, list):
+        raise CorruptIndexError(f'there are documents of a list {".".join(path)} that is not there', file, CHECK)
+    if inside and current is not None:
+        current.clear()  # a default, where the list is newer than the document
+        list.extend(current, inside)
+
+
+def _is_below(levels: Mapping[str, Level], name: str, top: str) -> bool:
+    outer = levels[name].outer
+    return outer is not None and (outer == top or _is_below(levels, outer, top))
