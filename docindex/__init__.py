@@ -29,6 +29,7 @@ from .errors import (
     FilterError,
     FormatVersionError,
     IdTypeError,
+    MissingLibraryError,
     QueryError,
     ReadOnlyError,
     SchemaError,
@@ -46,7 +47,7 @@ from .hnsw.index import HnswDocumentIndex
 from .index import DocumentIndex
 from .query import Query, QueryBuilder
 from .results import Explanation, FindResult, FindResultBatched
-from .tensors import AnyTensor, NdArray
+from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor
 
 __version__ = '0.1.0'
 
@@ -74,6 +75,8 @@ __all__ = [
     'HnswDocumentIndex',
     'IdTypeError',
     'ImageUrl',
+    'JaxArray',
+    'MissingLibraryError',
     'NdArray',
     'Query',
     'QueryBuilder',
@@ -83,7 +86,9 @@ __all__ = [
     'SchemaError',
     'SchemaMismatchError',
     'SettingsError',
+    'TensorFlowTensor',
     'TextUrl',
+    'TorchTensor',
     'VectorError',
     'VectorSettings',
     'VideoUrl',

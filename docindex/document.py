@@ -6,6 +6,7 @@ Tensor types stand in `docindex.tensors`; any other type that pydantic knows can
 
 from __future__ import annotations
 
+import math
 import mimetypes
 import os
 import re
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from .fields import Field
+from .frameworks import NUMPY, Framework, framework_of
+from .tensors import Tensor
 
 if TYPE_CHECKING:
     from typing import Self
@@ -67,18 +70,21 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
-            yield name, _ShortArray(value) if isinstance(value, np.ndarray) and value.size > 6 else value
+            framework = framework_of(value)
+            is_long = framework is not None and math.prod(value.shape) > 6
+            yield name, _ShortTensor(value, framework) if framework is not None and is_long else value
 
 
-class _ShortArray:
-    """An array's type instead of its hundreds of numbers."""
+class _ShortTensor:
+    """A tensor's type instead of its hundreds of numbers."""
 
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self._array = array
+    def __init__(self, tensor: Tensor, framework: Framework) -> None:
+        self._tensor, self._framework = tensor, framework
 
     def __repr__(self) -> str:
-        shape = ' x '.join(map(str, self._array.shape))
-        return f'<{shape} {self._array.dtype}>'
+        shape = ' x '.join(map(str, self._tensor.shape))
+        kind = np.dtype(dtype) if (dtype := self._framework.dtype(self._tensor))[0] in '<>|' else dtype
+        return f'<{shape} {kind}>' if self._framework is NUMPY else f'<{shape} {kind} {self._framework.name}>'
 
 
 def _equal_fields(left: BaseModel, right: BaseModel) -> bool:
@@ -88,12 +94,14 @@ def _equal_fields(left: BaseModel, right: BaseModel) -> bool:
 
 
 def equal_values(left: object, right: object) -> bool:
-    """Return whether two values are the same, looking into containers and comparing arrays as a whole."""
-    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
-        if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):
-            return False
-        may_be_nan = left.dtype.kind == 'f' and right.dtype.kind == 'f'
-        return np.array_equal(left, right, equal_nan=may_be_nan)
+    """Return whether two values are the same, looking into containers and comparing tensors as a whole."""
+    framework = framework_of(left)
+    if framework is not framework_of(right):
+        return False
+    if framework is not None:
+        mine, others = framework.numbers(left), framework.numbers(right)
+        may_be_nan = mine.dtype.kind == 'f' and others.dtype.kind == 'f'
+        return np.array_equal(mine, others, equal_nan=may_be_nan)
     if isinstance(left, BaseModel) and not isinstance(left, BaseDoc) and type(left) is type(right):
         return _equal_fields(left, right)
     if isinstance(left, dict) and isinstance(right, dict):

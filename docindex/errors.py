@@ -18,6 +18,7 @@ Every error that docindex raises on purpose.
         FormatVersionError                 ... a newer docindex wrote it
         CorruptIndexError                  ... a file in it is damaged
       ClosedIndexError (RuntimeError)      the index was closed
+      MissingLibraryError (ImportError)    an optional library is not installed
 
 One `except DocIndexError` catches all of them; each is also the builtin that a Python user would
 guess. What an error is about stands in its attributes, so that a program need not parse the message.
@@ -130,3 +131,7 @@ class CorruptIndexError(WorkDirError):
 
 class ClosedIndexError(DocIndexError, RuntimeError):
     """The index was closed, or belongs to the process that this one was forked from."""
+
+
+class MissingLibraryError(DocIndexError, ImportError):
+    """An optional library is needed here and not installed; the message has the line that installs it."""

@@ -11,15 +11,16 @@ from pydantic import BaseModel
 from .distances import check_comparable
 from .errors import DimensionError, DocumentError, QueryError, VectorError
 from .fields import VectorSettings
+from .frameworks import Array, framework_of
 from .schema import Column
-from .tensors import Array, Float32Array, as_array
+from .tensors import Float32Array, Tensor, as_array
 
 
 def column_matrix(
     values: Sequence[Any], column: Column, settings: VectorSettings, document: Callable[[int], str]
-) -> tuple[Float32Array, list[Array | None]]:
+) -> tuple[Float32Array, list[Tensor | None]]:
     """
-    Return the values of a vector column as a matrix (n, dim) with zeros for None, and each as the array it is.
+    Return the values of a vector column as a matrix (n, dim) with zeros for None, and each as the tensor it is.
 
     Args:
         values: The values.
@@ -41,7 +42,11 @@ def column_matrix(
     matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
     _check_values(matrix, arrays, column.name, document)
     check_comparable(matrix, settings.space, column.name, document)
-    return matrix, arrays
+    if all(array is value for array, value in zip(arrays, values, strict=True)):
+        return matrix, arrays  # nearly always
+    return matrix, [
+        value if framework_of(value) is not None else array for array, value in zip(arrays, values, strict=True)
+    ]
 
 
 def query_matrix(queries: object, column: Column, settings: VectorSettings) -> Float32Array:

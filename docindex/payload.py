@@ -2,26 +2,24 @@
 A document as bytes, and back, exactly.
 
 `docindex.plain` says whether pydantic's JSON would do for a document; that is written and read in about two
-microseconds each way. Otherwise `docindex.typed` writes it. Either way tensors stand beside the JSON.
+microseconds each way. Otherwise `docindex.typed` writes it. Either way tensors stand beside the
+JSON, as `docindex.packing` writes them.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any, Generic, TypeVar, cast
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from .errors import DocumentError
+from .errors import DocumentError, MissingLibraryError
+from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
 from .schema import Column, explain
-from .tensors import Array, Float32Array, LostTensorError, Tensors
+from .tensors import Float32Array, LostTensorError, Tensor, Tensors, framework_of_type
 from .typed import TypedJson
 
 D = TypeVar('D', bound=BaseModel)
@@ -39,8 +37,10 @@ class Payloads(Generic[D]):
 
     def __init__(self, doc_type: type[D], columns: Iterable[Column], lists: Iterable[Column] = ()) -> None:
         self._doc_type = doc_type
+        columns = list(columns)
         self._paths = {column.name: column.path for column in columns}
         self._lists = list(lists)
+        self._packing = Packing({column.name: framework_of_type(column.annotation) for column in columns})
         self._typed = TypedJson(doc_type)
         # An empty list may not be what a class allows; then it is not to be validated.
         self.is_plain = json_says_all(doc_type) and not any(_is_constrained(doc_type, column) for column in self._lists)
@@ -48,9 +48,9 @@ class Payloads(Generic[D]):
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
 
-    def dump(self, doc: D, vectors: Mapping[str, Array | None]) -> tuple[bytes, bytes | None]:
+    def dump(self, doc: D, vectors: Mapping[str, Tensor | None]) -> tuple[bytes, bytes | None]:
         """
-        Return a document's JSON as UTF-8, and its tensors as bytes.
+        Return a document's JSON as UTF-8, and its tensors as bytes; `docindex.packing` says which.
 
         Args:
             doc: A document of the class; what a subclass adds is left out.
@@ -68,7 +68,7 @@ class Payloads(Generic[D]):
                 doc = _with_value(doc, column.path, type(full)())
         tensors = Tensors(vectors)
         text = (self._dump_plain(doc, tensors) if self.is_plain else None) or self._dump_typed(doc, tensors)
-        return text, _pack(tensors)
+        return text, self._packing.pack(tensors)
 
     def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array | None]) -> D:
         """
@@ -77,14 +77,14 @@ class Payloads(Generic[D]):
         Raises:
             DocumentError: it does not fit its class any more, or never did.
             LostTensorError: it refers to a vector that is None.
+            MissingLibraryError: it holds a tensor of a framework that is not installed.
         """
         tensors = Tensors(vectors)
         try:
-            if packed is not None:
-                _unpack(packed, tensors)
+            self._packing.unpack(packed, tensors)
             if text.startswith(b'['):
                 return cast(D, self._typed.load(text, tensors))
-        except (LostTensorError, DocumentError):
+        except (LostTensorError, DocumentError, MissingLibraryError):
             raise
         except Exception as error:  # whatever a stranger wrote there, or a class that has changed since
             raise DocumentError(f'a stored document does not fit {self._doc_type.__name__}: {error!r}') from error
@@ -98,15 +98,15 @@ class Payloads(Generic[D]):
             ) from error
         return cast(D, validated)
 
-    def _unshared(self, doc: D, vectors: Mapping[str, Array | None]) -> tuple[D, Mapping[str, Array | None]]:
+    def _unshared(self, doc: D, vectors: Mapping[str, Tensor | None]) -> tuple[D, Mapping[str, Tensor | None]]:
         """Return a document in which no two vector columns are one object: each is referred to by its own name."""
         present = [id(vector) for vector in vectors.values() if vector is not None]
         if len(set(present)) == len(present):
             return doc, vectors
-        apart: dict[str, Array | None] = {}
+        apart: dict[str, Tensor | None] = {}
         for name, vector in vectors.items():
             is_shared = vector is not None and any(vector is other for other in apart.values())
-            apart[name] = vector.view() if is_shared and vector is not None else vector
+            apart[name] = alias(vector) if is_shared else vector
             if is_shared:
                 doc = _with_value(doc, self._paths[name], apart[name])
         return doc, apart
@@ -163,46 +163,6 @@ def _as_dicts(value: Any) -> Any:
     if type(value) is dict:
         return {name: _as_dicts(item) for name, item in value.items()}
     return [_as_dicts(item) for item in value] if type(value) is list else value
-
-
-# -- tensors as bytes: a table of contents in JSON behind its length, then the arrays one after another -----
-
-
-def _pack(tensors: Tensors) -> bytes | None:
-    contents: list[list[Any]] = []
-    arrays: list[bytes] = []
-    for reference, array in (*tensors.vectors.items(), *enumerate(tensors.others)):
-        is_vector = isinstance(reference, str)
-        if array is None or (is_vector and array.dtype == np.float32):
-            continue
-        # A float16 or int8 vector is exact in float32: its type is all there is to keep.
-        if is_vector and np.array_equal(array.astype(np.float32).astype(array.dtype), array):
-            contents.append([reference, array.dtype.str, None])
-        else:
-            contents.append([reference, array.dtype.str, list(array.shape)])
-            arrays.append(np.ascontiguousarray(array).tobytes())
-    if not contents:
-        return None
-    table = json.dumps(contents, separators=(',', ':')).encode()
-    return b''.join([struct.pack('<I', len(table)), table, *arrays])
-
-
-def _unpack(packed: bytes, tensors: Tensors) -> None:
-    (length,) = struct.unpack_from('<I', packed)
-    offset = 4 + length
-    for reference, dtype_name, shape in json.loads(packed[4:offset]):
-        dtype = np.dtype(dtype_name)
-        if shape is None:
-            vector = tensors.vectors[reference]
-            tensors.vectors[reference] = None if vector is None else vector.astype(dtype)
-            continue
-        # A copy: what a user gets can be written to.
-        array = np.frombuffer(packed, dtype, math.prod(shape), offset).reshape(shape).copy()
-        offset += array.nbytes
-        if isinstance(reference, str):
-            tensors.vectors[reference] = array
-        else:
-            tensors.others.append(array)
 
 
 def _with_value(doc: D, path: Sequence[str], value: object) -> D:

@@ -20,12 +20,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import annotated_types
-import numpy as np
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
 from .doclist import DocList
 from .document import ID, AnyUrl, BaseDoc
+from .frameworks import framework_of
 from .tensors import is_tensor_type
 
 _PLAIN = {str, int, bool, float, type(None), datetime, date, time, timedelta, Decimal, UUID, ID}
@@ -117,7 +117,7 @@ def json_loses(value: object) -> bool:
     """Return whether there is something in a value that JSON cannot say, though it can say all else of its type."""
     if isinstance(value, float):
         return not math.isfinite(value)  # pydantic writes null
-    if isinstance(value, (str, int, np.ndarray, type(None))):
+    if isinstance(value, (str, int, type(None))) or framework_of(value) is not None:
         return False
     if isinstance(value, (datetime, time)):
         offset = value.utcoffset()

@@ -1,13 +1,16 @@
 """
-The tensor types of a schema, and how anything array-like becomes a numpy array.
+The tensor types of a schema, and how anything array-like becomes a tensor.
 
-    NdArray              any shape; give the length with Field(dim=128)
+    NdArray              a numpy array of any shape; give the length with Field(dim=128)
     NdArray[128]         a vector of 128 numbers
     NdArray[3, 224, 224] a tensor of that shape
     NdArray[3, 'w', 'w'] equal letters stand for equal lengths; ... for any number of further axes
-    AnyTensor            the same as NdArray; numpy, lists and torch tensors all come back as numpy
+    TorchTensor, JaxArray, TensorFlowTensor
+                         the same, but the value is a tensor of that framework
+    AnyTensor            the same, but the value is of whichever framework came in; a list becomes a numpy array
 
-A value is a plain `numpy.ndarray` with the dtype that was given: nothing is rounded on the way in.
+A value of the field's framework is kept as it is, with its dtype: nothing is rounded on the way in. A list, or a tensor
+of another framework, becomes one of the field's.
 """
 
 from __future__ import annotations
@@ -15,17 +18,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .errors import VectorError
+from .errors import MissingLibraryError, VectorError
+from .frameworks import FRAMEWORKS, NUMPY, Array, Framework, framework_of, is_numeric
 
 Axis = int | str | EllipsisType
-Array = np.ndarray[Any, np.dtype[Any]]
+Tensor = Any
+"""A tensor of one of the frameworks; anything to a type checker, which need not know them."""
 Float32Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -33,42 +38,65 @@ def as_array(value: object) -> Array:
     """
     Return `value` (numpy, nested lists, a torch, jax or tensorflow tensor) as an array of numbers.
 
-    An ndarray comes back as it is, not copied. Frameworks are recognised, never imported.
+    An ndarray comes back as it is, not copied, but for dtypes that numpy itself does not have: bfloat16 becomes
+    float32, which holds it exactly. Frameworks are recognised, never imported.
 
     Raises:
         VectorError: `value` is not an array of booleans, integers or floats of even shape.
     """
-    if isinstance(value, np.ndarray):
-        array = value
-    elif type(value).__module__.partition('.')[0] == 'torch':
-        array = _from_torch(value)
-    elif isinstance(value, (list, tuple)) or hasattr(value, '__array__'):
-        try:
-            array = np.asarray(value)
-        except (ValueError, TypeError) as error:
-            raise VectorError(f'expected an array of numbers, got {_describe(value)}: {error}') from error
-    else:
-        raise VectorError(f'expected an array of numbers, got {_describe(value)}')
-    if array.dtype.kind not in 'biuf' or array.dtype.itemsize > 8:
-        raise VectorError(f'expected an array of numbers, got {_describe(value)} of dtype {array.dtype}')
-    return array
+    if type(value) is np.ndarray and value.dtype.kind in 'iuf':
+        return cast(Array, _numeric(value, value.dtype, value))  # as nearly all are
+    tensor = as_tensor(value)
+    try:
+        return (framework_of(tensor) or NUMPY).numbers(tensor)
+    except _FRAMEWORK_ERRORS as error:
+        raise _not_numbers(value, f': {error}') from error
 
 
-def _from_torch(value: Any) -> Array:
-    tensor = value.detach().cpu()
-    # numpy has no bfloat16; float32 holds each of its values exactly.
-    array = tensor.float().numpy() if str(tensor.dtype) == 'torch.bfloat16' else tensor.numpy()
-    return np.asarray(array)
+def as_tensor(value: object, framework: Framework | None = None) -> Tensor:
+    """
+    Return `value` as a tensor of a framework; if that is None, of its own, which is numpy's for a list.
+
+    Raises:
+        VectorError: as for `as_array`.
+        MissingLibraryError: the framework is not installed.
+    """
+    found = framework_of(value)
+    try:
+        if found is not None:
+            tensor = _numeric(value, found.numpy_dtype(value), value)
+            return tensor if framework in (None, found) else (framework or NUMPY).make(found.array(tensor))
+        if isinstance(value, (list, tuple)):
+            made = (framework or NUMPY).make(value)
+            return _numeric(made, (framework or NUMPY).numpy_dtype(made), value)
+        if hasattr(value, '__array__'):
+            return as_tensor(np.asarray(value), framework)
+    except MissingLibraryError:
+        raise
+    except _FRAMEWORK_ERRORS as error:
+        raise error if isinstance(error, VectorError) else _not_numbers(value, f': {error}') from error
+    raise _not_numbers(value)
 
 
-def _describe(value: object) -> str:
+_FRAMEWORK_ERRORS = (ValueError, TypeError, RuntimeError, NotImplementedError)
+"""What frameworks say of lists of uneven length, tensors that are sparse, or being traced, or of strings."""
+
+
+def _numeric(tensor: Tensor, dtype: np.dtype[Any], value: object) -> Tensor:
+    if not is_numeric(dtype):
+        raise _not_numbers(value, f' of dtype {dtype}')
+    return tensor
+
+
+def _not_numbers(value: object, why: str = '') -> VectorError:
     shown = repr(value)
-    return f'{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + "..."}'
+    shown = shown if len(shown) <= 60 else shown[:57] + '...'
+    return VectorError(f'expected an array of numbers, got {type(value).__name__} {shown}{why}')
 
 
 class Tensors:
     """
-    The arrays of one document, kept outside its JSON.
+    The tensors of one document, kept outside its JSON.
 
     Passed to pydantic as the context of a dump or a validation, it makes each tensor appear in the JSON as a reference
     instead of as nested lists of decimal numbers: a vector column by its name, any other tensor by its number. By name,
@@ -79,24 +107,24 @@ class Tensors:
         others: All its other tensors, by number.
     """
 
-    def __init__(self, vectors: Mapping[str, Array | None]) -> None:
+    def __init__(self, vectors: Mapping[str, Tensor | None]) -> None:
         self.vectors = dict(vectors)
-        self.others: list[Array] = []
+        self.others: list[Tensor] = []
 
-    def refer(self, array: Array) -> str | int:
-        """Return the reference to `array`, the object itself, adding it if it is new."""
+    def refer(self, tensor: Tensor) -> str | int:
+        """Return the reference to `tensor`, the object itself, adding it if it is new."""
         for name, vector in self.vectors.items():
-            if vector is array:
+            if vector is tensor:
                 return name
         for number, other in enumerate(self.others):
-            if other is array:
+            if other is tensor:
                 return number
-        self.others.append(array)
+        self.others.append(tensor)
         return len(self.others) - 1
 
-    def resolve(self, reference: str | int) -> Array:
+    def resolve(self, reference: str | int) -> Tensor:
         """
-        Return the array that a reference stands for.
+        Return the tensor that a reference stands for.
 
         Raises:
             LostTensorError: there is none.
@@ -119,12 +147,18 @@ class _TensorType(type):
 
     shape: tuple[Axis, ...] | None
 
+    framework: Framework | None
+
     def __instancecheck__(cls, value: object) -> bool:
-        return isinstance(value, np.ndarray) and (cls.shape is None or fits(value.shape, cls.shape))
+        found: Any = framework_of(value)
+        if found is None or cls.framework not in (None, found):
+            return False
+        return cls.shape is None or fits(tuple(value.shape), cls.shape)  # type: ignore[attr-defined]
 
 
 class _Tensor(metaclass=_TensorType):
     shape: ClassVar[tuple[Axis, ...] | None] = None
+    framework: ClassVar[Framework | None] = None
 
     def __class_getitem__(cls, axes: Axis | tuple[Axis, ...]) -> _TensorType:
         return _shaped(cls, axes if isinstance(axes, tuple) else (axes,))
@@ -147,20 +181,21 @@ class _Tensor(metaclass=_TensorType):
         return described
 
     @classmethod
-    def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Array | None:
+    def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Tensor:
         if isinstance(info.context, Tensors) and isinstance(value, (str, int)):
             return info.context.resolve(value)
         try:
-            array = as_array(value)
+            tensor = as_tensor(value, cls.framework)
         except VectorError as error:
             raise PydanticCustomError('tensor', '{reason}', {'reason': str(error)}) from error
-        if cls.shape is not None and not fits(array.shape, cls.shape):
-            if len(cls.shape) == array.ndim == 1:
-                found = {'expected': cls.shape[0], 'got': array.shape[0]}
+        shape = tuple(tensor.shape)
+        if cls.shape is not None and not fits(shape, cls.shape):
+            if len(cls.shape) == len(shape) == 1:
+                found = {'expected': cls.shape[0], 'got': shape[0]}
                 raise PydanticCustomError('tensor_shape', 'expected a {expected}-d vector, got {got}-d', found)
-            found = {'expected': _show(cls.shape), 'got': _show(array.shape)}
+            found = {'expected': _show(cls.shape), 'got': _show(shape)}
             raise PydanticCustomError('tensor_shape', 'expected a tensor of shape {expected}, got {got}', found)
-        return array
+        return tensor
 
 
 @cache
@@ -196,8 +231,9 @@ def _show(shape: tuple[Axis, ...]) -> str:
 
 
 def _to_json(value: object, info: core_schema.SerializationInfo) -> object:
-    array = as_array(value)  # an assignment that nobody checked may have left a list here
-    return info.context.refer(array) if isinstance(info.context, Tensors) else array.tolist()
+    if isinstance(info.context, Tensors):
+        return info.context.refer(as_tensor(value))  # an assignment that nobody checked may have left a list here
+    return as_array(value).tolist()
 
 
 def is_tensor_type(annotation: object) -> bool:
@@ -205,15 +241,38 @@ def is_tensor_type(annotation: object) -> bool:
     return isinstance(annotation, _TensorType)
 
 
+def framework_of_type(annotation: object) -> Framework | None:
+    """Return the framework that the values of a type in a schema are tensors of; None if it does not say."""
+    return annotation.framework if isinstance(annotation, _TensorType) else None
+
+
 if TYPE_CHECKING:
     # What an editor sees: a field annotated `NdArray` holds an ndarray. `NdArray[128]` is no type to
     # a type checker (a number is not one); `NdArray = Field(dim=128)` says the same and is.
+    # The others are anything: a checker need not have the framework, and takes what can become a tensor.
     NdArray = Array
-    AnyTensor = Array
+    AnyTensor = TorchTensor = JaxArray = TensorFlowTensor = Any
 else:
 
     class NdArray(_Tensor):
         """A numpy array of numbers, of the shape in the brackets if there are any."""
 
+        framework = NUMPY
+
     class AnyTensor(_Tensor):
-        """Any tensor that numpy can read; it comes back as a numpy array."""
+        """A tensor of whichever framework came in; a list becomes a numpy array."""
+
+    class TorchTensor(_Tensor):
+        """A `torch.Tensor`, of the shape in the brackets if there are any."""
+
+        framework = FRAMEWORKS['torch']
+
+    class JaxArray(_Tensor):
+        """A `jax.Array`, of the shape in the brackets if there are any."""
+
+        framework = FRAMEWORKS['jax']
+
+    class TensorFlowTensor(_Tensor):
+        """A `tensorflow.Tensor`, of the shape in the brackets if there are any."""
+
+        framework = FRAMEWORKS['tensorflow']

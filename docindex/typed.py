@@ -25,13 +25,13 @@ from enum import Enum, Flag
 from typing import Any, get_args
 from uuid import UUID
 
-import numpy as np
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .doclist import DocList
 from .errors import DocumentError
+from .frameworks import framework_of
 from .plain import types_within
 from .tensors import Tensors
 
@@ -85,7 +85,7 @@ class TypedJson:
         kind = type(value)
         if value is None or kind is bool or kind is str:
             return value
-        if isinstance(value, np.ndarray):
+        if framework_of(value) is not None:
             return {'$tensor': tensors.refer(value)}
         if kind in self._names:
             return self._encode_instance(self._names[kind], value, tensors)

@@ -15,6 +15,7 @@ PACKAGE = ROOT / 'docindex'
 
 LAYERS = [
     {'errors', '_files', '_progress', '_aio'},
+    {'frameworks'},
     {'tensors', 'fields'},
     {'document', 'doclist', 'distances'},
     {'values'},
@@ -27,6 +28,7 @@ LAYERS = [
     {'plain', 'typed'},
     {'plain'},
     {'typed'},
+    {'packing'},
     {'payload', 'matrices', 'index'},
     {'hnsw', 'testing'},
     {'cli'},

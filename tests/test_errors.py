@@ -16,6 +16,7 @@ from docindex.errors import (
     FilterError,
     FormatVersionError,
     IdTypeError,
+    MissingLibraryError,
     QueryError,
     ReadOnlyError,
     SchemaError,
@@ -43,6 +44,7 @@ BUILTINS = {
     FormatVersionError: OSError,
     CorruptIndexError: OSError,
     ClosedIndexError: RuntimeError,
+    MissingLibraryError: ImportError,
 }
 EXAMPLES = [
     SchemaError('no field'),

@@ -11,31 +11,24 @@ from docindex.tensors import as_array, fits
 DTYPES = ['float16', 'float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint64', 'bool', '>f4', '>i2']
 
 
-class TorchTensor:
-    """Stands in for torch.Tensor, which is recognised by its module and never imported."""
+class OfTorch:
+    """Stands in for torch.Tensor, which is recognised by its module and never imported; one on a graphics card."""
 
-    def __init__(self, array: Any, dtype: str = 'torch.float32', where: str = 'cuda') -> None:
-        self.array, self.dtype, self.where, self.needs_grad = array, dtype, where, True
+    shape = (2,)
 
-    def detach(self) -> 'TorchTensor':
-        self.needs_grad = False
-        return self
+    def __init__(self, array: Any, dtype: str = 'torch.float32') -> None:
+        self.array, self.dtype = array, dtype
 
-    def cpu(self) -> 'TorchTensor':
-        self.where = 'cpu'
-        return self
+    def float(self) -> 'OfTorch':
+        return OfTorch(self.array)
 
-    def float(self) -> 'TorchTensor':
-        self.dtype = 'torch.float32'
-        return self
-
-    def numpy(self) -> Any:
-        if self.needs_grad or self.where != 'cpu' or self.dtype == 'torch.bfloat16':
+    def numpy(self, *, force: bool = False) -> Any:
+        if not force or self.dtype == 'torch.bfloat16':
             raise TypeError('torch refuses this')
         return self.array
 
 
-TorchTensor.__module__ = 'torch'
+OfTorch.__module__ = 'torch'
 
 
 class ArrayLike:
@@ -67,7 +60,7 @@ def test_lists_become_arrays(value: Any, expected: str) -> None:
 def test_a_torch_tensor_is_taken_from_its_device(dtype: str) -> None:
     """A torch tensor is detached, brought to the processor, and widened where numpy has no such type (D27)."""
     values = np.array([1, 2], np.float32)
-    array = as_array(TorchTensor(values, dtype))
+    array = as_array(OfTorch(values, dtype))
     np.testing.assert_array_equal(array, values)
 
 
@@ -158,11 +151,18 @@ def test_isinstance_asks_for_the_shape() -> None:
 
 @pytest.mark.parametrize('kind', [NdArray, AnyTensor])
 def test_a_field_holds_a_plain_array(kind: Any) -> None:
-    """A document's tensor is a numpy array of the type that was given, whatever the framework."""
+    """A numpy array stays what it is in an `NdArray` and an `AnyTensor`, and a list becomes one."""
     adapter = TypeAdapter(kind)
     assert type(adapter.validate_python([1, 2])) is np.ndarray
     assert adapter.validate_python(np.float16([1, 2])).dtype == np.float16
-    assert type(adapter.validate_python(TorchTensor(np.ones(2)))) is np.ndarray
+
+
+def test_an_ndarray_field_makes_numpy_of_everything() -> None:
+    """A tensor of another framework becomes a numpy array in an `NdArray`, and stays what it is in an `AnyTensor`."""
+    tensor = OfTorch(np.ones(2, np.float16), 'torch.float16')
+    converted = TypeAdapter(NdArray[2]).validate_python(tensor)
+    assert (type(converted), converted.dtype) == (np.ndarray, np.float16)
+    assert TypeAdapter(AnyTensor[2]).validate_python(tensor) is tensor
 
 
 def test_a_wrong_length_names_both() -> None:
