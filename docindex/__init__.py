@@ -18,7 +18,7 @@ docindex: a typed document index. Vector search over every vector field of a pyd
 """
 
 from .doclist import DocList
-from .document import ID, AnyUrl, AudioUrl, BaseDoc, ImageUrl, TextUrl, VideoUrl
+from .document import ID, BaseDoc
 from .errors import (
     ClosedIndexError,
     CorruptIndexError,
@@ -29,6 +29,7 @@ from .errors import (
     FilterError,
     FormatVersionError,
     IdTypeError,
+    LoadError,
     MissingLibraryError,
     QueryError,
     ReadOnlyError,
@@ -45,9 +46,11 @@ from .filters import Filter
 from .fusion import Ranking
 from .hnsw.index import HnswDocumentIndex
 from .index import DocumentIndex
+from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
 from .query import Query, QueryBuilder
 from .results import Explanation, FindResult, FindResultBatched
 from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor
+from .urls import AnyUrl, AudioUrl, ImageUrl, TextUrl, VideoUrl
 
 __version__ = '0.1.0'
 
@@ -55,6 +58,7 @@ __all__ = [
     'ID',
     'AnyTensor',
     'AnyUrl',
+    'AudioDoc',
     'AudioUrl',
     'BaseDoc',
     'ClosedIndexError',
@@ -74,8 +78,10 @@ __all__ = [
     'FormatVersionError',
     'HnswDocumentIndex',
     'IdTypeError',
+    'ImageDoc',
     'ImageUrl',
     'JaxArray',
+    'LoadError',
     'MissingLibraryError',
     'NdArray',
     'Query',
@@ -87,10 +93,12 @@ __all__ = [
     'SchemaMismatchError',
     'SettingsError',
     'TensorFlowTensor',
+    'TextDoc',
     'TextUrl',
     'TorchTensor',
     'VectorError',
     'VectorSettings',
+    'VideoDoc',
     'VideoUrl',
     'WorkDirError',
     'WorkDirLockedError',

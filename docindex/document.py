@@ -1,29 +1,25 @@
 """
-`BaseDoc`, which document classes inherit from, and the string types a schema can use.
+`BaseDoc`, which document classes inherit from, and when two documents are equal.
 
-Tensor types stand in `docindex.tensors`; any other type that pydantic knows can be a field too.
+Tensor types stand in `docindex.tensors`, urls in `docindex.urls`; any other type that pydantic knows can be a field.
 """
 
 from __future__ import annotations
 
 import math
-import mimetypes
 import os
-import re
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
 import numpy as np
 import pydantic
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from .fields import Field
 from .frameworks import NUMPY, Framework, framework_of
 from .tensors import Tensor
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from pydantic._internal._model_construction import ModelMetaclass
 
     ID = str
@@ -110,70 +106,3 @@ def equal_values(left: object, right: object) -> bool:
         same_length = isinstance(left, tuple) == isinstance(right, tuple) and len(left) == len(right)
         return same_length and all(map(equal_values, left, right))
     return bool(left == right)
-
-
-_SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
-
-
-class AnyUrl(str):
-    """
-    A url, or the path of a local file: a non-empty string without blanks at its ends or control characters.
-
-    The subclasses also refuse a file extension that belongs to another kind of media.
-    """
-
-    media: ClassVar[str | None] = None
-
-    if not TYPE_CHECKING:
-        # A type checker takes the plain string that a user writes, as pydantic does when it runs.
-        @classmethod
-        def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-            return core_schema.no_info_after_validator_function(
-                cls._validate,
-                core_schema.str_schema(strict=True, min_length=1),
-                serialization=core_schema.to_string_ser_schema(),
-            )
-
-    @classmethod
-    def _validate(cls, text: str) -> Self:
-        if text != text.strip() or any(ord(character) < 32 or ord(character) == 127 for character in text):
-            raise PydanticCustomError('url', 'a url has no blanks at its ends and no control characters')
-        scheme = _SCHEME.match(text)
-        if '://' in text and not scheme:
-            raise PydanticCustomError('url', "expected a url such as 'https://host/path' or a local path")
-        if (
-            scheme
-            and scheme.group().lower() in ('http://', 'https://', 'ftp://')
-            and not text[scheme.end() :].strip('/')
-        ):
-            raise PydanticCustomError('url', 'a url needs a host')
-        found = mimetypes.guess_type(re.split('[?#]', text)[0])[0] if cls.media else None
-        if found and found.partition('/')[0] not in (cls.media, 'application'):
-            raise PydanticCustomError(
-                'url_media', 'expected the url of {expected}, got {found}', {'expected': cls.media, 'found': found}
-            )
-        return cls(text)
-
-
-class ImageUrl(AnyUrl):
-    """The url or path of an image."""
-
-    media = 'image'
-
-
-class VideoUrl(AnyUrl):
-    """The url or path of a video."""
-
-    media = 'video'
-
-
-class AudioUrl(AnyUrl):
-    """The url or path of a sound file."""
-
-    media = 'audio'
-
-
-class TextUrl(AnyUrl):
-    """The url or path of a text."""
-
-    media = 'text'

@@ -24,9 +24,10 @@ from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
 from .doclist import DocList
-from .document import ID, AnyUrl, BaseDoc
+from .document import ID, BaseDoc
 from .frameworks import framework_of
 from .tensors import is_tensor_type
+from .urls import AnyUrl
 
 _PLAIN = {str, int, bool, float, type(None), datetime, date, time, timedelta, Decimal, UUID, ID}
 _PLAIN_KEYS = {str, int, UUID}

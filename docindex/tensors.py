@@ -251,7 +251,10 @@ if TYPE_CHECKING:
     # a type checker (a number is not one); `NdArray = Field(dim=128)` says the same and is.
     # The others are anything: a checker need not have the framework, and takes what can become a tensor.
     NdArray = Array
-    AnyTensor = TorchTensor = JaxArray = TensorFlowTensor = Any
+    AnyTensor = Any
+    TorchTensor = Any
+    JaxArray = Any
+    TensorFlowTensor = Any
 else:
 
     class NdArray(_Tensor):

@@ -38,7 +38,8 @@ import numpy as np
 from pydantic import AnyUrl as PydanticUrl
 from pydantic import BaseModel
 
-from .document import ID, AnyUrl
+from .document import ID
+from .urls import AnyUrl
 
 
 class Opaque:

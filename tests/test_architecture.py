@@ -16,8 +16,10 @@ PACKAGE = ROOT / 'docindex'
 LAYERS = [
     {'errors', '_files', '_progress', '_aio'},
     {'frameworks'},
-    {'tensors', 'fields'},
+    {'tensors', 'fields', 'loading'},
+    {'urls'},
     {'document', 'doclist', 'distances'},
+    {'predefined', 'typing'},
     {'values'},
     {'kinds'},
     {'schema', 'results', 'fusion'},

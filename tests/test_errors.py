@@ -16,6 +16,7 @@ from docindex.errors import (
     FilterError,
     FormatVersionError,
     IdTypeError,
+    LoadError,
     MissingLibraryError,
     QueryError,
     ReadOnlyError,
@@ -44,6 +45,7 @@ BUILTINS = {
     FormatVersionError: OSError,
     CorruptIndexError: OSError,
     ClosedIndexError: RuntimeError,
+    LoadError: OSError,
     MissingLibraryError: ImportError,
 }
 EXAMPLES = [

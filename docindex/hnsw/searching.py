@@ -269,5 +269,8 @@ def vector_field(names: Level, vectors: Sequence[str], name: str) -> str:
     if name in known:
         return known[name]
     what = f'the vector fields are {", ".join(known)}' if known else 'there is no vector field'
+    column = names.schema.columns.get(name)
+    if column is not None and column.is_tensor:
+        what = f'nothing says how long its vectors are; write `{column.path[-1]}: NdArray[128]`, in a subclass if need be'
     problem = f'{name!r} is not a vector field of {names.schema.name}' if name else 'search_field is missing'
     raise QueryError(f'{problem}; {what}')

@@ -43,25 +43,20 @@ class Film(BaseDoc):
     look: Look | None = None
 
 
-class TorchTensor:
+class OfTorch:
     """Stands in for torch.Tensor, which is recognised by its module."""
 
     dtype = 'torch.float32'
+    shape = (3,)
 
     def __init__(self, values: list[float]) -> None:
         self.values = values
 
-    def detach(self) -> 'TorchTensor':
-        return self
-
-    def cpu(self) -> 'TorchTensor':
-        return self
-
-    def numpy(self) -> Any:
+    def numpy(self, *, force: bool) -> Any:
         return np.array(self.values, np.float32)
 
 
-TorchTensor.__module__ = 'torch'
+OfTorch.__module__ = 'torch'
 
 
 def films() -> list[Film]:
@@ -403,7 +398,7 @@ def test_use_after_close(index: HnswDocumentIndex[Film], use: Callable[[Any], ob
         lambda film: create_model('Other', id=(str, ...), title=(str, ...), plot=(Any, ...), more=(int, 5))(
             id=film.id, title=film.title, plot=film.plot
         ),
-        lambda film: {**film.model_dump(), 'plot': TorchTensor(film.plot.tolist())},
+        lambda film: {**film.model_dump(), 'plot': OfTorch(film.plot.tolist())},
         lambda film: {**film.model_dump(), 'plot': film.plot.tolist()},
     ],
     ids=['document', 'dict', 'list', 'DocList', 'iterator', 'other class', 'torch', 'lists'],
@@ -543,7 +538,7 @@ def test_membership_and_iteration(index: HnswDocumentIndex[Film]) -> None:
         lambda film: film.plot.tolist(),
         lambda film: tuple(film.plot.tolist()),
         lambda film: film.plot.astype(np.float64),
-        lambda film: TorchTensor(film.plot.tolist()),
+        lambda film: OfTorch(film.plot.tolist()),
         lambda film: {'plot': film.plot},
         lambda film: create_model('Other', plot=(Any, ...))(plot=film.plot),
     ],
