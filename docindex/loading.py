@@ -23,7 +23,7 @@ from .errors import LoadError, MissingLibraryError, QueryError
 from .frameworks import Array
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as Image
 
 MAX_BYTES = 64 << 20
 """How much is read unless a call says otherwise: 64 MiB."""

@@ -18,7 +18,7 @@ from .loading import MAX_BYTES, MAX_PIXELS, TIMEOUT
 if TYPE_CHECKING:
     from typing import Self
 
-    from PIL.Image import Image
+    from .loading import Image
 
 _SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 

@@ -44,6 +44,7 @@ OWNERS = {
     'filelock': 'hnsw.workdir',
     'tqdm': '_progress',
     'typer': 'cli',
+    'PIL': 'loading',
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]

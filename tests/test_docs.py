@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import mktestdocs
@@ -24,7 +25,9 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     if not page.exists():
         pytest.skip(f'{page.name} is not written yet')
     monkeypatch.chdir(tmp_path)
-    mktestdocs.check_md_file(page, memory=True)
+    blocks = mktestdocs.grab_code_blocks(page.read_text())
+    run = [block for block in blocks if 'import torch' not in block or find_spec('torch')]  # too large for the tests
+    exec(compile('\n'.join(run), str(page), 'exec', dont_inherit=True), {'__name__': '__main__'})
 
 
 def test_the_readme_has_code() -> None:

@@ -271,6 +271,6 @@ def vector_field(names: Level, vectors: Sequence[str], name: str) -> str:
     what = f'the vector fields are {", ".join(known)}' if known else 'there is no vector field'
     column = names.schema.columns.get(name)
     if column is not None and column.is_tensor:
-        what = f'nothing says how long its vectors are; write `{column.path[-1]}: NdArray[128]`, in a subclass if need be'
+        what = f'nothing says how long its vectors are; write `{column.path[-1]}: NdArray[128]`, be it in a subclass'
     problem = f'{name!r} is not a vector field of {names.schema.name}' if name else 'search_field is missing'
     raise QueryError(f'{problem}; {what}')
