@@ -201,7 +201,12 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 def _is_narrow(dtype: np.dtype[Any]) -> bool:
-    return dtype.type.__module__ == _NARROW
+    return dtype.type.__module__ == _NARROW and 'complex' not in dtype.name
+
+
+def is_storable(dtype: np.dtype[Any]) -> bool:
+    """Return whether its name and the bytes of its elements say all about a tensor of this dtype."""
+    return dtype.kind in 'biufcmMSU' or _is_narrow(dtype)
 
 
 def itemsize(name: str) -> int:

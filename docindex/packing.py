@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DocumentError
-from .frameworks import FRAMEWORKS, NUMPY, Array, Framework, framework_of, itemsize
+from .frameworks import FRAMEWORKS, NUMPY, Array, Framework, framework_of, is_storable, itemsize
 from .tensors import Tensor, Tensors
 
 _FLOAT32 = np.dtype(np.float32).str
@@ -49,17 +49,15 @@ class Packing:
             DocumentError: a tensor has no numbers in it that could be written: a sparse one, one of Python objects.
         """
         contents: list[list[Any]] = []
-        everything: list[tuple[str | int, Tensor]] = [*tensors.vectors.items(), *enumerate(tensors.others)]
         elements: list[bytes] = []
-        for reference, tensor in everything:
-            if tensor is None:
-                continue
-            framework, is_vector = framework_of(tensor) or NUMPY, isinstance(reference, str)
+        left: list[tuple[str | int, Tensor]] = [
+            (name, vector) for name, vector in tensors.vectors.items() if not self._is_said(name, vector)
+        ]
+        for reference, tensor in (*left, *enumerate(tensors.others)):
+            framework = framework_of(tensor) or NUMPY
             named = [] if framework is self._expected.get(reference, NUMPY) else [framework.name]
             dtype = framework.dtype(tensor)
-            if is_vector and not named and dtype == _FLOAT32:
-                continue
-            if is_vector and _fits_float32(framework.numbers(tensor)):
+            if isinstance(reference, str) and _fits_float32(framework.numbers(tensor)):
                 contents.append([reference, dtype, None, *named])
             else:
                 contents.append([reference, dtype, list(tensor.shape), *named])
@@ -68,6 +66,15 @@ class Packing:
             return None
         table = json.dumps(contents, separators=(',', ':')).encode()
         return b''.join([struct.pack('<I', len(table)), table, *elements])
+
+    def _is_said(self, name: str, vector: Tensor | None) -> bool:
+        """Return whether the column and its vector file say all about a vector."""
+        if vector is None:
+            return True
+        expected = self._expected[name]
+        if expected is NUMPY and type(vector) is np.ndarray:
+            return bool(vector.dtype == np.float32)
+        return framework_of(vector) is expected and expected.dtype(vector) == _FLOAT32
 
     def unpack(self, packed: bytes | None, tensors: Tensors) -> None:
         """
@@ -108,7 +115,7 @@ def _entries(packed: bytes) -> Iterator[tuple[Any, str, Array, list[int] | None,
 
 def _to_bytes(tensor: Tensor, framework: Framework) -> bytes:
     dtype = framework.numpy_dtype(tensor)
-    if dtype.hasobject or dtype.names:
+    if not is_storable(dtype):
         raise DocumentError(f'a tensor of dtype {dtype} cannot be stored; use one of numbers, or a list')
     try:
         return framework.to_bytes(tensor)

@@ -34,7 +34,7 @@ class TextDoc(BaseDoc):
 
     text: str | None = None
     url: TextUrl | None = None
-    embedding: AnyTensor | None = Field(None, index=False)
+    embedding: AnyTensor | None = Field(default=None, index=False)
     bytes_: bytes | None = None
 
     def __init__(self, text: str | None = None, **fields: Any) -> None:
@@ -55,7 +55,7 @@ class TextDoc(BaseDoc):
 class _MediaDoc(BaseDoc):
     """A document that a url, a tensor or bytes are enough to make, where a field holds one."""
 
-    embedding: AnyTensor | None = Field(None, index=False)
+    embedding: AnyTensor | None = Field(default=None, index=False)
     bytes_: bytes | None = None
 
     @model_validator(mode='before')
@@ -80,7 +80,7 @@ class ImageDoc(_MediaDoc):
     """
 
     url: ImageUrl | None = None
-    tensor: AnyTensor | None = Field(None, index=False)
+    tensor: AnyTensor | None = Field(default=None, index=False)
 
 
 class AudioDoc(_MediaDoc):
@@ -96,7 +96,7 @@ class AudioDoc(_MediaDoc):
     """
 
     url: AudioUrl | None = None
-    tensor: AnyTensor | None = Field(None, index=False)
+    tensor: AnyTensor | None = Field(default=None, index=False)
     frame_rate: int | None = None
 
 
@@ -115,5 +115,5 @@ class VideoDoc(_MediaDoc):
 
     url: VideoUrl | None = None
     audio: AudioDoc | None = None
-    tensor: AnyTensor | None = Field(None, index=False)
-    key_frame_indices: AnyTensor | None = Field(None, index=False)
+    tensor: AnyTensor | None = Field(default=None, index=False)
+    key_frame_indices: AnyTensor | None = Field(default=None, index=False)

@@ -26,7 +26,9 @@ import numpy as np
 from .document import equal_values
 from .errors import FilterError, QueryError
 from .filters import Filter, FilterLike
+from .frameworks import framework_of
 from .fusion import Fusion, check_integer, check_share
+from .tensors import as_array
 
 TextMode = Literal['any', 'all', 'phrase', 'prefix', 'boolean']
 SearchFields = str | Sequence[str] | Mapping[str, float]
@@ -298,8 +300,8 @@ def checked_count(name: str, value: object) -> int:
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _frozen(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.copy()
+    if framework_of(value) is not None:
+        return np.array(as_array(value))
     if isinstance(value, (set, frozenset)):
         return frozenset(value)
     return [_frozen(item) for item in value] if isinstance(value, (list, Iterator, KeysView, ValuesView)) else value

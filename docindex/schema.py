@@ -459,9 +459,11 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
         raise SchemaError(f"{where} has DocArray's type {annotation.__name__}; import it from docindex instead")
     if origin in (Union, types.UnionType):
         if settings.get('index', True) and any(map(_holds_tensor, typing.get_args(annotation))):
-            raise SchemaError(
-                f'{where}: a vector or something else cannot be searched; use two fields, or Field(index=False)'
+            only_tensors = all(
+                member is types.NoneType or _holds_tensor(member) for member in typing.get_args(annotation)
             )
+            hint = 'write AnyTensor' if only_tensors else 'use two fields'
+            raise SchemaError(f'{where}: a vector or something else cannot be searched; {hint}, or Field(index=False)')
         return False, settings
     if not _holds_tensor(annotation):
         # A list of floats is a vector only if the schema says so.

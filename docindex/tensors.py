@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -44,9 +44,9 @@ def as_array(value: object) -> Array:
     Raises:
         VectorError: `value` is not an array of booleans, integers or floats of even shape.
     """
-    if type(value) is np.ndarray and value.dtype.kind in 'iuf':
-        return cast(Array, _numeric(value, value.dtype, value))  # as nearly all are
     tensor = as_tensor(value)
+    if type(tensor) is np.ndarray and tensor.dtype.isbuiltin == 1:
+        return tensor  # as nearly all are
     try:
         return (framework_of(tensor) or NUMPY).numbers(tensor)
     except _FRAMEWORK_ERRORS as error:
@@ -61,6 +61,8 @@ def as_tensor(value: object, framework: Framework | None = None) -> Tensor:
         VectorError: as for `as_array`.
         MissingLibraryError: the framework is not installed.
     """
+    if type(value) is np.ndarray and value.dtype.kind in 'iuf' and framework in (None, NUMPY):
+        return _numeric(value, value.dtype, value)  # as nearly all are
     found = framework_of(value)
     try:
         if found is not None:

@@ -25,6 +25,7 @@ from docindex import (
     JaxArray,
     MissingLibraryError,
     NdArray,
+    SchemaError,
     TensorFlowTensor,
     TorchTensor,
     VectorError,
@@ -151,6 +152,26 @@ def test_queries_of_any_framework(framework: str, tmp_path: Path) -> None:
         assert index['b'].v.dtype == np.float16
         with pytest.raises(DimensionError, match='3-d'):
             index.find(make([1, 2, 3], 'float32'))
+
+
+def test_a_query_keeps_a_copy(tmp_path: Path) -> None:
+    """A query that was built with a tensor does not change when the tensor is written to, and can be printed."""
+    doc_type = create_model('Doc', __base__=BaseDoc, v=(NdArray[2], ...))
+    tensor = of_torch([1, 2], 'float32')
+    with HnswDocumentIndex[doc_type](work_dir=tmp_path) as index:  # type: ignore[valid-type]
+        index.index({'v': [1, 2]})
+        query = index.build_query().find(tensor, 'v').build()
+        tensor[0] = 9
+        assert index.execute_query(query).scores.tolist() == [0]
+        assert 'find' in str(query)
+
+
+def test_tensors_or_something_else() -> None:
+    """A union of tensor types is refused with a word about `AnyTensor`."""
+    with pytest.raises(SchemaError, match='write AnyTensor'):
+        Schema(create_model('Doc', __base__=BaseDoc, v=(NdArray[2] | TorchTensor[2], ...)))
+    with pytest.raises(SchemaError, match='use two fields'):
+        Schema(create_model('Doc', __base__=BaseDoc, v=(NdArray[2] | str, ...)))
 
 
 def test_a_torch_tensor_comes_back_without_a_gradient(tmp_path: Path) -> None:

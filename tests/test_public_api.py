@@ -7,7 +7,20 @@ import types
 import docindex
 from tests import programs
 
-OPTIONAL = ['torch', 'pandas', 'tqdm', 'rich', 'pytest', 'hypothesis', 'pymilvus', 'docindex.testing']
+OPTIONAL = [
+    'torch',
+    'jax',
+    'tensorflow',
+    'ml_dtypes',
+    'PIL',
+    'pandas',
+    'tqdm',
+    'rich',
+    'pytest',
+    'hypothesis',
+    'pymilvus',
+    'docindex.testing',
+]
 
 
 def test_all_is_what_can_be_seen() -> None:

@@ -11,6 +11,8 @@ from typing import Any, assert_type
 import numpy as np
 
 from docindex import (
+    AnyTensor,
+    AudioUrl,
     BaseDoc,
     DocList,
     DocumentIndex,
@@ -18,7 +20,13 @@ from docindex import (
     FindResult,
     FindResultBatched,
     HnswDocumentIndex,
+    ImageDoc,
+    ImageUrl,
     NdArray,
+    TextDoc,
+    TextUrl,
+    TorchTensor,
+    VideoUrl,
     contains,
     contains_all,
     contains_any,
@@ -28,6 +36,7 @@ from docindex import (
     regex,
     size,
 )
+from docindex.typing import AnyEmbedding
 
 
 class Image(BaseDoc):
@@ -185,3 +194,23 @@ def rename(index: DocumentIndex[Video]) -> Video | None:
 
 
 rename(index)
+
+# -- tensors, predefined documents, urls --------------------------------------------------------------
+
+
+class Sentence(TextDoc):
+    embedding: TorchTensor = Field(dim=3)
+    picture: ImageDoc | None = None
+    other: AnyTensor | None = None
+    vector: AnyEmbedding = Field(default=None, index=False)
+
+
+sentence = Sentence(text='A boat', embedding=np.zeros(3), picture=ImageDoc(tensor=np.zeros((3, 2, 2))))
+assert_type(sentence.text, str | None)
+assert_type(TextDoc('A boat') == 'A boat', bool)
+assert_type('boat' in sentence, bool)
+assert_type(ImageUrl('boat.png').load(), np.ndarray[Any, np.dtype[Any]])
+assert_type(TextUrl('boat.txt').load(), str)
+assert_type(AudioUrl('boat.wav').load(), tuple[np.ndarray[Any, np.dtype[Any]], int])
+assert_type(VideoUrl('boat.mp4').load_bytes(max_bytes=1 << 30, allow_network=True), bytes)
+VideoUrl('boat.mp4').load()  # type: ignore[attr-defined]
