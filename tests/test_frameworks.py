@@ -154,6 +154,27 @@ def test_queries_of_any_framework(framework: str, tmp_path: Path) -> None:
             index.find(make([1, 2, 3], 'float32'))
 
 
+@pytest.mark.parametrize('beside', [None, b'\xff'], ids=['alone', 'beside bytes'])
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'int4'])
+def test_numpys_narrow_dtypes_come_back(dtype: str, beside: bytes | None, tmp_path: Path) -> None:
+    """A numpy array of bfloat16 and its likes is searched as float32 and comes back as it was."""
+    kind = getattr(pytest.importorskip('ml_dtypes'), dtype)
+
+    class Doc(BaseDoc):
+        v: NdArray[3]
+        shaped: AnyTensor = Field(index=False)
+        raw: bytes | None
+
+    doc = Doc(id='a', v=np.array([1, 0, 3], kind), shaped=np.ones((2, 0, 3), kind), raw=beside)
+    with HnswDocumentIndex[Doc](work_dir=tmp_path) as index:
+        index.index(doc)
+        again = index['a']
+        assert again == doc
+        assert again.v.dtype == again.shaped.dtype == kind
+        assert index.find(doc).scores.tolist() == [0]
+        assert json.loads(again.model_dump_json(include={'v'}))['v'] == [1, 0, 3]
+
+
 def test_a_query_keeps_a_copy(tmp_path: Path) -> None:
     """A query that was built with a tensor does not change when the tensor is written to, and can be printed."""
     doc_type = create_model('Doc', __base__=BaseDoc, v=(NdArray[2], ...))
