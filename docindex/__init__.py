@@ -43,6 +43,7 @@ from .errors import (
 from .expressions import contains, contains_all, contains_any, exists, fields_of, given, is_in, regex, size
 from .fields import Field, VectorSettings
 from .filters import Filter
+from .fromdocarray.importing import import_docarray
 from .fusion import Ranking
 from .hnsw.index import HnswDocumentIndex
 from .index import DocumentIndex
@@ -108,6 +109,7 @@ __all__ = [
     'exists',
     'fields_of',
     'given',
+    'import_docarray',
     'is_in',
     'regex',
     'size',

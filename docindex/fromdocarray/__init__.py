@@ -1,0 +1,1 @@
+"""Reading what DocArray's `HnswDocumentIndex` has written, without DocArray."""
