@@ -22,7 +22,7 @@ def check_progress(show: bool | None) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[[int], object]]:
+def progress_bar(total: int, what: str, show: bool | None, unit: str = 'vector') -> Iterator[Callable[[int], object]]:
     """
     Give a function that is told how many more are done.
 
@@ -30,6 +30,7 @@ def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[
         total: How many there are.
         what: What is being done, in a word or two.
         show: True: show a bar. None: only on a terminal. False: never.
+        unit: What is counted, in one word.
 
     Raises:
         ImportError: a bar was asked for and tqdm is missing; the message says what to install.
@@ -43,5 +44,5 @@ def progress_bar(total: int, what: str, show: bool | None) -> Iterator[Callable[
     except ImportError:
         yield lambda done: None
         return
-    with tqdm(total=total, desc=what, unit='vector', delay=0 if show else 2) as bar:
+    with tqdm(total=total, desc=what, unit=unit, delay=0 if show else 2) as bar:
         yield bar.update

@@ -71,9 +71,15 @@ def backup(
 
 @app.command()
 def import_docarray(
-    old: Annotated[Path, typer.Argument(help='The directory of a DocArray index.', exists=True, file_okay=False)],
-    new: Annotated[Path, typer.Argument(help='The directory of the new index, which must hold no documents yet.')],
-    schema: Annotated[str, typer.Option(help="The class of the documents, with docindex's types: module:Class.")],
+    old: Annotated[
+        Path, typer.Argument(metavar='OLD', help='The directory of a DocArray index.', exists=True, file_okay=False)
+    ],
+    new: Annotated[
+        Path, typer.Argument(metavar='NEW', help='The directory of the new index, which must hold no documents yet.')
+    ],
+    schema: Annotated[
+        str, typer.Option(metavar='MODULE:CLASS', help="The class of the documents, with docindex's types.")
+    ],
     batch_size: Annotated[int, typer.Option(help='Documents in one transaction.', min=1)] = 1000,
     skip_errors: Annotated[
         bool, typer.Option('--skip-errors', help='Leave out what cannot be read, and go on.')

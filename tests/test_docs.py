@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from tests.programs import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+THERE = {'from-docarray.md': {'old': ROOT / 'tests' / 'docarray' / 'flat'}}
+"""By page, the directories that a reader has."""
 MODULES = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
     for path in sorted((ROOT / 'docindex').rglob('*.py'))
@@ -21,9 +24,11 @@ MODULES = [
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python blocks of a page run one after another, in an empty directory, each knowing the earlier ones."""
+    """The Python blocks of a page run one after another, in a directory of their own, each knowing the earlier ones."""
     if not page.exists():
         pytest.skip(f'{page.name} is not written yet')
+    for name, source in THERE.get(page.name, {}).items():
+        shutil.copytree(source, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     blocks = mktestdocs.grab_code_blocks(page.read_text())
     run = [block for block in blocks if 'import torch' not in block or find_spec('torch')]  # too large for the tests

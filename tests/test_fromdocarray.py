@@ -430,7 +430,7 @@ def test_a_graph_file_that_ends_too_early(old: Path, new: Path, size: int) -> No
 
 
 @pytest.mark.parametrize('at', [0, 16, 24, 32, 40])
-@pytest.mark.parametrize('number', [31, 2**40, 2**64 - 1])
+@pytest.mark.parametrize('number', [2000, 2**40, 2**64 - 1])
 def test_a_header_that_lies(old: Path, new: Path, at: int, number: int) -> None:
     """A graph file whose header does not fit the file, or itself, is named."""
     content = bytearray((old / 'embedding.bin').read_bytes())

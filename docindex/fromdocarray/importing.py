@@ -147,7 +147,7 @@ def import_docarray(
                 hint = 'resume=True (--resume) goes on with an import, and replaces documents that have the same id'
                 raise WorkDirError(f'this index holds {len(index):,} documents already', config.directory(), hint)
             work = _Import(source, index, schema, on_error)
-            with progress_bar(len(source), 'importing', show_progress) as advance:
+            with progress_bar(len(source), 'importing', show_progress, 'document') as advance:
                 for rows in source.batches(batch_size):
                     work.store(rows)
                     advance(len(rows))
