@@ -182,6 +182,23 @@ def test_only_the_graph_has_the_vectors(new: Path) -> None:
     assert import_docarray(HERE / 'cosine', new / '3', SCHEMAS['cosine']).float32 == {}
 
 
+@using('edited_books')
+def test_a_subindex_that_cannot_be_read(old: Path, new: Path) -> None:
+    """A damaged subindex costs its comparison, and no document."""
+    (old / 'chapters' / 'pages' / DATABASE).write_bytes(b'no database' * 100)
+    report = import_docarray(old, new, Book)
+    assert report.is_complete
+    assert report.orphans == {'chapters': 2, 'chapters__pages__sentences': 6}
+    assert list(report.not_compared) == ['chapters__pages']
+    assert 'the subindex chapters__pages was not compared' in str(report)
+
+
+def test_files_of_others(old: Path, new: Path) -> None:
+    """A file that is named like a graph but belongs to no field is nobody's business."""
+    (old / 'pytorch_model.bin').write_bytes(b'weights')
+    assert import_docarray(old, new, Flat).is_complete
+
+
 def test_the_report_in_words(new: Path) -> None:
     """The report prints as lines, one for each thing that was met."""
     assert str(import_docarray(HERE / 'edited_books', new, Book)).splitlines() == [
@@ -381,7 +398,7 @@ def test_a_damaged_document(old: Path, new: Path) -> None:
     assert (report.found, report.imported) == (30, 29)
 
 
-@pytest.mark.parametrize('value', [None, 5, 'text', b''], ids=repr)
+@pytest.mark.parametrize('value', [None, 5, 'text', b'', 1.5], ids=repr)
 def test_a_row_without_a_document(old: Path, new: Path, value: object) -> None:
     """A row that holds anything but its own document is damaged."""
     damage(old, 'UPDATE docs SET data = ? WHERE doc_id = ?', value, row_of('flat-7'))

@@ -1,5 +1,5 @@
 """
-DocArray's documents as bytes: `docarray.proto` of version 0.41, which has not changed since 0.36.
+DocArray's documents as bytes: `docarray.proto` of version 0.41, the same since 0.36.
 
     MESSAGE             FIELDS
     DocProto            1: map<string, NodeProto>; also DictOfAnyProto

@@ -1,8 +1,8 @@
 """
 A work directory of DocArray's `HnswDocumentIndex`, opened for reading; nothing in it is changed.
 
-    docs_sqlite.db    table `docs`: doc_id, a number made from the id; data, the document (see `blobs`). More columns
-                      repeat values of the document, for DocArray's filters. Truth: a document exists if it has a row
+    docs_sqlite.db    table `docs`: doc_id, the row's number, made from the id; data, the document (see `blobs`); and
+                      columns that repeat values of it, for DocArray's filters. Truth: what has a row exists
     <field>.bin       a graph of hnswlib for each vector field. Deleted documents stay in it, for DocArray forgets to
                       save a deletion. The only copy of the vectors where no field is nested and no space is cosine
     <field>/          the same again for the documents in a list, a "subindex". They are in the documents whose lists
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,11 @@ class DocArrayDirectory:
     """
     One work directory, as of the moment at which it was opened.
 
+    Args:
+        path: The directory.
+        columns: The flat names of the fields whose vectors are wanted. Other files ending in `.bin` are somebody
+            else's: DocArray's directory is the current one by default.
+
     Attributes:
         path: The directory.
         database: The SQLite file in it.
@@ -54,14 +59,15 @@ class DocArrayDirectory:
         CorruptIndexError: a file in it is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Collection[str]) -> None:
         self.path = path
         self.database = path / DATABASE
         self.graphs: dict[str, GraphFile] = {}
         with ExitStack() as opened:
             self._connection = opened.enter_context(closing(_opened(self.database)))
-            for file in sorted(path.glob('*.bin')):
-                self.graphs[file.name.removesuffix('.bin')] = opened.enter_context(closing(GraphFile(file)))
+            for name in columns:
+                if (path / f'{name}.bin').exists():
+                    self.graphs[name] = opened.enter_context(closing(GraphFile(path / f'{name}.bin')))
             self._files = self._state()
             self._opened = opened.pop_all()
 
@@ -79,18 +85,26 @@ class DocArrayDirectory:
 
     def batches(self, size: int) -> Iterator[list[tuple[int, object]]]:
         """Yield rows, the number of a document and its bytes, in the order of their numbers."""
-        cursor = self._read('SELECT doc_id, data FROM docs ORDER BY doc_id')
+        cursor = self._read('SELECT rowid, data FROM docs ORDER BY rowid')
         while rows := self._fetched(cursor, size):
             yield rows
 
     def children(self, fields: tuple[str, ...]) -> Numbers | None:
-        """Return which documents there are in the subindex of a field; None where there is no subindex."""
+        """
+        Return which documents there are in the subindex of a field; None where there is no subindex.
+
+        Raises:
+            WorkDirError: it cannot be read.
+        """
         database = self.path.joinpath(*fields, DATABASE)
         if not database.exists():
             return None
         with closing(_opened(database)) as connection:
-            found = connection.execute('SELECT doc_id FROM docs')
-            return np.fromiter((row[0] for row in found), np.int64)
+            try:
+                found = connection.execute('SELECT rowid FROM docs')
+                return np.fromiter((row for (row,) in found), np.int64)
+            except sqlite3.Error as error:
+                raise CorruptIndexError(f'SQLite cannot read this: {error}', database, _AGAIN) from error
 
     def check_unchanged(self) -> None:
         """
@@ -104,7 +118,7 @@ class DocArrayDirectory:
             raise WorkDirError('DocArray has written to this directory while it was read', self.path, hint)
 
     def _state(self) -> dict[str, tuple[int, int]]:
-        stats = {path.name: path.stat() for path in (self.database, *self.path.glob('*.bin'))}
+        stats = {path.name: path.stat() for path in (self.database, *(graph.path for graph in self.graphs.values()))}
         return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
     def _read(self, query: str) -> sqlite3.Cursor:
@@ -137,10 +151,11 @@ def _opened(database: Path) -> sqlite3.Connection:
     # Even to read a database with a write-ahead log SQLite makes files, unless it is told that nobody writes.
     uri = f'{database.absolute().as_uri()}?mode=ro' + ('&immutable=1' if has_log else '')
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection.text_factory = bytes  # `blobs` says what is wrong with them
     try:
         connection.execute('PRAGMA trusted_schema = OFF')
         connection.execute('BEGIN')
-        connection.execute('SELECT doc_id, data FROM docs LIMIT 1')
+        connection.execute('SELECT rowid, data FROM docs LIMIT 1')
     except sqlite3.Error as error:
         connection.close()
         raise WorkDirError(f'SQLite cannot read this as an index of DocArray: {error}', database) from error

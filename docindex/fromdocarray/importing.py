@@ -16,7 +16,7 @@ from ..errors import CorruptIndexError, DocumentError, IdTypeError, QueryError, 
 from ..hnsw.config import HnswDBConfig
 from ..hnsw.index import HnswDocumentIndex
 from ..query import checked_count
-from ..schema import explain
+from ..schema import Schema, explain
 from .blobs import document
 from .directory import DocArrayDirectory, Numbers, row_of
 from .fitting import Fitting
@@ -60,6 +60,7 @@ class ImportReport:
         forgotten: By graph file, how many of its vectors have no document: it was deleted, or never finished. Left out.
         orphans: By field, how many documents a subindex has that are in no document's list any more. Left out.
         lost: By field, how many documents are in a list but not in the subindex of DocArray. Imported.
+        not_compared: By field, why a subindex could not be read, and so not be compared with the documents' lists.
         unknown_fields: Fields of DocArray's documents that the schema does not have. Left out.
     """
 
@@ -71,6 +72,7 @@ class ImportReport:
     forgotten: Mapping[str, int] = field(default_factory=dict)
     orphans: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    not_compared: Mapping[str, str] = field(default_factory=dict)
     unknown_fields: Sequence[str] = ()
 
     @property
@@ -91,6 +93,8 @@ class ImportReport:
             yield f'left out: documents in the subindex {name} that are in no list any more: {count:,}'
         for name, count in self.lost.items():
             yield f'{name}: imported although missing from the subindex: {count:,}'
+        for name, reason in self.not_compared.items():
+            yield f'the subindex {name} was not compared with the lists of the documents: {reason}'
         for name in self.unknown_fields:
             yield f'left out: the field {name}, which the schema does not have'
         for skipped in self.skipped:
@@ -114,7 +118,7 @@ def import_docarray(
     an error or an interruption stays in `new`, and `resume=True` completes it.
 
     Args:
-        old: The work directory of DocArray's `HnswDocumentIndex`, version 0.41.
+        old: The work directory of DocArray's `HnswDocumentIndex`, of version 0.36 to 0.41.
         new: The directory of the new index, or a `DBConfig`. It must hold no documents yet.
         schema: The document class, with docindex's types; its fields have the names that they had in DocArray.
         batch_size: How many documents are read, checked and stored at a time.
@@ -139,7 +143,7 @@ def import_docarray(
     if checked_count('batch_size', batch_size) == 0:
         raise QueryError('batch_size must be at least 1, got 0')
     check_progress(show_progress)
-    with DocArrayDirectory(Path(old)) as source:
+    with DocArrayDirectory(Path(old), Schema(schema).columns) as source:
         config = new if isinstance(new, HnswDBConfig) else HnswDBConfig(new)
         _check_apart(source.path, config.directory())
         with HnswDocumentIndex[schema](config) as index:  # type: ignore[valid-type]
@@ -248,12 +252,18 @@ class _Import:
         forgotten = {graph.path.name: _missing(graph.rows, rows) for graph in self._source.graphs.values()}
         orphans: dict[str, int] = {}
         lost: dict[str, int] = {}
+        not_compared: dict[str, str] = {}
         for fields, numbers in self._fitting.children.items():
-            there = self._source.children(fields)
+            name = '__'.join(fields)
+            try:
+                there = self._source.children(fields)
+            except WorkDirError as error:  # all that is needed of it is in the documents
+                not_compared[name] = str(error)
+                continue
             if there is not None:
                 held = np.array(numbers, np.int64)
-                orphans['__'.join(fields)] = _missing(there, held)
-                lost['__'.join(fields)] = _missing(held, there)
+                orphans[name] = _missing(there, held)
+                lost[name] = _missing(held, there)
         return ImportReport(
             found=len(rows),
             imported=self._imported,
@@ -263,6 +273,7 @@ class _Import:
             forgotten=_without_zeros(forgotten),
             orphans=_without_zeros(orphans),
             lost=_without_zeros(lost),
+            not_compared=not_compared,
             unknown_fields=sorted(self._fitting.unknown),
         )
 

@@ -49,6 +49,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """Return the number that begins at `at`, seven bits a byte from the lowest on, and where it ends."""
+    if at < len(message) and message[at] < 0x80:  # as nearly all are
+        return message[at], at + 1
     value = shift = 0
     for position in range(at, min(at + _LONGEST_VARINT, len(message))):
         byte = message[position]
