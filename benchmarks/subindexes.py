@@ -3,8 +3,8 @@ What it costs that documents stand in lists of others: 2,000 documents with 50 c
 
     python benchmarks/subindexes.py --data PATH_TO_debian-packages
 
-The embeddings are those of the packages, five times with a little noise. Both ways do the same work in turn, in one run;
-only ratios count, for the speed of a machine drifts.
+The embeddings are those of the packages, five times with a little noise. Both ways do the same work in turn, in one
+run; only ratios count, for the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def report(name: str, ours: list[float], theirs: list[float], upside_down: bool 
     ratios = [b / a if upside_down else a / b for a, b in zip(ours, theirs, strict=True)]
     low, middle, high = np.percentile(ratios, [25, 50, 75])
     milliseconds = statistics.median(ours) * 1000, statistics.median(theirs) * 1000
-    print(f'{name:50} {middle:5.2f} ({low:.2f} to {high:.2f}), medians {milliseconds[0]:.2f} and {milliseconds[1]:.2f} ms')
+    print(
+        f'{name:50} {middle:5.2f} ({low:.2f} to {high:.2f}), medians {milliseconds[0]:.2f} and {milliseconds[1]:.2f} ms'
+    )
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensors import Array
+from ..frameworks import Array
 from .wire import BYTES, FIXED64, VARINT, WireError, fields, varints
 
 _DTYPE = re.compile(r'[<>|=][biufc]\d{1,2}')  # numbers only: an array of objects would be made of pointers

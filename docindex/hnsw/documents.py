@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -20,11 +20,13 @@ from ..payload import Payloads
 from ..schema import Column, Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
-from .rows import Child, Row
+from .rows import Row, StoredRow
 from .state import View
 from .transaction import Vectors
 
 D = TypeVar('D', bound=BaseModel)
+
+_BLOCK = 64
 
 
 class Given(NamedTuple):
@@ -70,6 +72,7 @@ class Documents(Generic[D]):
 
     Attributes:
         level: The level.
+        doc_type: The class.
         dims: The lengths of its vectors, by field.
         lists: The lists of documents that they have.
         is_plain: Whether reading and changing them runs no code of the user's.
@@ -81,6 +84,7 @@ class Documents(Generic[D]):
         self.dims = dims
         schema = level.schema
         self._schema = schema
+        self.doc_type: type[D] = schema.doc_type
         self.lists = list(schema.lists.values())
         self._columns = [schema.columns[name] for name in dims]
         self._payloads: Payloads[D] = Payloads(schema.doc_type, self._columns, self.lists)
@@ -131,10 +135,28 @@ class Documents(Generic[D]):
         rows = _fetched(view, labels, path)
         return self._of(view, labels, [rows[label] for label in labels.tolist()], path)
 
-    def of_rows(self, view: View, rows: Sequence[Child], path: Path) -> list[D]:
-        """Return the documents that rows are of, in their order, with their vectors."""
-        labels = np.array([row.label for row in rows], np.int64)
-        return self._of(view, labels, [(row.data, row.tensors) for row in rows], path)
+    def later(self, view: View, rows: Sequence[Sequence[Any]], path: Path) -> Callable[[int], D]:
+        """
+        Return what makes the documents that rows are of, by position: later, and as of now.
+
+        Args:
+            view: What is seen.
+            rows: As `Rows.rows` and `Rows.children` return them.
+            path: Named in errors.
+        """
+        labels = np.array([row[0] for row in rows], np.int64)
+        kept = {name: view.kept(self.level.flat(name), labels) for name in self.dims}
+        blocks: dict[int, dict[str, list[Float32Array | None]]] = {}
+
+        def make(at: int) -> D:
+            block, within = divmod(at, _BLOCK)
+            if block not in blocks:  # whoever looks at one document of a list looks at the next
+                start = block * _BLOCK
+                blocks[block] = {name: read(start, start + _BLOCK) for name, read in kept.items()}
+            vectors = {name: column[within] for name, column in blocks[block].items()}
+            return self._document(StoredRow(*rows[at]).content(path), vectors, path)
+
+        return make
 
     def _of(self, view: View, labels: Labels, rows: Sequence[tuple[bytes, bytes | None]], path: Path) -> list[D]:
         names = list(self.dims)

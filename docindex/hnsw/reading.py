@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
@@ -149,7 +149,7 @@ class Reading(Searchable[D]):
     def execute_query(self, query: Query) -> FindResult[D]:
         """Answer a query of several steps; see `Searchable.execute_query`."""
         with self._usable().reading() as view:
-            return self._answer(view, query)[0]
+            return self._answer(view, query).result
 
     def count(self, filter_query: FilterLike | Query = None) -> int:
         """Return how many documents match; see `Searchable.count`."""
@@ -164,14 +164,13 @@ class Reading(Searchable[D]):
 
     def _explain(self, query: Query) -> Explanation:
         with self._usable().reading() as view:
-            result, filter_, searching = self._answer(view, query)
-            matches = view.rows.count_where(searching.where(filter_))
-        return Explanation(query, filter_, searching.estimate, matches, searching.steps, len(result.documents))
+            found = self._answer(view, query)
+            matches = view.rows.count_where(found.searching.where(found.filter))
+        estimate, steps = found.searching.estimate, found.searching.steps
+        return Explanation(query, found.filter, estimate, matches, steps, len(found.result.documents))
 
-    def _answer(
-        self, view: View, query: Query, root_filter: Filter = _ALL
-    ) -> tuple[FindResult[Any], Filter, Searching]:
-        """Return what a query finds, the filter that all of it matches, and what was done."""
+    def _answer(self, view: View, query: Query, root_filter: Filter = _ALL) -> _Answered:
+        """Return what a query finds."""
         scope = self._scope(query, root_filter)
         searching = Searching(view, scope)
         found = answer(query, self._level.schema, searching)
@@ -181,7 +180,7 @@ class Reading(Searchable[D]):
                 docs = self._doclist(self._loaded(view, labels, scope, found.filter), scope.found)
             else:
                 docs = self._selected(view, labels, found.select, found.filter)
-        return FindResult(docs, found.scores), found.filter, searching
+        return _Answered(FindResult(docs, found.scores), labels, found.filter, searching)
 
     def _scope(self, query: Query, root_filter: Filter = _ALL) -> Scope:
         """
@@ -319,6 +318,23 @@ class Reading(Searchable[D]):
 
     def _doclist(self, docs: list[Any], level: Level) -> DocList[Any]:
         return DocList[level.schema.doc_type].trusted(docs)  # type: ignore[name-defined]
+
+
+class _Answered(NamedTuple):
+    """
+    What a query has found.
+
+    Attributes:
+        result: The documents and their scores.
+        labels: Their labels.
+        filter: What all of them match.
+        searching: What was done.
+    """
+
+    result: FindResult[Any]
+    labels: Labels
+    filter: Filter
+    searching: Searching
 
 
 def _about(filter_: Filter, scope: Scope) -> Filter:

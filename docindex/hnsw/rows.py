@@ -43,6 +43,9 @@ _META: dict[str, Any] = {
     'generation': int,
     'is_synced': bool,
 }
+_STORED_ROWS = (
+    'SELECT label, parent, id, CAST(data AS BLOB), tensors, position, children, checksum FROM documents WHERE'
+)
 _VARIABLES = 10_000  # a statement's limit is 32,766
 _FEW = 2_000
 
@@ -96,13 +99,28 @@ class ScannedRow(NamedTuple):
     is_damaged: bool
 
 
-class Child(NamedTuple):
-    """A document in a list: whose list it is, its JSON and its tensors."""
+class StoredRow(NamedTuple):
+    """A document as its row has it, unchecked."""
 
     label: int
-    parent: str
+    parent: str | None
+    id: str
     data: bytes
     tensors: bytes | None
+    position: int
+    children: int
+    checksum: int
+
+    def content(self, path: Path) -> tuple[bytes, bytes | None]:
+        """
+        Return the JSON and the tensors.
+
+        Raises:
+            CorruptIndexError: they do not match the checksum.
+        """
+        if row_checksum(self.data, self.tensors, self.parent, self.position) != self.checksum:
+            raise _mismatch(self.label, path)
+        return self.data, self.tensors
 
 
 class Place(NamedTuple):
@@ -274,33 +292,25 @@ class Rows:
             )
             for label, data, tensors, parent, position, checksum in self._all(sql, chunk):
                 if row_checksum(data, tensors, parent, position) != checksum:
-                    raise self._mismatch(label)
+                    raise _mismatch(label, self.path)
                 found[label] = data, tensors
         return found
 
-    def _mismatch(self, label: int) -> CorruptIndexError:
-        message = f'the document with label {label} does not match its checksum'
-        return CorruptIndexError(message, self.path, CHECK)
-
     # -- documents in lists ----------------------------------------------------------------------
 
-    def children(self, level: int, parents: Sequence[str]) -> list[Child]:
-        """
-        Return the documents of a level that are in lists of these parents, those of each list in order.
-
-        Raises:
-            CorruptIndexError: a row does not match its checksum.
-        """
-        found: list[Child] = []
+    def children(self, level: int, parents: Sequence[str]) -> list[Any]:
+        """Return the documents of a level in lists of these parents, list by list, in order, as for a `StoredRow`."""
+        found: list[Any] = []
         for chunk in _chunks(parents):
-            sql = (
-                'SELECT label, parent, CAST(data AS BLOB), tensors, position, checksum FROM documents '
-                f'WHERE level = {level:d} AND parent IN ({_marks(chunk)}) ORDER BY parent, position'
-            )
-            for label, parent, data, tensors, position, checksum in self._all(sql, chunk):
-                if row_checksum(data, tensors, parent, position) != checksum:
-                    raise self._mismatch(label)
-                found.append(Child(label, parent, data, tensors))
+            which = f'level = {level:d} AND parent IN ({_marks(chunk)}) ORDER BY parent, position'
+            found += self._all(f'{_STORED_ROWS} {which}', chunk)
+        return found
+
+    def rows(self, labels: Sequence[int]) -> dict[int, Any]:
+        """Return those of `labels` that exist, as for a `StoredRow`."""
+        found: dict[int, Any] = {}
+        for chunk in _chunks(labels):
+            found.update((row[0], row) for row in self._all(f'{_STORED_ROWS} label IN ({_marks(chunk)})', chunk))
         return found
 
     def child_labels(self, level: int, parents: Sequence[str]) -> list[int]:
@@ -574,11 +584,20 @@ class Rows:
         return found
 
 
+def _mismatch(label: int, path: Path) -> CorruptIndexError:
+    return CorruptIndexError(f'the document with label {label} does not match its checksum', path, CHECK)
+
+
 def _names_are_safe(meta: Mapping[str, Any]) -> bool:
     """Return whether fields have names that can be those of files: a stranger may have written them."""
     levels = meta['levels']
     are_names = all(isinstance(name, str) for name in levels) and levels[:1] == [''] and len(set(levels)) == len(levels)
-    return are_names and len(levels) == len(meta['fields']) and all(re.fullmatch(r'\w+', name) for name in meta['settings']) and are_safe(meta['fields'])
+    return (
+        are_names
+        and len(levels) == len(meta['fields'])
+        and all(re.fullmatch(r'\w+', name) for name in meta['settings'])
+        and are_safe(meta['fields'])
+    )
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

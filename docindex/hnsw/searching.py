@@ -27,6 +27,8 @@ from .fulltext import TextMatch, text_match
 from .scan import Found
 from .state import View
 
+_ALL = And()
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -41,7 +43,7 @@ class Scope:
 
     names: Level
     found: Level
-    root_filter: Filter = And()
+    root_filter: Filter = _ALL
 
     def own(self, name: str) -> str:
         """Return the name, in the documents that are found, of a field by its flat name."""

@@ -6,7 +6,7 @@ A `State` moves from commit to commit while nobody reads; a `View` is what one c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,6 +256,18 @@ class View:
         return FieldSearch(
             field, state.settings.effective[field], state.graphs.get(field), state.files[field], self.labels
         )
+
+    def kept(self, field: str, labels: Labels) -> Callable[[int, int], list[Float32Array | None]]:
+        """Return what reads the vectors of some of these labels (n,), from one position to another, as of now."""
+        is_absent = self.labels.absent(field, labels)
+        read = self.state.files[field].kept(int(labels[~is_absent].max(initial=-1)) + 1)
+
+        def vectors(start: int, stop: int) -> list[Float32Array | None]:
+            absent = is_absent[start:stop]
+            found = iter(read(labels[start:stop][~absent]))
+            return [None if missing else next(found) for missing in absent.tolist()]
+
+        return vectors
 
     def vectors_or_none(self, field: str, labels: Labels) -> list[Float32Array | None]:
         """Return the vectors of these labels (n,), checked, with None for those that have none."""

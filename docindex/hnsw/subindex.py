@@ -122,26 +122,26 @@ class SubIndex(Changing[D]):
             if missing:
                 raise DocumentNotFoundError(missing)
             own = np.array([labels[id_] for id_ in wanted], np.int64)
-            found = self._tree.load(view, self._tree.roots_of(view, own, number, store.path), store.path)
-        return self._doclist(found, self._tree.root)
+            outermost = self._tree.roots_of(view, own, number, store.path)
+            found = self._tree.later(view, outermost, store.path)
+        return self._doclist([found[label] for label in outermost.tolist()], self._tree.root)
 
     def with_roots(self, query: Query, root_filter: FilterLike) -> SubindexFindResult[Any]:
         """Answer a query about documents in outermost ones that match, with these."""
         store = self._usable()
         condition: Filter = parse(self._tree.root.schema, root_filter)
         with store.reading() as view:
-            result, _, searching = self._answer(view, query, condition)
-            labels = view.rows.labels_of(result.documents.id, searching.level)
-            own = np.array([labels[id_] for id_ in result.documents.id], np.int64)
-            roots = self._tree.load(view, self._tree.roots_of(view, own, searching.level, store.path), store.path)
-        return SubindexFindResult(self._doclist(roots, self._tree.root), result.documents, result.scores)
+            found = self._answer(view, query, condition)
+            labels = self._tree.roots_of(view, found.labels, found.searching.level, store.path)
+            roots = self._tree.later(view, labels, store.path)
+        documents = self._doclist([roots[label] for label in labels.tolist()], self._tree.root)
+        return SubindexFindResult(documents, *found.result)
 
     def filtered(self, query: Query, root_filter: FilterLike) -> DocList[Any]:
         """Return the documents that a query finds in outermost ones that match."""
         condition: Filter = parse(self._tree.root.schema, root_filter)
         with self._usable().reading() as view:
-            result, _, _ = self._answer(view, query, condition)
-        return result.documents
+            return self._answer(view, query, condition).result.documents
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self._level.name!r} of {self._index!r}>'

@@ -7,14 +7,16 @@ vectors of its own, which says in whose list it stands, and where; its own lists
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
+from ..deferred import deferred
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
@@ -22,7 +24,7 @@ from ..schema import Level, Schema, check_id
 from .documents import Documents, Given, named
 from .extraction import Extractions
 from .fieldtable import FieldTables
-from .rows import ScannedRow
+from .rows import ScannedRow, StoredRow
 from .state import View
 from .transaction import Part, TakenIdError
 
@@ -142,8 +144,11 @@ class Tree(Generic[D]):
         """
         documents = self.levels[name]
         docs = documents.load(view, labels, path)
-        if documents.lists and len(docs):
-            self.fill(view, docs, labels, path, name)
+        if documents.lists and docs:
+            inside = self._inside_of(view, [doc.id for doc in docs], path, name)
+            expected = view.rows.child_counts(labels.tolist())
+            for label, doc in zip(labels.tolist(), docs, strict=True):
+                self._fill(doc, expected[label], inside, path)
         return docs
 
     def roots_of(self, view: View, labels: Labels, level: int, path: Path) -> Labels:
@@ -158,29 +163,84 @@ class Tree(Generic[D]):
             outer = view.state.fields.outer(outer)
         return labels
 
-    def fill(self, view: View, docs: Sequence[Any], labels: Labels, path: Path, name: str) -> None:
-        """Put the documents of their lists into documents of a level."""
-        levels, number = self._schema.levels, view.state.fields.number
-        by_id = {doc.id: doc for doc in docs}
-        found = dict.fromkeys(by_id, 0)
-        for inner in (level for level in levels.values() if level.outer == name):
-            lists: dict[str, list[Any]] = {id_: [] for id_ in by_id}
-            rows = view.rows.children(number(inner.name), list(by_id))
-            children = self.levels[inner.name].of_rows(view, rows, path)
-            if self.levels[inner.name].lists and children:
-                self.fill(view, children, np.array([row.label for row in rows], np.int64), path, inner.name)
-            for row, child in zip(rows, children, strict=True):
-                lists[row.parent].append(child)
-            for id_, inside in lists.items():
-                found[id_] += len(inside)
-                _put_list(by_id[id_], inner.list_column.path, inside, path)
-        expected = view.rows.child_counts(labels.tolist())
-        for label, doc in zip(labels.tolist(), docs, strict=True):
-            if found[doc.id] != expected[label]:
-                message = (
-                    f'{doc.id!r} has {found[doc.id]} documents in its lists where there should be {expected[label]}'
-                )
-                raise CorruptIndexError(message, path, CHECK)
+    def later(self, view: View, labels: Labels, path: Path) -> dict[int, Any]:
+        """Return outermost documents by label, each whole and as of now, but made when somebody looks at it."""
+        wanted = list(dict.fromkeys(labels.tolist()))
+        found = view.rows.rows(wanted)
+        make = self._making(view, [found[label] for label in wanted], path, '')
+        return dict(zip(wanted, self._made(self.levels[''], make, range(len(wanted))), strict=True))
+
+    def _making(self, view: View, rows: Sequence[Any], path: Path, name: str) -> Callable[[int], Any]:
+        """Return what makes documents of a level whole, by their positions in `rows`."""
+        make = self.levels[name].later(view, rows, path)
+        inside = self._inside_of(view, [row[2] for row in rows], path, name)
+
+        def whole(at: int) -> Any:
+            doc = make(at)
+            self._fill(doc, StoredRow(*rows[at]).children, inside, path)
+            return doc
+
+        return whole if inside else make
+
+    def _inside_of(self, view: View, ids: Sequence[str], path: Path, name: str) -> list[_Inside]:
+        """Return what is in the lists of documents of a level."""
+        found: list[_Inside] = []
+        for level in (one for one in self._schema.levels.values() if one.outer == name):
+            rows = view.rows.children(view.state.fields.number(level.name), ids)
+            found.append(_Inside(level, _spans(rows), self._making(view, rows, path, level.name)))
+        return found
+
+    def _fill(self, doc: Any, children: int, inside: Sequence[_Inside], path: Path) -> None:
+        """Put the documents in its lists into a document that should have so many."""
+        found = 0
+        for one in inside:
+            span = one.spans.get(doc.id, range(0))
+            found += len(span)
+            if span:
+                docs = self._made(self.levels[one.level.name], one.make, span)
+                list.__setitem__(_list_of(doc, one.level, path), slice(None), docs)
+        if found != children:
+            message = f'{doc.id!r} has {found} documents in its lists where there should be {children}'
+            raise CorruptIndexError(message, path, CHECK)
+
+    def _made(self, documents: Documents[Any], make: Callable[[int], Any], positions: Iterable[int]) -> list[Any]:
+        """Return documents: made when somebody looks at them, if that runs no code of the user's."""
+        return deferred(documents.doc_type, make, positions) if documents.is_plain else list(map(make, positions))
+
+
+class _Inside(NamedTuple):
+    """
+    What is in one list of documents.
+
+    Attributes:
+        level: The list.
+        spans: Where the documents in it stand, by the id of the one that has them.
+        make: Makes them, by where they stand.
+    """
+
+    level: Level
+    spans: dict[str, range]
+    make: Callable[[int], Any]
+
+
+def _spans(rows: Sequence[Any]) -> dict[str, range]:
+    """Return where the rows of each list stand, by the id of the document that has it."""
+    spans: dict[str, range] = {}
+    start = 0
+    for parent, inside in groupby(rows, itemgetter(1)):
+        spans[parent] = range(start, start := start + len(list(inside)))
+    return spans
+
+
+def _list_of(doc: Any, level: Level, path: Path) -> list[Any]:
+    *outer, name = level.list_column.path
+    holder = doc
+    for step in outer:
+        holder = None if holder is None else getattr(holder, step)
+    current = None if holder is None else holder.__dict__.get(name)
+    if not isinstance(current, list):
+        raise CorruptIndexError(f'{doc.id!r} has no list {level.name!r}, but there are documents of it', path, CHECK)
+    return current
 
 
 def _unlike(given: Iterable[Given]) -> Iterator[Given]:
@@ -206,18 +266,6 @@ def _listed(level: Level, outer: Given) -> Iterable[BaseModel]:
             what = f'{level.list_column.name}[{position}]'
             raise DocumentError(f'{outer.name()}: {what} is a {type(doc).__name__} and no {wanted.__name__}')
     return found
-
-
-def _put_list(doc: Any, path: Sequence[str], inside: list[Any], file: Path) -> None:
-    *outer, name = path
-    for step in outer:
-        doc = None if doc is None else getattr(doc, step)
-    current = None if doc is None else doc.__dict__.get(name)
-    if inside and not isinstance(current, list):
-        raise CorruptIndexError(f'there are documents of a list {".".join(path)} that is not there', file, CHECK)
-    if inside and current is not None:
-        current.clear()  # a default, where the list is newer than the document
-        list.extend(current, inside)
 
 
 def _is_below(levels: Mapping[str, Level], name: str, top: str) -> bool:

@@ -22,7 +22,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,17 @@ class VectorFile:
         table = self._take(labels)
         self._check(labels, table)
         return table[:, : self.dim]
+
+    def kept(self, rows: int) -> Callable[[Labels], Float32Array]:
+        """Return what does later what `rows` does, below row `rows`, even if the file is closed or removed by then."""
+        mapped = self._read_up_to(rows)
+
+        def read(labels: Labels) -> Float32Array:
+            table = mapped.take(labels, axis=0)
+            self._check(labels, table)
+            return table[:, : self.dim]
+
+        return read
 
     def scan(self, labels: Labels) -> Float32Array:
         """
