@@ -18,7 +18,7 @@ Every error that docindex raises on purpose.
         FormatVersionError                 ... a newer docindex wrote it
         CorruptIndexError                  ... a file in it is damaged
       ClosedIndexError (RuntimeError)      the index was closed
-      LoadError (OSError)                  what a url names cannot be loaded
+      UrlError (OSError)                   what a url names cannot be loaded
       MissingLibraryError (ImportError)    an optional library is not installed
 
 One `except DocIndexError` catches all of them; each is also the builtin that a Python user would
@@ -134,7 +134,7 @@ class ClosedIndexError(DocIndexError, RuntimeError):
     """The index was closed, or belongs to the process that this one was forked from."""
 
 
-class LoadError(DocIndexError, OSError):
+class UrlError(DocIndexError, OSError):
     """What a url names cannot be loaded: it is missing, too large, damaged, or on a network that is not allowed."""
 
 

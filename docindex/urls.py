@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from . import loading
-from .errors import LoadError
+from . import media
+from .errors import UrlError
 from .frameworks import Array
-from .loading import MAX_BYTES, MAX_PIXELS, TIMEOUT
+from .media import MAX_BYTES, MAX_PIXELS, TIMEOUT
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from .loading import Image
+    from .media import Image
 
 _SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 
@@ -36,7 +36,7 @@ class AnyUrl(str):
     * `allow_network`: whether the network may be used, not by default;
     * `timeout`: how many seconds that may take, 10 by default.
 
-    and raises `LoadError` if there is nothing to load, or too much.
+    and raises `UrlError` if there is nothing to load, or too much.
     """
 
     media: ClassVar[str | None] = None
@@ -73,7 +73,7 @@ class AnyUrl(str):
 
     def load_bytes(self, *, max_bytes: int = MAX_BYTES, allow_network: bool = False, timeout: float = TIMEOUT) -> bytes:
         """Return the content of what the url names."""
-        return loading.read(self, max_bytes, allow_network, timeout)
+        return media.read(self, max_bytes, allow_network, timeout)
 
 
 class ImageUrl(AnyUrl):
@@ -105,11 +105,11 @@ class ImageUrl(AnyUrl):
             timeout: See `AnyUrl`.
 
         Raises:
-            LoadError: there is no image, or one that is damaged, or too large.
+            UrlError: there is no image, or one that is damaged, or too large.
             MissingLibraryError: Pillow is not installed; `pip install 'docindex-hnsw[images]'`.
         """
         limits: dict[str, Any] = {'max_bytes': max_bytes, 'allow_network': allow_network, 'timeout': timeout}
-        return loading.pixels(self.load_pil(max_pixels=max_pixels, **limits), width, height, axis_layout)
+        return media.pixels(self.load_pil(max_pixels=max_pixels, **limits), width, height, axis_layout)
 
     def load_pil(
         self,
@@ -121,7 +121,7 @@ class ImageUrl(AnyUrl):
     ) -> Image:
         """Return the image as Pillow's, in the colours that it has; arguments and errors are those of `load`."""
         data = self.load_bytes(max_bytes=max_bytes, allow_network=allow_network, timeout=timeout)
-        return loading.picture(data, self, max_pixels)
+        return media.picture(data, self, max_pixels)
 
 
 class VideoUrl(AnyUrl):
@@ -145,10 +145,10 @@ class AudioUrl(AnyUrl):
             float32 from -1 to 1, of shape (frames,), or (frames, channels) if there are several; and frames a second.
 
         Raises:
-            LoadError: there is no WAVE file, or a compressed one.
+            UrlError: there is no WAVE file, or a compressed one.
         """
         data = self.load_bytes(max_bytes=max_bytes, allow_network=allow_network, timeout=timeout)
-        return loading.samples(data, self)
+        return media.samples(data, self)
 
 
 class TextUrl(AnyUrl):
@@ -168,10 +168,10 @@ class TextUrl(AnyUrl):
         Return the text.
 
         Raises:
-            LoadError: there is none, or not in that `charset`.
+            UrlError: there is none, or not in that `charset`.
         """
         data = self.load_bytes(max_bytes=max_bytes, allow_network=allow_network, timeout=timeout)
         try:
             return data.decode(charset)
         except (UnicodeDecodeError, LookupError) as error:
-            raise LoadError(f'cannot load {self!r} as text: {error}; give its charset, load("latin-1")') from error
+            raise UrlError(f'cannot load {self!r} as text: {error}; give its charset, load("latin-1")') from error

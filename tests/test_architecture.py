@@ -16,7 +16,7 @@ PACKAGE = ROOT / 'docindex'
 LAYERS = [
     {'errors', '_files', '_progress', '_aio'},
     {'frameworks'},
-    {'tensors', 'fields', 'loading'},
+    {'tensors', 'fields', 'media'},
     {'urls'},
     {'document', 'doclist', 'distances'},
     {'predefined', 'typing'},
@@ -45,7 +45,7 @@ OWNERS = {
     'filelock': {'hnsw.workdir'},
     'tqdm': {'_progress'},
     'typer': {'cli'},
-    'PIL': {'loading'},
+    'PIL': {'media'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]

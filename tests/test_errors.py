@@ -16,13 +16,13 @@ from docindex.errors import (
     FilterError,
     FormatVersionError,
     IdTypeError,
-    LoadError,
     MissingLibraryError,
     QueryError,
     ReadOnlyError,
     SchemaError,
     SchemaMismatchError,
     SettingsError,
+    UrlError,
     VectorError,
     WorkDirError,
     WorkDirLockedError,
@@ -45,7 +45,7 @@ BUILTINS = {
     FormatVersionError: OSError,
     CorruptIndexError: OSError,
     ClosedIndexError: RuntimeError,
-    LoadError: OSError,
+    UrlError: OSError,
     MissingLibraryError: ImportError,
 }
 EXAMPLES = [

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docindex import AnyUrl, AudioUrl, ImageUrl, LoadError, MissingLibraryError, QueryError, TextUrl, VideoUrl
+from docindex import AnyUrl, AudioUrl, ImageUrl, MissingLibraryError, QueryError, TextUrl, UrlError, VideoUrl
 
 # -- files --------------------------------------------------------------------------------------------------------
 
@@ -41,39 +41,39 @@ def test_a_file_may_be_as_large_as_said(tmp_path: Path) -> None:
     path = tmp_path / 'file.txt'
     path.write_bytes(b'x' * 100)
     assert len(AnyUrl(path).load_bytes(max_bytes=100)) == 100
-    with pytest.raises(LoadError, match=r'more than 99 bytes; max_bytes='):
+    with pytest.raises(UrlError, match=r'more than 99 bytes; max_bytes='):
         TextUrl(path).load(max_bytes=99)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing, a directory, a pipe, an endless device, or on another machine is a `LoadError` that says so."""
+    """What is missing, a directory, a pipe, an endless device, or on another machine is a `UrlError` that says so."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LoadError, match=f'No such file.*relative paths begin at {tmp_path}'):
+    with pytest.raises(UrlError, match=f'No such file.*relative paths begin at {tmp_path}'):
         AnyUrl('missing.txt').load_bytes()
     if hasattr(os, 'mkfifo'):
         os.mkfifo(tmp_path / 'pipe')
     for name in ('.', *(['pipe', '/dev/zero'] if hasattr(os, 'mkfifo') else [])):
-        with pytest.raises(LoadError, match='not a file'):
+        with pytest.raises(UrlError, match='not a file'):
             AnyUrl(name).load_bytes()
-    with pytest.raises(LoadError, match='a file on elsewhere'):
+    with pytest.raises(UrlError, match='a file on elsewhere'):
         AnyUrl('file://elsewhere/etc/passwd').load_bytes()
-    with pytest.raises(LoadError, match='null byte'):
+    with pytest.raises(UrlError, match='null byte'):
         AnyUrl('a\0b').load_bytes()
 
 
 @pytest.mark.parametrize('url', ['ftp://host/file', 's3://bucket/file', 'data://text/plain,x'])
 def test_other_schemes_are_refused(url: str) -> None:
     """Only files and the web are read, with the network allowed too."""
-    with pytest.raises(LoadError, match='only paths, file://, http:// and https:// are known'):
+    with pytest.raises(UrlError, match='only paths, file://, http:// and https:// are known'):
         AnyUrl(url).load_bytes(allow_network=True)
 
 
 def test_a_text_in_another_charset_is_refused(tmp_path: Path) -> None:
-    """Bytes that are not of the charset are a `LoadError` that says how to give another."""
+    """Bytes that are not of the charset are a `UrlError` that says how to give another."""
     (tmp_path / 'file.txt').write_bytes(b'\xff')
-    with pytest.raises(LoadError, match=r'load\("latin-1"\)'):
+    with pytest.raises(UrlError, match=r'load\("latin-1"\)'):
         TextUrl(tmp_path / 'file.txt').load()
-    with pytest.raises(LoadError, match='unknown encoding'):
+    with pytest.raises(UrlError, match='unknown encoding'):
         TextUrl(tmp_path / 'file.txt').load('no-such')
 
 
@@ -152,7 +152,7 @@ def test_a_page_is_loaded_if_asked(web: str) -> None:
     """A page is loaded with `allow_network=True`, over redirects too, and only then."""
     assert TextUrl(f'{web}/page.txt').load(allow_network=True) == 'hello'
     assert AnyUrl(f'{web}/to/{web}/page.txt').load_bytes(allow_network=True, max_bytes=5) == b'hello'
-    with pytest.raises(LoadError, match='allow_network=True'):
+    with pytest.raises(UrlError, match='allow_network=True'):
         TextUrl(f'{web}/page.txt').load()
 
 
@@ -165,41 +165,41 @@ def test_no_socket_is_opened_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, 'socket', refuse)
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
     for url in ('http://localhost/x', 'HTTPS://localhost/x', 'ftp://localhost/x', 'file://localhost/missing'):
-        with pytest.raises(LoadError):
+        with pytest.raises(UrlError):
             AnyUrl(url).load_bytes()
 
 
 def test_the_limit_holds_while_reading(web: str) -> None:
     """A server that sends without end, or says that it will, is left at `max_bytes`."""
     for path in ('endless', 'announced'):
-        with pytest.raises(LoadError, match='more than 100,000 bytes'):
+        with pytest.raises(UrlError, match='more than 100,000 bytes'):
             AnyUrl(f'{web}/{path}').load_bytes(allow_network=True, max_bytes=100_000)
 
 
 def test_a_server_that_drips_is_left(web: str) -> None:
     """A server that sends a byte now and then is left after `timeout` seconds in total."""
-    with pytest.raises(LoadError, match=r'longer than 0\.2 s'):
+    with pytest.raises(UrlError, match=r'longer than 0\.2 s'):
         AnyUrl(f'{web}/slow').load_bytes(allow_network=True, timeout=0.2)
 
 
 def test_an_answer_that_breaks_off_is_refused(web: str) -> None:
     """Half a page is not taken for a page."""
-    with pytest.raises(LoadError, match=r'45 bytes too early|IncompleteRead'):
+    with pytest.raises(UrlError, match=r'45 bytes too early|IncompleteRead'):
         AnyUrl(f'{web}/short').load_bytes(allow_network=True)
 
 
 @pytest.mark.parametrize('target', ['file:///etc/passwd', 'ftp://host/file', 'data:text/plain,x'])
 def test_a_redirect_leads_nowhere_but_to_the_web(web: str, target: str) -> None:
     """A server cannot redirect a reader to a file on its own machine."""
-    with pytest.raises(LoadError, match=r'not on the web|is not allowed'):
+    with pytest.raises(UrlError, match=r'not on the web|is not allowed'):
         AnyUrl(f'{web}/to/{target}').load_bytes(allow_network=True)
 
 
 def test_what_the_server_says_is_passed_on(web: str) -> None:
-    """A page that is not there, and a server that is not there, are `LoadError`s with the reason."""
-    with pytest.raises(LoadError, match='404'):
+    """A page that is not there, and a server that is not there, are `UrlError`s with the reason."""
+    with pytest.raises(UrlError, match='404'):
         AnyUrl(f'{web}/missing').load_bytes(allow_network=True)
-    with pytest.raises(LoadError, match='refused'):
+    with pytest.raises(UrlError, match='refused'):
         AnyUrl('http://127.0.0.1:9/x').load_bytes(allow_network=True, timeout=1)
 
 
@@ -241,13 +241,13 @@ def test_a_picture_of_other_colours(tmp_path: Path) -> None:
 
 def test_a_picture_is_measured_before_it_is_unpacked(picture: Path) -> None:
     """A small file that says it holds a huge picture is refused by what it says."""
-    with pytest.raises(LoadError, match='3 x 2 pixels; max_pixels='):
+    with pytest.raises(UrlError, match='3 x 2 pixels; max_pixels='):
         ImageUrl(picture).load(max_pixels=5)
     data = bytearray(picture.read_bytes())
     header = data[12:16] + struct.pack('>II', 60_000, 60_000) + data[24:29]
     data[12:33] = header + struct.pack('>I', zlib.crc32(header))
     picture.write_bytes(data)
-    with pytest.raises(LoadError, match=r'60,000 x 60,000|exceeds limit'):
+    with pytest.raises(UrlError, match=r'60,000 x 60,000|exceeds limit'):
         ImageUrl(picture).load()
 
 
@@ -256,14 +256,14 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, damage: bytes) -> None:
     """Other files are refused, and so is PostScript, which Pillow would have another program run."""
     pytest.importorskip('PIL')
     (tmp_path / 'file.png').write_bytes(damage)
-    with pytest.raises(LoadError, match='as a picture'):
+    with pytest.raises(UrlError, match='as a picture'):
         ImageUrl(tmp_path / 'file.png').load()
 
 
 def test_half_a_picture_is_refused(picture: Path) -> None:
     """A picture that ends too early is not filled up with black."""
     picture.write_bytes(picture.read_bytes()[:50])
-    with pytest.raises(LoadError, match='as a picture'):
+    with pytest.raises(UrlError, match='as a picture'):
         ImageUrl(picture).load()
 
 
@@ -317,5 +317,5 @@ def test_channels_stand_beside_each_other(tmp_path: Path) -> None:
 def test_other_sound_is_refused(tmp_path: Path, data: bytes) -> None:
     """What is no WAVE file is refused, with the way to its bytes."""
     (tmp_path / 'sound.wav').write_bytes(data)
-    with pytest.raises(LoadError, match='load_bytes'):
+    with pytest.raises(UrlError, match='load_bytes'):
         AudioUrl(tmp_path / 'sound.wav').load()

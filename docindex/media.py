@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .errors import LoadError, MissingLibraryError, QueryError
+from .errors import MissingLibraryError, QueryError, UrlError
 from .frameworks import Array
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read(url: str, max_bytes: int, allow_network: bool, timeout: float) -> bytes
     Return the content of a local file, a `file://` url or, with `allow_network`, of an `http(s)://` url.
 
     Raises:
-        LoadError: it is not there, is larger than `max_bytes`, took longer than `timeout` seconds, or the network is
+        UrlError: it is not there, is larger than `max_bytes`, took longer than `timeout` seconds, or the network is
             needed and was not allowed.
     """
     scheme, _, rest = url.partition('://')
@@ -49,30 +49,30 @@ def read(url: str, max_bytes: int, allow_network: bool, timeout: float) -> bytes
     if scheme in ('', 'file'):
         return _read_file(url, _path(url) if scheme else Path(url), max_bytes)
     if scheme not in ('http', 'https'):
-        raise LoadError(f'cannot load {url!r}: only paths, file://, http:// and https:// are known here')
+        raise UrlError(f'cannot load {url!r}: only paths, file://, http:// and https:// are known here')
     if not allow_network:
-        raise LoadError(f'cannot load {url!r}: that needs the network; pass allow_network=True if it may be used')
+        raise UrlError(f'cannot load {url!r}: that needs the network; pass allow_network=True if it may be used')
     return _read_network(url, max_bytes, timeout)
 
 
 def _path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc not in ('', 'localhost'):
-        raise LoadError(f'cannot load {url!r}: it names a file on {parts.netloc}; a local one is file:///path')
+        raise UrlError(f'cannot load {url!r}: it names a file on {parts.netloc}; a local one is file:///path')
     return Path(request.url2pathname(parts.path))
 
 
 def _read_file(url: str, path: Path, max_bytes: int) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting, a device may never end
-            raise LoadError(f'cannot load {url!r}: it is not a file')
+            raise UrlError(f'cannot load {url!r}: it is not a file')
         with path.open('rb') as file:
             data = file.read(max_bytes + 1)
-    except LoadError:
+    except UrlError:
         raise
     except (OSError, ValueError) as error:
         where = '' if path.is_absolute() else f' (relative paths begin at {Path.cwd()})'
-        raise LoadError(f'cannot load {url!r}: {getattr(error, "strerror", None) or error}{where}') from error
+        raise UrlError(f'cannot load {url!r}: {getattr(error, "strerror", None) or error}{where}') from error
     if len(data) > max_bytes:
         raise _too_large(url, max_bytes)
     return data
@@ -83,7 +83,7 @@ class _WebOnly(request.HTTPRedirectHandler):
 
     def redirect_request(self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urlsplit(newurl).scheme.lower() not in ('http', 'https'):
-            raise LoadError(f'cannot load {req.full_url!r}: it redirects to {newurl!r}, which is not on the web')
+            raise UrlError(f'cannot load {req.full_url!r}: it redirects to {newurl!r}, which is not on the web')
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -117,18 +117,18 @@ def _read_network(url: str, max_bytes: int, timeout: float) -> bytes:
                 if read > max_bytes:
                     raise _too_large(url, max_bytes)
                 if time.monotonic() > deadline:
-                    raise LoadError(f'cannot load {url!r}: it took longer than {timeout:g} s; timeout=... allows more')
+                    raise UrlError(f'cannot load {url!r}: it took longer than {timeout:g} s; timeout=... allows more')
             if response.length:
-                raise LoadError(f'cannot load {url!r}: the server ended {response.length:,} bytes too early')
-    except LoadError:
+                raise UrlError(f'cannot load {url!r}: the server ended {response.length:,} bytes too early')
+    except UrlError:
         raise
     except Exception as error:  # whatever urllib, http.client, ssl and socket make of what a server says
-        raise LoadError(f'cannot load {url!r}: {error}') from error
+        raise UrlError(f'cannot load {url!r}: {error}') from error
     return b''.join(parts)
 
 
-def _too_large(url: str, max_bytes: int) -> LoadError:
-    return LoadError(f'cannot load {url!r}: it has more than {max_bytes:,} bytes; max_bytes=... allows more')
+def _too_large(url: str, max_bytes: int) -> UrlError:
+    return UrlError(f'cannot load {url!r}: it has more than {max_bytes:,} bytes; max_bytes=... allows more')
 
 
 def picture(data: bytes, name: str, max_pixels: int) -> Image:
@@ -136,7 +136,7 @@ def picture(data: bytes, name: str, max_pixels: int) -> Image:
     Return a picture as Pillow has it, unpacked; the first one of several.
 
     Raises:
-        LoadError: it is damaged, of a format that is not read here, or has more than `max_pixels`.
+        UrlError: it is damaged, of a format that is not read here, or has more than `max_pixels`.
         MissingLibraryError: Pillow is not installed.
     """
     try:
@@ -148,12 +148,12 @@ def picture(data: bytes, name: str, max_pixels: int) -> Image:
         image = pillow.open(io.BytesIO(data), formats=[kind for kind in _PICTURES if kind in pillow.OPEN])
         if image.width * image.height > max_pixels:
             size = f'{image.width:,} x {image.height:,} pixels'
-            raise LoadError(f'cannot load {name!r}: it has {size}; max_pixels=... allows more than {max_pixels:,}')
+            raise UrlError(f'cannot load {name!r}: it has {size}; max_pixels=... allows more than {max_pixels:,}')
         image.load()
-    except LoadError:
+    except UrlError:
         raise
     except Exception as error:  # each of Pillow's decoders has errors of its own
-        raise LoadError(f'cannot load {name!r} as a picture: {error}') from error
+        raise UrlError(f'cannot load {name!r} as a picture: {error}') from error
     return image
 
 
@@ -184,7 +184,7 @@ def samples(data: bytes, name: str) -> tuple[Array, int]:
         float32 from -1 to 1, of shape (frames,), or (frames, channels) if there are several; and the frames a second.
 
     Raises:
-        LoadError: it is no WAVE file, or a compressed one.
+        UrlError: it is no WAVE file, or a compressed one.
     """
     try:
         with wave.open(io.BytesIO(data)) as file:
@@ -192,7 +192,7 @@ def samples(data: bytes, name: str) -> tuple[Array, int]:
             frames = np.frombuffer(file.readframes(file.getnframes()), np.uint8)
     except (wave.Error, EOFError, ValueError) as error:
         hint = 'only uncompressed WAVE files are read here; load_bytes() gives the bytes for another library'
-        raise LoadError(f'cannot load {name!r} as sound: {error or "it ends too early"}; {hint}') from error
+        raise UrlError(f'cannot load {name!r} as sound: {error or "it ends too early"}; {hint}') from error
     whole = frames[: len(frames) // (width * channels) * width * channels].reshape(-1, width)
     if width == 1:  # the only width without a sign
         numbers = whole[:, 0].astype(np.float32) - 128
