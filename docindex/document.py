@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
 import numpy as np
@@ -15,6 +17,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from ._later import later
 from .fields import Field
 from .frameworks import NUMPY, Framework, framework_of
 from .tensors import Tensor
@@ -64,11 +67,53 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
 
     __hash__ = None  # type: ignore[assignment]  # equality looks at fields, and fields can change
 
+    if TYPE_CHECKING:
+
+        @property
+        def summary(self) -> Any:
+            """Print the document as a tree of its fields, with types and shapes: `doc.summary()`."""
+
+    @classmethod
+    def schema_summary(cls) -> None:
+        """Print the document class as a tree of its fields, with types and settings."""
+        display = later('display')
+        display.show(display.schema_as_tree(cls))
+
+    def _repr_html_(self) -> str:
+        html: str = later('display').document_as_tree(self)._repr_html_()
+        return html
+
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
             framework = framework_of(value)
             is_long = framework is not None and math.prod(value.shape) > 6
             yield name, _ShortTensor(value, framework) if framework is not None and is_long else value
+
+
+class _OnDocuments:
+    """
+    A method of documents that their classes do not have, so that a field may be called the same.
+
+    Pydantic would warn of such a field, and take the method for its default.
+    """
+
+    def __init__(self, name: str, method: Callable[[BaseDoc], None]) -> None:
+        self._name = name
+        self._method = method
+
+    def __get__(self, doc: BaseDoc | None, cls: type[BaseDoc]) -> Callable[[], None]:
+        if doc is None:
+            raise AttributeError(f'{cls.__name__} has no attribute {self._name!r}')
+        return partial(self._method, doc)
+
+
+def _print_summary(doc: BaseDoc) -> None:
+    """Print the document as a tree of its fields, with types and shapes."""
+    display = later('display')
+    display.show(display.document_as_tree(doc))
+
+
+BaseDoc.summary = _OnDocuments('summary', _print_summary)  # type: ignore[assignment, method-assign]
 
 
 class _ShortTensor:

@@ -9,6 +9,7 @@ Every error that docindex raises on purpose.
         FilterError                        ... because of its filter
       VectorError (ValueError)             a vector, stored or asked for, is not usable
         DimensionError                     ... because of its length
+      TableError (ValueError)              a table, or a file with one, does not fit the documents
       IdTypeError (TypeError)              an id is not a string
       DocumentNotFoundError (KeyError)     no document has this id
       WorkDirError (OSError)               the work directory cannot be used
@@ -73,6 +74,15 @@ class DimensionError(VectorError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class TableError(DocIndexError, ValueError):
+    """A table does not fit the documents: `row` is the number of the row, from 0, and `column` its column, if known."""
+
+    def __init__(self, message: str, *, row: int | None = None, column: str | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+        self.column = column
 
 
 class IdTypeError(DocIndexError, TypeError):

@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from ._later import later
 from .doclist import DocList
 
 D = TypeVar('D')
@@ -38,6 +39,13 @@ class FindResult(NamedTuple, Generic[D]):
     documents: DocList[D]
     scores: np.ndarray[Any, np.dtype[np.float32]]
 
+    def _repr_html_(self) -> str:
+        html: str = later('display').result_as_table(self)._repr_html_()
+        return html
+
+    def __rich__(self) -> Any:
+        return later('display').result_as_table(self)
+
 
 class FindResultBatched(NamedTuple, Generic[D]):
     """
@@ -51,6 +59,14 @@ class FindResultBatched(NamedTuple, Generic[D]):
 
     documents: list[DocList[D]]
     scores: Any
+
+    def _repr_html_(self) -> str:
+        return ''.join(table._repr_html_() for table in later('display').results_as_tables(self))
+
+    def __rich__(self) -> Any:
+        from rich.console import Group  # rich is there: it asks
+
+        return Group(*later('display').results_as_tables(self))
 
 
 class SubindexFindResult(NamedTuple, Generic[D]):
@@ -71,6 +87,13 @@ class SubindexFindResult(NamedTuple, Generic[D]):
     def sub_documents(self) -> DocList[Any]:
         """The same as `documents`, by DocArray's name."""
         return self.documents
+
+    def _repr_html_(self) -> str:
+        html: str = later('display').result_as_table(self)._repr_html_()
+        return html
+
+    def __rich__(self) -> Any:
+        return later('display').result_as_table(self)
 
 
 class Step(NamedTuple):

@@ -14,7 +14,7 @@ from tests.programs import ROOT
 PACKAGE = ROOT / 'docindex'
 
 LAYERS = [
-    {'errors', '_files', '_progress', '_aio'},
+    {'errors', '_files', '_progress', '_aio', '_later', '_optional'},
     {'frameworks'},
     {'tensors', 'fields', 'media'},
     {'urls'},
@@ -31,6 +31,9 @@ LAYERS = [
     {'plain'},
     {'typed'},
     {'packing'},
+    {'tables'},
+    {'arrow', 'texts', 'pictures'},
+    {'frames', 'display'},
     {'payload', 'matrices', 'index'},
     {'hnsw', 'testing'},
     {'fromdocarray'},
@@ -46,6 +49,7 @@ OWNERS = {
     'tqdm': {'_progress'},
     'typer': {'cli'},
     'PIL': {'media'},
+    'pyarrow': {'arrow'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]

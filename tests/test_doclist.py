@@ -1,4 +1,5 @@
 import copy
+import operator
 import pickle
 from typing import Any
 
@@ -18,6 +19,7 @@ class Book(BaseDoc):
     title: str = ''
     author: Author = Author(name='')
     v: NdArray | None = None
+    editor: Author | None = None
 
 
 class Novel(Book):
@@ -178,3 +180,140 @@ def test_errors_are_builtins() -> None:
     with pytest.raises(TypeError) as raised:
         books().append('x')  # type: ignore[arg-type]
     assert not isinstance(raised.value, DocIndexError)
+
+
+def test_tensors_stack() -> None:
+    """A tensor column is one array where all have one shape, and a list where one is missing or differs."""
+    shelf = books('a', 'b')
+    assert shelf.v == [None, None]
+    shelf.v = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert shelf.v.shape == (2, 3)
+    assert shelf.v.dtype == np.float32
+    assert shelf[1].v.tolist() == [3, 4, 5]
+    shelf[0].v = [1, 2]
+    assert isinstance(shelf.v, list)
+    assert books().v == []
+
+
+def test_torch_tensors_and_arrays_pick_documents() -> None:
+    """Positions and masks may be torch tensors as well; one position in an array gives a list of one."""
+    torch = pytest.importorskip('torch')
+    shelf = books('a', 'b', 'c')
+    assert shelf[torch.tensor([2, 0])].title == ['c', 'a']
+    assert shelf[torch.tensor([True, False, True])].title == ['a', 'c']
+    assert shelf[torch.tensor(1)].title == 'b'
+    assert shelf[torch.tensor([1])].title == ['b']
+    assert shelf[np.array([1])].title == ['b']
+
+
+@pytest.mark.parametrize(('key', 'error'), [([0.5], TypeError), (['a'], TypeError), ([[0, 1]], IndexError)], ids=repr)
+def test_what_is_no_position_is_refused(key: Any, error: type[Exception]) -> None:
+    """Fractions and words are no positions, and a table of them is none either."""
+    with pytest.raises(error):
+        books('a', 'b')[key]
+
+
+def test_several_are_replaced_and_deleted_at_once() -> None:
+    """Positions and masks can be assigned and deleted; other numbers of documents are refused, and nothing changes."""
+    shelf = books('a', 'b', 'c')
+    shelf[[0, -1]] = books('x', 'y')
+    assert shelf.title == ['x', 'b', 'y']
+    with pytest.raises(ValueError, match='1 documents for 2 positions'):
+        shelf[[True, True, False]] = books('z')
+    with pytest.raises(IndexError, match='position 3 in a list of 3'):
+        shelf[[0, 3]] = books('z', 'z')
+    assert shelf.title == ['x', 'b', 'y']
+    del shelf[[0, -3, 2]]
+    assert shelf.title == ['b']
+
+
+@pytest.mark.parametrize(
+    'made',
+    [
+        lambda shelf: shelf.copy(),
+        lambda shelf: operator.add(shelf, []),
+        lambda shelf: operator.add([], shelf),
+        lambda shelf: shelf * 1,
+        lambda shelf: 1 * shelf,
+        lambda shelf: shelf[:],
+        lambda shelf: shelf.sorted_by('title'),
+    ],
+    ids=['copy', '+', 'r+', '*', 'r*', '[:]', 'sorted_by'],
+)
+def test_what_is_made_of_a_list_has_its_class(made: Any) -> None:
+    """A copy, a sum, a multiple and a part of a `DocList[Book]` are lists of the same class, and other lists."""
+    shelf = books('a', 'b')
+    other = made(shelf)
+    assert type(other) is DocList[Book]
+    assert other == shelf
+    other.append(Book())
+    assert len(shelf) == 2
+
+
+def test_a_sum_is_checked() -> None:
+    """What is added to a typed list must be of its class."""
+    with pytest.raises(TypeError, match='holds Books, got Author'):
+        operator.add(books('a'), [Author(name='x')])
+
+
+def test_sorting() -> None:
+    """Documents are sorted by a field, a nested one or a function; None comes last either way."""
+    shelf = books('b', 'a', 'c')
+    assert shelf.sorted_by('title').title == ['a', 'b', 'c']
+    assert shelf.sorted_by('author__name', reverse=True).title == ['c', 'b', 'a']
+    assert shelf.sorted_by(lambda book: -ord(book.title)).title == ['c', 'b', 'a']
+    shelf[0].editor = Author(name='z')
+    shelf[2].editor = Author(name='x')
+    assert shelf.sorted_by('editor__name').title == ['c', 'b', 'a']
+    assert shelf.sorted_by('editor__name', reverse=True).title == ['b', 'c', 'a']
+    shelf.sort(key='title', reverse=True)
+    assert shelf.title == ['c', 'b', 'a']
+    with pytest.raises(AttributeError, match='colour'):
+        shelf.sorted_by('colour')
+    with pytest.raises(TypeError, match='give a key'):
+        shelf.sort()
+
+
+def test_an_optional_document_is_a_column_too() -> None:
+    """Where an optional document is missing, None stands in the list of them, and in its columns."""
+    shelf = books('a', 'b')
+    shelf[1].editor = Author(name='E')
+    assert type(shelf.editor) is DocList[Author]
+    assert shelf.editor == [None, Author(name='E')]
+    assert shelf.editor.name == [None, 'E']
+    with pytest.raises(ValueError, match='the document at position 0 is None'):
+        shelf.editor.name = ['x', 'y']
+
+
+class Counted(BaseDoc):
+    count: int
+    summary: str
+
+
+def test_fields_that_are_called_like_methods() -> None:
+    """A list's own methods come first; `column` has the field, and a document may well have a summary."""
+    docs = DocList[Counted]([Counted(count=3, summary='short')])
+    assert docs.column('count') == [3]
+    assert docs.column('summary') == ['short']
+    assert docs[0].summary == 'short'
+    assert Counted.model_fields['summary'].is_required()
+
+
+def test_equality() -> None:
+    """Lists are equal if their documents are, arrays in them compared as a whole, whatever class the list has."""
+
+    class Plain(BaseModel):
+        v: NdArray
+
+    one, two, other = (DocList([Plain(v=np.array(v))]) for v in ([1, 2], [1, 2], [1, 3]))
+    assert one == two
+    assert one != other
+    assert one != []
+    assert one == list(two)
+    assert books('a') == list(books('a'))
+    assert books('a') != 'a'
+
+
+def test_a_repr_is_short() -> None:
+    """Long documents are cut in the repr of a list."""
+    assert len(repr(books(*['x' * 10_000] * 100))) < 1000

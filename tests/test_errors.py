@@ -22,6 +22,7 @@ from docindex.errors import (
     SchemaError,
     SchemaMismatchError,
     SettingsError,
+    TableError,
     UrlError,
     VectorError,
     WorkDirError,
@@ -36,6 +37,7 @@ BUILTINS = {
     FilterError: ValueError,
     VectorError: ValueError,
     DimensionError: ValueError,
+    TableError: ValueError,
     IdTypeError: TypeError,
     DocumentNotFoundError: KeyError,
     WorkDirError: OSError,
@@ -55,6 +57,8 @@ EXAMPLES = [
     WorkDirError('cannot use this', '/here', 'go there'),
     WorkDirLockedError('process 7 has this', '/here', 'wait', 7),
     CorruptIndexError('this file is damaged', '/here/file'),
+    TableError('row 3: price: no number', row=3, column='price'),
+    MissingLibraryError('Arrow tables need pyarrow', name='pyarrow'),
 ]
 
 

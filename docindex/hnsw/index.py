@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel
 
+from ..display import IndexSummary, file_sizes, show
 from ..doclist import DocList
 from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
 from ..filters import FilterLike
@@ -335,6 +336,28 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         name = vector_field(self._level, self._tree.vectors, search_field)
         with self._usable().reading() as view:
             return view.state.settings.effective[name].to_dict()
+
+    # -- to look at ----------------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Print the schema, the vector fields with their settings, and what is stored: documents and bytes."""
+        show(self._summary())
+
+    def _summary(self) -> IndexSummary:
+        with self._usable().reading() as view:
+            settings = view.state.settings.effective
+            vectors = {name: settings[name].to_dict() for name in self._tree.vectors}
+            documents = {name: view.labels.documents(level) for level, name in enumerate(view.state.fields.names)}
+        lists = {name: count for name, count in documents.items() if name}
+        files = file_sizes(self.work_dir)
+        name, doc_type = type(self).__name__, self._schema.doc_type
+        return IndexSummary(name, doc_type, self.work_dir, documents[''], lists, vectors, files)
+
+    def _repr_html_(self) -> str | None:
+        return self._summary()._repr_html_() if self._release.alive else None
+
+    def __rich__(self) -> Any:
+        return self._summary() if self._release.alive else repr(self)
 
     def _usable(self) -> Store:
         if not self._release.alive:

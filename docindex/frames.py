@@ -1,0 +1,117 @@
+"""
+Documents as data frames of pandas or polars, and back. A frame is recognised by its class: neither is imported for it.
+
+A polars frame is the Arrow table of `docindex.arrow`. A pandas frame holds Python objects where numpy has no type for
+them: arrays, sets, lists of documents, enums. pandas does not tell None from NaN, so that a NaN in a `float | None`
+comes back as None; anything else comes back as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from ._optional import optional
+from .arrow import from_arrow, to_arrow
+from .errors import TableError
+from .tables import BadCellError, Form, TableColumn, plain_cell, read_cells, rows_of, tensor_from_parts, type_of
+
+D = TypeVar('D', bound=BaseModel)
+
+_MAY_BE_NULL = {'int': 'Int64', 'bool': 'boolean'}
+_INFERRED = ('str', 'int', 'float', 'bool', 'datetime', 'timedelta', 'presence')
+
+
+def to_dataframe(docs: Sequence[Any], doc_type: type[Any] | None, library: str) -> Any:
+    """
+    Return documents as a data frame.
+
+    Args:
+        docs: The documents.
+        doc_type: Their class, None for that of all of them.
+        library: 'pandas' or 'polars'.
+
+    Raises:
+        MissingLibraryError: the library is not installed; the message says what to install.
+    """
+    if library == 'polars':
+        return optional('polars', 'polars', 'polars frames').from_arrow(to_arrow(docs, doc_type))
+    if library != 'pandas':
+        raise TableError(f"a data frame is one of 'pandas' or 'polars', not {library!r}")
+    pandas = optional('pandas', 'pandas', 'pandas frames')
+    columns = rows_of(type_of(docs, doc_type)).columns.values()
+    series = {column.name: _series(pandas, column.form, [column.value(doc) for doc in docs]) for column in columns}
+    return pandas.DataFrame(series, index=pandas.RangeIndex(len(docs)))
+
+
+def from_dataframe(frame: Any, doc_type: type[D]) -> list[D]:
+    """
+    Return the rows of a data frame of pandas or polars as documents.
+
+    Raises:
+        TableError: a column is missing, or a row does not fit; the message names both and the reason.
+    """
+    library = type(frame).__module__.partition('.')[0]
+    if library == 'polars' and hasattr(frame, 'lazy') and hasattr(frame, 'columns'):
+        return from_arrow(frame.to_arrow(), doc_type)
+    if library != 'pandas' or not hasattr(frame, 'columns'):
+        raise TableError(f'expected a data frame of pandas or polars, got {type(frame).__name__}')
+    rows = rows_of(doc_type)
+    cells: dict[str, Sequence[Any]] = {}
+    for name in rows.known(frame.columns):
+        try:
+            cells[name] = _cells(frame[name], rows.columns[name])
+        except BadCellError as error:
+            raise error.at(0, name) from error
+    return [rows.document(row, number) for number, row in enumerate(rows.rows(cells))]
+
+
+def _series(pandas: Any, form: Form, cells: list[Any]) -> Any:
+    if form.kind == 'str':
+        cells = [None if cell is None else plain_cell(form, cell) for cell in cells]
+    dtype = None if form.kind in _INFERRED else 'object'
+    if form.kind in _MAY_BE_NULL and any(cell is None for cell in cells):
+        dtype = _MAY_BE_NULL[form.kind]
+    try:
+        return pandas.Series(cells, dtype=dtype)
+    except (OverflowError, ValueError, TypeError):  # integers beyond 64 bits, times with and without a zone
+        return pandas.Series(cells, dtype='object')
+
+
+def _cells(series: Any, column: TableColumn) -> list[Any]:
+    nan_is_none = column.can_be_none or column.form.kind != 'float'
+    cells = [None if _is_missing(cell, nan_is_none) else cell for cell in series]
+    return read_cells(cells, partial(_read, column.form))
+
+
+def _is_missing(cell: Any, nan_is_none: bool) -> bool:
+    if isinstance(cell, float):
+        return nan_is_none and math.isnan(cell)
+    return cell is None or type(cell).__name__ in ('NAType', 'NaTType')
+
+
+def _read(form: Form, cell: Any) -> Any:
+    """Return a cell of a pandas column as what a document class validates."""
+    if hasattr(cell, 'to_pydatetime'):
+        return cell.to_pydatetime(warn=False)
+    if hasattr(cell, 'to_pytimedelta'):
+        return cell.to_pytimedelta()
+    if isinstance(cell, np.generic):
+        return cell.item()
+    if isinstance(cell, str) and form.kind in ('tensor', 'list', 'json') and not form.may_be_text:
+        return form.cells.load(cell)
+    if isinstance(cell, dict) and form.kind == 'tensor':
+        return tensor_from_parts(cell)
+    if isinstance(cell, np.ndarray) and form.kind == 'tensor':
+        return cell if cell.dtype != object else np.array([*map(np.asarray, cell)])
+    if isinstance(cell, np.ndarray) and form.kind in ('list', 'documents'):
+        cell = list(cell)  # what pandas makes of the lists in a Parquet file
+    if form.kind == 'documents' and form.rows is not None and isinstance(cell, list):
+        rows = form.rows
+        return [rows.tree(item) if isinstance(item, dict) else item for item in cell]
+    return cell

@@ -1,0 +1,512 @@
+"""
+A document class as the columns of a table, and rows as documents.
+
+Nested documents are flattened: the title of a book's author is the column `author__title`, as in DocArray. Lists of
+documents stay in one column. Whether a cell is a number, a tensor or some JSON is its `Form`; how a form looks in Arrow
+or in CSV is known by the modules for these (`docindex.arrow`, `docindex.texts`, `docindex.frames`).
+
+Values that have no form of their own (dicts, unions, dataclasses, documents that contain themselves) are cells of JSON
+that name their types as stored documents do, see `docindex.typed`.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache, cached_property
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union
+from uuid import UUID
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, create_model
+
+from .doclist import DocList
+from .document import ID
+from .errors import TableError
+from .fields import declared_settings
+from .frameworks import Array
+from .schema import explain
+from .tensors import Tensors, is_tensor_type
+from .typed import TypedJson
+from .urls import AnyUrl
+
+D = TypeVar('D', bound=BaseModel)
+
+Kind = Literal[
+    'str', 'bool', 'int', 'float', 'bytes', 'datetime', 'date', 'time', 'timedelta',
+    'text', 'tensor', 'list', 'documents', 'presence', 'json',
+]  # fmt: skip
+
+EXTRA = 'model_extra'
+"""The column with what documents of a class with `extra='allow'` hold beyond their fields."""
+
+BLANK = object()
+"""A cell that is empty text in a file that cannot say None: the value of a string, if its document is there."""
+
+_ATOMS: dict[Any, Kind] = {
+    str: 'str',
+    ID: 'str',
+    bool: 'bool',
+    int: 'int',
+    float: 'float',
+    bytes: 'bytes',
+    datetime: 'datetime',
+    date: 'date',
+    time: 'time',
+    timedelta: 'timedelta',
+    Decimal: 'text',
+    UUID: 'text',
+}
+_LISTS = (list, set, frozenset, tuple, Sequence)
+
+
+@dataclass(frozen=True)
+class Form:
+    """
+    What the cells of a column hold.
+
+    Attributes:
+        kind: `text` is what `str(value)` says all about; `presence` whether an optional document is there.
+        annotation: The type in the schema, without None.
+        item: Of a list, the form of what is in it.
+        rows: Of a list of documents, their columns.
+        shape: Of a tensor, its shape as far as the schema says it.
+    """
+
+    kind: Kind
+    annotation: Any = None
+    item: Form | None = None
+    rows: Rows[BaseModel] | None = None
+    shape: tuple[int, ...] | None = None
+
+    @cached_property
+    def cells(self) -> JsonCells:
+        """What reads and writes the JSON of these cells."""
+        return JsonCells(self.annotation)
+
+    @cached_property
+    def may_be_text(self) -> bool:
+        """Whether a string may be a value, and not only the text of one."""
+        origin = typing.get_origin(self.annotation)
+        members = typing.get_args(self.annotation) if origin in (Union, types.UnionType) else (self.annotation,)
+        return any(member in (str, Any, object) or typing.get_origin(member) is Literal for member in members)
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """
+    One column of a table of documents.
+
+    Attributes:
+        name: The flat name, `author__title`.
+        path: The same as steps.
+        form: What its cells hold.
+        can_be_none: Whether the field itself may be None.
+        is_key: Whether there is no document without it: neither it nor a document on the way has a default.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    form: Form
+    can_be_none: bool
+    is_key: bool
+
+    def value(self, doc: BaseModel) -> Any:
+        """Return this column's cell for `doc`; None where a document on the way is None."""
+        value: Any = doc
+        for step in self.path:
+            if value is None:
+                break
+            value = getattr(value, step, None)  # model_construct() may have left it out
+        return value is not None if self.form.kind == 'presence' else value
+
+
+@dataclass(frozen=True)
+class Nest:
+    """
+    A document in the row of a table.
+
+    Attributes:
+        name: The flat name of the field that it is the value of; empty for the outermost.
+        can_be_none: Whether the field may be None.
+        members: Its fields: columns, and further documents.
+    """
+
+    name: str
+    can_be_none: bool
+    members: Mapping[str, TableColumn | Nest]
+
+    def says_whether_it_is_there(self) -> bool:
+        """Return whether one of its columns has a value in each document that there is."""
+        return any(
+            member.says_whether_it_is_there() and not member.can_be_none
+            if isinstance(member, Nest)
+            else not member.can_be_none
+            for member in self.members.values()
+        )
+
+    def tree(self, cells: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+        """Return the document as a dict of what a class validates, and whether any of its cells has a value."""
+        tree: dict[str, Any] = {}
+        is_there = bool(cells.get(self.name))
+        for field, member in self.members.items():
+            if isinstance(member, Nest):
+                inner, inner_is_there = member.tree(cells)
+                is_there = is_there or inner_is_there
+                if inner != {}:
+                    tree[field] = inner
+            elif member.name in cells and member.form.kind != 'presence':
+                cell = cells[member.name]
+                is_there = is_there or (cell is not None and cell is not BLANK)
+                tree[field] = '' if cell is BLANK else cell
+        tree |= tree.pop(EXTRA, None) or {}
+        return (tree if is_there or not self.can_be_none else None), is_there
+
+
+class Rows(Generic[D]):
+    """
+    The columns of a document class, and rows as its documents.
+
+    Attributes:
+        doc_type: The document class.
+        columns: Its columns by flat name, in the order of the fields.
+
+    Raises:
+        TableError: two fields flatten to one name.
+    """
+
+    def __init__(self, doc_type: type[D], within: tuple[type[BaseModel], ...] = ()) -> None:
+        self.doc_type = doc_type
+        self.columns: dict[str, TableColumn] = {}
+        self._nest = self._nested(doc_type, (), False, True, within)
+        self._is_flat = all(isinstance(member, TableColumn) for member in self._nest.members.values())
+
+    def _nested(
+        self, cls: type[BaseModel], outer: tuple[str, ...], can_be_none: bool, is_key: bool, within: tuple[Any, ...]
+    ) -> Nest:
+        members: dict[str, TableColumn | Nest] = {}
+        for field, info in cls.model_fields.items():
+            if info.exclude:
+                continue
+            path = (*outer, field)
+            annotation, may_be_none = _unwrap(info.annotation)
+            needed = is_key and info.is_required() and not may_be_none
+            if is_document_type(annotation) and annotation not in (*within, cls):
+                members[field] = self._nested(annotation, path, may_be_none, needed, (*within, cls))
+            else:
+                form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
+                members[field] = self._add(path, form, may_be_none, needed)
+        if cls.model_config.get('extra') == 'allow':
+            members[EXTRA] = self._add((*outer, EXTRA), Form('json', dict[str, Any]), True, False)
+        nest = Nest('__'.join(outer), can_be_none, members)
+        if can_be_none and not nest.says_whether_it_is_there():
+            self._add(outer, Form('presence'), False, False)
+        return nest
+
+    def _add(self, path: tuple[str, ...], form: Form, can_be_none: bool, is_key: bool) -> TableColumn:
+        column = TableColumn('__'.join(path), path, form, can_be_none, is_key)
+        if column.name in self.columns:
+            raise TableError(
+                f'{self.doc_type.__name__}: two fields flatten to the column {column.name!r}; rename one of them',
+                column=column.name,
+            )
+        self.columns[column.name] = column
+        return column
+
+    def known(self, names: Iterable[str]) -> list[str]:
+        """
+        Return those of a table's columns that are a document's; the others are ignored.
+
+        Raises:
+            TableError: a column is missing, or one that is unknown looks like one that is missing.
+        """
+        given = list(names)
+        missing = [name for name in self.columns if name not in given]
+        for name in given:
+            close = [] if name in self.columns else difflib.get_close_matches(name, missing, n=1, cutoff=0.75)
+            if close:
+                raise TableError(
+                    f'{self.doc_type.__name__} has no column {name!r}; did you mean {close[0]!r}?', column=name
+                )
+        for name in missing:
+            if self.columns[name].is_key:
+                raise TableError(
+                    f'there is no column {name!r}, which {self.doc_type.__name__} needs; '
+                    f'the columns are {", ".join(map(repr, given)) or "none at all"}',
+                    column=name,
+                )
+        if given and not self.columns.keys() & set(given):
+            raise TableError(
+                f'none of the columns is one of {self.doc_type.__name__}: {", ".join(map(repr, given))}; '
+                f'it has {", ".join(map(repr, self.columns))}'
+            )
+        return [name for name in given if name in self.columns]
+
+    def is_document(self, name: str) -> bool:
+        """Return whether a flat name is that of a nested document."""
+        return any(known.startswith(f'{name}__') for known in self.columns)
+
+    def rows(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+        """
+        Yield rows as nested dicts, as a document class validates them, from the cells of known columns.
+
+        An empty cell of a field that is never None is left out, so that its default counts. An optional document all
+        of whose cells are empty is None.
+        """
+        keeps_none = [self.columns[name].can_be_none for name in columns]
+        for row in zip(*columns.values(), strict=True):
+            cells = {
+                name: cell
+                for name, cell, keeps in zip(columns, row, keeps_none, strict=True)
+                if keeps or cell is not None
+            }
+            yield cells if self._is_flat and EXTRA not in cells else self._nest.tree(cells)[0] or {}
+
+    def tree(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cells of one row as a nested dict; one that is nested already comes back as it is."""
+        return (self._nest.tree(cells)[0] or {}) if cells.keys() <= self.columns.keys() else dict(cells)
+
+    def document(self, row: Mapping[str, Any], number: int) -> D:
+        """
+        Return a nested row as a document; `number` is the row's.
+
+        Raises:
+            TableError: it does not fit; the message names the row, the columns and the reasons.
+        """
+        try:
+            return self.doc_type.model_validate(row, by_alias=True, by_name=True)
+        except ValidationError as error:
+            column = '__'.join(map(str, error.errors(include_url=False, include_input=False)[0]['loc']))
+            raise TableError(at_row(number, row.get('id'), explain(error)), row=number, column=column) from error
+
+
+class JsonCells:
+    """
+    Values of one type as JSON that names the types that JSON has no word for, tensors among them.
+
+    Args:
+        annotation: The type.
+    """
+
+    _BEFORE, _AFTER = '[{"value":', '}]'
+
+    def __init__(self, annotation: Any) -> None:
+        config = ConfigDict(arbitrary_types_allowed=True)
+        self._cell = create_model('Cell', __config__=config, value=(annotation, ...))
+        self._json = TypedJson(self._cell)
+
+    def dump(self, value: object) -> str:
+        """
+        Return a value as JSON.
+
+        Raises:
+            DocumentError: it holds something of a type that the schema does not mention.
+        """
+        text = self._json.dump(self._cell.model_construct(value=value), InlineTensors()).decode()
+        return text.removeprefix(self._BEFORE).removesuffix(self._AFTER)
+
+    def load(self, text: str) -> Any:
+        """
+        Return the value that `dump` was given.
+
+        A text that is no JSON comes back as it is: where a number or a text may stand, others write texts.
+
+        Raises:
+            DocumentError: it names a class that the schema does not mention.
+        """
+        try:
+            json.loads(text)
+        except json.JSONDecodeError:
+            return text
+        return self._json.load(f'{self._BEFORE}{text}{self._AFTER}'.encode(), InlineTensors()).value
+
+
+class InlineTensors(Tensors):
+    """Tensors that stand in the JSON themselves, with the dtype that lists of numbers would lose."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def refer(self, array: Array) -> Any:
+        """Return what stands for `array` in the JSON."""
+        described = {'dtype': array.dtype.str, 'shape': list(array.shape)}
+        if np.isfinite(array).all():
+            return {**described, 'numbers': array.ravel().tolist()}
+        return {**described, 'base64': base64.b64encode(array.tobytes()).decode()}  # JSON has no NaN
+
+    def resolve(self, reference: Any) -> Array:
+        """Return the array again."""
+        dtype, shape = np.dtype(reference['dtype']), reference['shape']
+        if 'base64' in reference:
+            return np.frombuffer(base64.b64decode(reference['base64']), dtype).reshape(shape).copy()
+        return np.array(reference['numbers'], dtype).reshape(shape)
+
+
+@cache
+def rows_of(doc_type: type[D]) -> Rows[D]:
+    """Return the columns of a document class."""
+    return Rows(doc_type)
+
+
+def type_of(docs: Sequence[Any], doc_type: type[Any] | None) -> type[BaseModel]:
+    """
+    Return the class of a list's documents.
+
+    Raises:
+        TableError: the list has no class, and its documents are of several, or there are none.
+    """
+    if doc_type is None:
+        found = {type(doc) for doc in docs}
+        doc_type = found.pop() if len(found) == 1 else None
+    if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
+        raise TableError('a table needs to know the class of its documents; write DocList[Book](...)')
+    return doc_type
+
+
+def at_row(number: int, id_: object, reason: str) -> str:
+    """Return a reason with the row, and the id of its document if there is one."""
+    id_ = getattr(id_, 'id', None) if isinstance(id_, BaseModel) else id_
+    return f'row {number}{f" (id {id_!r})" if isinstance(id_, str) else ""}: {reason}'
+
+
+def tensor_from_parts(parts: Mapping[str, Any]) -> Array:
+    """Return the tensor of a cell that says its dtype and shape, and has its bytes."""
+    return np.frombuffer(parts['data'], np.dtype(parts['dtype'])).reshape(parts['shape']).copy()
+
+
+def lists_say_all(array: Array) -> bool:
+    """Return whether an array comes back from nested lists: JSON has no NaN, and `[]` no second axis."""
+    return bool(np.isfinite(array).all()) and (array.size > 0 or array.ndim == 1)
+
+
+class BadCellError(Exception):
+    """A cell cannot be read; it does not know of which column, nor where its rows begin."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(row, reason)
+        self.row = row
+        self.reason = reason
+
+    def at(self, first_row: int, column: str) -> TableError:
+        """Return the error for a user."""
+        row = first_row + self.row
+        return TableError(at_row(row, None, f'{column}: {self.reason}'), row=row, column=column)
+
+
+def read_cells(cells: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """
+    Return cells read one by one; None stays None.
+
+    Raises:
+        BadCellError: one of them cannot be read.
+    """
+    values: list[Any] = []
+    for row, cell in enumerate(cells):
+        try:
+            values.append(None if cell is None else read(cell))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadCellError(row, str(error)) from error
+    return values
+
+
+def plain_cell(form: Form, cell: Any, is_text: bool = False) -> Any:
+    """Return a cell as a value that other libraries know; `is_text`: times as texts."""
+    if form.kind == 'json':
+        return form.cells.dump(cell)
+    if form.kind == 'text':
+        return str(cell)
+    if isinstance(cell, Enum):
+        return cell.value
+    if form.kind == 'str':
+        return str(cell)  # the class of a url is not theirs
+    return cell.isoformat() if is_text and isinstance(cell, (datetime, time)) else cell
+
+
+def time_from_text(form: Form) -> Callable[[str], Any]:
+    """Return what reads a time as `isoformat` writes it; texts in other ways are left to pydantic."""
+    classes: dict[str, Any] = {'datetime': datetime, 'date': date, 'time': time}
+    cls = classes.get(form.kind)
+    if cls is None:
+        return str
+
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            return cls.fromisoformat(text)
+        return text
+
+    return read
+
+
+# -- the form of a type --------------------------------------------------------------------------------------
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool]:
+    """Strip `Optional` and `Annotated`: the type inside, and whether None is allowed."""
+    can_be_none = False
+    while True:
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is Annotated:
+            annotation = arguments[0]
+        elif origin in (Union, types.UnionType):
+            members = [member for member in arguments if member is not types.NoneType]
+            can_be_none = can_be_none or len(members) < len(arguments)
+            if len(members) != 1:
+                return annotation, can_be_none
+            annotation = members[0]
+        else:
+            return annotation, can_be_none or annotation in (None, types.NoneType, Any)
+
+
+def is_document_type(annotation: Any) -> bool:
+    """Return whether a type is a document class, whose fields can be columns."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel)
+
+
+def _form(annotation: Any, within: tuple[type[BaseModel], ...], dim: int | None = None) -> Form:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if is_tensor_type(annotation) or annotation is np.ndarray or origin is np.ndarray:
+        return Form('tensor', annotation, shape=_shape(annotation, dim))
+    if origin is None and isinstance(annotation, type):
+        return _form_of_class(annotation, within)
+    if origin is Literal and len(kinds := {_ATOMS.get(type(member)) for member in arguments}) == 1:
+        return Form(kinds.pop() or 'json', annotation)
+    is_even = len(arguments) == 1 or (origin is tuple and len(arguments) == 2 and arguments[1] is ...)
+    if origin in _LISTS and is_even:
+        item, can_be_none = _unwrap(arguments[0])
+        if is_document_type(item) and not can_be_none and item not in within and origin is list:
+            return Form('documents', annotation, rows=Rows(item, within))
+        form = _form(item, within)
+        if form.kind not in ('documents', 'json'):
+            return Form('list', annotation, item=form)
+    return Form('json', annotation)
+
+
+def _form_of_class(cls: type[Any], within: tuple[type[BaseModel], ...]) -> Form:
+    if cls in _ATOMS:
+        return Form(_ATOMS[cls], cls)
+    if issubclass(cls, AnyUrl) or (issubclass(cls, Enum) and all(type(member.value) is str for member in cls)):
+        return Form('str', cls)
+    if (
+        issubclass(cls, DocList)
+        and cls.doc_type is not None
+        and is_document_type(cls.doc_type)
+        and cls.doc_type not in within
+    ):
+        return Form('documents', cls, rows=Rows(cls.doc_type, within))
+    return Form('json', cls)
+
+
+def _shape(annotation: Any, dim: int | None) -> tuple[int, ...] | None:
+    shape = getattr(annotation, 'shape', None) if is_tensor_type(annotation) else None
+    if shape is not None and all(type(axis) is int for axis in shape):
+        return tuple(shape)
+    return (dim,) if dim is not None and dim > 0 and shape in (None, ('n',)) else None
