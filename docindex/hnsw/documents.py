@@ -135,28 +135,10 @@ class Documents(Generic[D]):
         rows = _fetched(view, labels, path)
         return self._of(view, labels, [rows[label] for label in labels.tolist()], path)
 
-    def later(self, view: View, rows: Sequence[Sequence[Any]], path: Path) -> Callable[[int], D]:
-        """
-        Return what makes the documents that rows are of, by position: later, and as of now.
-
-        Args:
-            view: What is seen.
-            rows: As `Rows.rows` and `Rows.children` return them.
-            path: Named in errors.
-        """
-        labels = np.array([row[0] for row in rows], np.int64)
-        kept = {name: view.kept(self.level.flat(name), labels) for name in self.dims}
-        blocks: dict[int, dict[str, list[Float32Array | None]]] = {}
-
-        def make(at: int) -> D:
-            block, within = divmod(at, _BLOCK)
-            if block not in blocks:  # whoever looks at one document of a list looks at the next
-                start = block * _BLOCK
-                blocks[block] = {name: read(start, start + _BLOCK) for name, read in kept.items()}
-            vectors = {name: column[within] for name, column in blocks[block].items()}
-            return self._document(StoredRow(*rows[at]).content(path), vectors, path)
-
-        return make
+    def kept(self, view: View, path: Path) -> Kept[D]:
+        """Return what makes documents of rows later, with the vectors that they have now; `path` is named in errors."""
+        vectors = {name: view.kept(self.level.flat(name)) for name in self.dims}
+        return Kept(self._document, vectors, path)
 
     def _of(self, view: View, labels: Labels, rows: Sequence[tuple[bytes, bytes | None]], path: Path) -> list[D]:
         names = list(self.dims)
@@ -196,6 +178,41 @@ class Documents(Generic[D]):
         except LostTensorError as error:
             message = f'a document refers to the vector {error.args[0]!r}, which is not there'
             raise CorruptIndexError(message, path, CHECK) from error
+
+
+class Kept(Generic[D]):
+    """
+    Makes documents of rows, whatever has become of the index.
+
+    Args:
+        document: Makes one of its JSON and tensors, its vectors, and a path to name in errors.
+        vectors: Read the vectors of labels, by field.
+        path: The path.
+    """
+
+    def __init__(
+        self,
+        document: Callable[[tuple[bytes, bytes | None], Mapping[str, Float32Array | None], Path], D],
+        vectors: Mapping[str, Callable[[Labels], list[Float32Array | None]]],
+        path: Path,
+    ) -> None:
+        self._document = document
+        self._vectors = vectors
+        self._path = path
+
+    def making(self, rows: Sequence[Any]) -> Callable[[int], D]:
+        """Return what makes the documents of these rows, each as for a `StoredRow`, by position."""
+        blocks: dict[int, dict[str, list[Float32Array | None]]] = {}
+
+        def make(at: int) -> D:
+            block, within = divmod(at, _BLOCK)
+            if block not in blocks:  # whoever looks at one document of a list looks at the next
+                labels = np.array([row[0] for row in rows[block * _BLOCK : (block + 1) * _BLOCK]], np.int64)
+                blocks[block] = {name: read(labels) for name, read in self._vectors.items()}
+            vectors = {name: column[within] for name, column in blocks[block].items()}
+            return self._document(StoredRow(*rows[at]).content(self._path), vectors, self._path)
+
+        return make
 
 
 def _fetched(view: View, labels: Labels, path: Path) -> dict[int, tuple[bytes, bytes | None]]:

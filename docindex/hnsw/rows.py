@@ -19,6 +19,7 @@ import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -104,7 +105,7 @@ class StoredRow(NamedTuple):
 
     label: int
     parent: str | None
-    id: str
+    id: str | None
     data: bytes
     tensors: bytes | None
     position: int
@@ -121,6 +122,45 @@ class StoredRow(NamedTuple):
         if row_checksum(self.data, self.tensors, self.parent, self.position) != self.checksum:
             raise _mismatch(self.label, path)
         return self.data, self.tensors
+
+
+class PackedRows(Sequence[Any]):
+    """
+    The rows of documents in one list, as for a `StoredRow`; of documents without lists.
+
+    SQLite hands them over as a few long values, which takes half the time that as many values as there are would.
+
+    Raises (where a row is asked for):
+        CorruptIndexError: they make no sense.
+    """
+
+    def __init__(self, packed: Sequence[Any], tensors: Mapping[int, bytes], path: Path) -> None:
+        self._packed = packed
+        self._tensors = tensors
+        self._path = path
+        self._rows: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return int(self._packed[1])
+
+    def __getitem__(self, at: Any) -> Any:
+        if self._rows is None:
+            try:
+                self._rows = sorted(self._unpacked(), key=itemgetter(5))
+            except (ValueError, AttributeError, TypeError) as error:
+                raise CorruptIndexError('the rows of a list cannot be read', self._path, CHECK) from error
+        return self._rows[at]
+
+    def _unpacked(self) -> Iterator[Any]:
+        parent, count, labels, positions, checksums, lengths, data, _ = self._packed
+        columns = [list(map(int, text.split(','))) for text in (labels, positions, checksums, lengths)]
+        start = 0
+        for label, position, checksum, length in zip(*columns, strict=True):
+            text = data[start : start + length]
+            yield label, parent, None, text, self._tensors.get(label), position, 0, checksum
+            start += length
+        if start != len(data) or len(columns[0]) != count:
+            raise ValueError(f'{len(columns[0])} rows of {count}')
 
 
 class Place(NamedTuple):
@@ -305,6 +345,29 @@ class Rows:
             which = f'level = {level:d} AND parent IN ({_marks(chunk)}) ORDER BY parent, position'
             found += self._all(f'{_STORED_ROWS} {which}', chunk)
         return found
+
+    def packed_children(self, level: int, parents: Sequence[str]) -> dict[str, PackedRows]:
+        """Return the same by parent, in half the time, where nobody may look at them: they are unpacked later."""
+        found: dict[str, PackedRows] = {}
+        for chunk in _chunks(parents):
+            sql = (
+                'SELECT parent, count(*), group_concat(label), group_concat(position), group_concat(checksum), '
+                "group_concat(length(CAST(data AS BLOB))), CAST(group_concat(data, '') AS BLOB), count(tensors) "
+                f'FROM documents WHERE level = {level:d} AND parent IN ({_marks(chunk)}) GROUP BY parent'
+            )
+            rows = self._all(sql, chunk)
+            with_tensors = [row[0] for row in rows if row[-1]]
+            tensors = self._tensors(level, with_tensors) if with_tensors else {}
+            found.update((row[0], PackedRows(row, tensors, self.path)) for row in rows)
+        return found
+
+    def _tensors(self, level: int, parents: Sequence[str]) -> dict[int, bytes]:
+        """Return the tensors, by label, of the documents of a level in lists of a few parents."""
+        sql = (
+            'SELECT label, tensors FROM documents '
+            f'WHERE level = {level:d} AND parent IN ({_marks(parents)}) AND tensors IS NOT NULL'
+        )
+        return dict(self._all(sql, parents))
 
     def rows(self, labels: Sequence[int]) -> dict[int, Any]:
         """Return those of `labels` that exist, as for a `StoredRow`."""

@@ -257,15 +257,14 @@ class View:
             field, state.settings.effective[field], state.graphs.get(field), state.files[field], self.labels
         )
 
-    def kept(self, field: str, labels: Labels) -> Callable[[int, int], list[Float32Array | None]]:
-        """Return what reads the vectors of some of these labels (n,), from one position to another, as of now."""
-        is_absent = self.labels.absent(field, labels)
-        read = self.state.files[field].kept(int(labels[~is_absent].max(initial=-1)) + 1)
+    def kept(self, field: str) -> Callable[[Labels], list[Float32Array | None]]:
+        """Return what does later what `vectors_or_none` does now, for the labels there are."""
+        read, table = self.state.files[field].kept(self.labels.rows_needed(field)), self.labels
 
-        def vectors(start: int, stop: int) -> list[Float32Array | None]:
-            absent = is_absent[start:stop]
-            found = iter(read(labels[start:stop][~absent]))
-            return [None if missing else next(found) for missing in absent.tolist()]
+        def vectors(labels: Labels) -> list[Float32Array | None]:
+            is_absent = table.absent(field, labels)  # of a label that there is, this never changes
+            found = iter(read(labels[~is_absent]))
+            return [None if missing else next(found) for missing in is_absent.tolist()]
 
         return vectors
 

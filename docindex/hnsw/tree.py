@@ -7,7 +7,7 @@ vectors of its own, which says in whose list it stands, and where; its own lists
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
 from ..schema import Level, Schema, check_id
-from .documents import Documents, Given, named
+from .documents import Documents, Given, Kept, named
 from .extraction import Extractions
 from .fieldtable import FieldTables
 from .rows import ScannedRow, StoredRow
@@ -167,69 +167,71 @@ class Tree(Generic[D]):
         """Return outermost documents by label, each whole and as of now, but made when somebody looks at it."""
         wanted = list(dict.fromkeys(labels.tolist()))
         found = view.rows.rows(wanted)
-        make = self._making(view, [found[label] for label in wanted], path, '')
-        return dict(zip(wanted, self._made(self.levels[''], make, range(len(wanted))), strict=True))
+        rows = [found[label] for label in wanted]
+        inside = self._inside_of(view, [row[2] for row in rows], path, '')
+        docs = self._made('', self.levels[''].kept(view, path), rows, inside, path)
+        return dict(zip(wanted, docs, strict=True))
 
-    def _making(self, view: View, rows: Sequence[Any], path: Path, name: str) -> Callable[[int], Any]:
-        """Return what makes documents of a level whole, by their positions in `rows`."""
-        make = self.levels[name].later(view, rows, path)
-        inside = self._inside_of(view, [row[2] for row in rows], path, name)
+    def _inside_of(self, view: View, ids: Sequence[str], path: Path, name: str) -> list[_Inside]:
+        """Return what is in the lists of documents of a level."""
+        found: list[_Inside] = []
+        for level in (one for one in self._schema.levels.values() if one.outer == name):
+            documents, number = self.levels[level.name], view.state.fields.number(level.name)
+            rows: Mapping[str, Sequence[Any]]
+            deeper: list[_Inside] = []
+            if documents.lists:
+                every = view.rows.children(number, ids)
+                rows = {parent: list(each) for parent, each in groupby(every, itemgetter(1))}
+                deeper = self._inside_of(view, [row[2] for row in every], path, level.name)
+            else:
+                rows = view.rows.packed_children(number, ids)
+            found.append(_Inside(level, rows, documents.kept(view, path), deeper))
+        return found
+
+    def _made(
+        self, name: str, kept: Kept[Any], rows: Sequence[Any], inside: Sequence[_Inside], path: Path
+    ) -> list[Any]:
+        """Return documents of a level: made when somebody looks at them, if that runs no code of the user's."""
+        documents, make = self.levels[name], kept.making(rows)
 
         def whole(at: int) -> Any:
             doc = make(at)
             self._fill(doc, StoredRow(*rows[at]).children, inside, path)
             return doc
 
-        return whole if inside else make
-
-    def _inside_of(self, view: View, ids: Sequence[str], path: Path, name: str) -> list[_Inside]:
-        """Return what is in the lists of documents of a level."""
-        found: list[_Inside] = []
-        for level in (one for one in self._schema.levels.values() if one.outer == name):
-            rows = view.rows.children(view.state.fields.number(level.name), ids)
-            found.append(_Inside(level, _spans(rows), self._making(view, rows, path, level.name)))
-        return found
+        complete = whole if inside else make
+        positions = range(len(rows))
+        return deferred(documents.doc_type, complete, positions) if documents.is_plain else [*map(complete, positions)]
 
     def _fill(self, doc: Any, children: int, inside: Sequence[_Inside], path: Path) -> None:
         """Put the documents in its lists into a document that should have so many."""
         found = 0
         for one in inside:
-            span = one.spans.get(doc.id, range(0))
-            found += len(span)
-            if span:
-                docs = self._made(self.levels[one.level.name], one.make, span)
+            rows = one.rows.get(doc.id, ())
+            found += len(rows)
+            if len(rows):
+                docs = self._made(one.level.name, one.kept, rows, one.deeper, path)
                 list.__setitem__(_list_of(doc, one.level, path), slice(None), docs)
         if found != children:
             message = f'{doc.id!r} has {found} documents in its lists where there should be {children}'
             raise CorruptIndexError(message, path, CHECK)
 
-    def _made(self, documents: Documents[Any], make: Callable[[int], Any], positions: Iterable[int]) -> list[Any]:
-        """Return documents: made when somebody looks at them, if that runs no code of the user's."""
-        return deferred(documents.doc_type, make, positions) if documents.is_plain else list(map(make, positions))
-
 
 class _Inside(NamedTuple):
     """
-    What is in one list of documents.
+    What is in one list of documents, in all of these.
 
     Attributes:
         level: The list.
-        spans: Where the documents in it stand, by the id of the one that has them.
-        make: Makes them, by where they stand.
+        rows: The rows of what is in it, by the id of the document that has it.
+        kept: Makes documents of them.
+        deeper: What is in their lists.
     """
 
     level: Level
-    spans: dict[str, range]
-    make: Callable[[int], Any]
-
-
-def _spans(rows: Sequence[Any]) -> dict[str, range]:
-    """Return where the rows of each list stand, by the id of the document that has it."""
-    spans: dict[str, range] = {}
-    start = 0
-    for parent, inside in groupby(rows, itemgetter(1)):
-        spans[parent] = range(start, start := start + len(list(inside)))
-    return spans
+    rows: Mapping[str, Sequence[Any]]
+    kept: Kept[Any]
+    deeper: list[_Inside]
 
 
 def _list_of(doc: Any, level: Level, path: Path) -> list[Any]:
