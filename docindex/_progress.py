@@ -22,15 +22,18 @@ def check_progress(show: bool | None) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, what: str, show: bool | None, unit: str = 'vector') -> Iterator[Callable[[int], object]]:
+def progress_bar(
+    total: int | None, what: str, show: bool | None, unit: str = 'vector', done: int = 0
+) -> Iterator[Callable[[int], object]]:
     """
     Give a function that is told how many more are done.
 
     Args:
-        total: How many there are.
+        total: How many there are; None: nobody knows.
         what: What is being done, in a word or two.
         show: True: show a bar. None: only on a terminal. False: never.
-        unit: What is counted, in one word.
+        unit: What is counted.
+        done: How many of them are done already.
 
     Raises:
         ImportError: a bar was asked for and tqdm is missing; the message says what to install.
@@ -44,5 +47,5 @@ def progress_bar(total: int, what: str, show: bool | None, unit: str = 'vector')
     except ImportError:
         yield lambda done: None
         return
-    with tqdm(total=total, desc=what, unit=unit, delay=0 if show else 2) as bar:
+    with tqdm(total=total, desc=what, unit=unit, delay=0 if show else 2, initial=done) as bar:
         yield bar.update

@@ -10,6 +10,9 @@ Every error that docindex raises on purpose.
       VectorError (ValueError)             a vector, stored or asked for, is not usable
         DimensionError                     ... because of its length
       TableError (ValueError)              a table, or a file with one, does not fit the documents
+      LoadError (ValueError)               what is loaded into an index has a row or a column that does not fit
+        SourceError (OSError)              ... or cannot be read any further
+      ExportError (OSError)                an index cannot be written to a file
       IdTypeError (TypeError)              an id is not a string
       DocumentNotFoundError (KeyError)     no document has this id
       WorkDirError (OSError)               the work directory cannot be used
@@ -83,6 +86,45 @@ class TableError(DocIndexError, ValueError):
         super().__init__(message)
         self.row = row
         self.column = column
+
+
+class LoadError(DocIndexError, ValueError):
+    """
+    What is loaded into an index does not fit it. The batches before are stored, and the same call goes on after them.
+
+    Attributes:
+        path: The file, or what else was loaded.
+        row: The number of the row, from 1; None if it is not about a row.
+        line: The line of the file in which the row begins, from 1; None where there are no lines.
+        stored: How many rows this call has stored.
+        done: How many rows this call and those before it have dealt with.
+    """
+
+    def __init__(self, message: str, path: str, row: int | None = None, line: int | None = None) -> None:
+        super().__init__(message, path, row, line)
+        self.path = path
+        self.row = row
+        self.line = line
+        self.stored = 0
+        self.done = 0
+
+    def __str__(self) -> str:
+        return f'{self.args[0]}; {f"rows 1 to {self.done:,} are done" if self.done else "nothing is stored"}'
+
+
+class SourceError(LoadError, OSError):
+    """A file or table that is loaded cannot be read: it is missing, damaged, cut off or of another format."""
+
+
+class ExportError(DocIndexError, OSError):
+    """An index cannot be written to a file; there is no half of one. `path` is the file."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f'{self.args[0]} ({self.path})'
 
 
 class IdTypeError(DocIndexError, TypeError):

@@ -8,15 +8,19 @@ An index holds documents of one class by their `id`. A call either does all it w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
+from os import PathLike
 from typing import Any, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
 from ._aio import OneByOne, beside
 from .doclist import DocList
+from .exporting import Moment, export
 from .filters import FilterLike
+from .loading import BATCH_SIZE, LoadReport, OnError, load
 from .results import SubindexFindResult
 from .searchable import Searchable
 
@@ -126,6 +130,124 @@ class DocumentIndex(Searchable[D]):
     def subindex_contains(self, item: object) -> bool:
         """Return whether this document, or one with this id, is in a list of a document here, at any depth."""
 
+    # -- data in and out -----------------------------------------------------------------------------
+
+    def index_from(
+        self,
+        source: Any,
+        *,
+        batch_size: int = BATCH_SIZE,
+        show_progress: bool | None = None,
+        on_error: OnError = 'raise',
+        resume: bool = True,
+        resume_key: str | None = None,
+        format: str | None = None,  # noqa: A002 (what everybody calls it)
+        rename: Mapping[str, str] | None = None,
+    ) -> LoadReport:
+        """
+        Store the rows of a file or table, batch by batch; memory for one batch is enough for any length.
+
+        Each batch is a transaction that also notes how far the source has come. A load that was interrupted, by Ctrl-C,
+        an error or `kill -9`, goes on there when it is called again, and stores no row twice. After a load that came to
+        its end the same call begins anew: rows with ids replace themselves, rows without become new documents.
+
+        Args:
+            source: The path of a Parquet, Arrow (Feather), JSON lines or CSV file, the latter two also gzipped; a table
+                of pyarrow, pandas, polars or anything else that hands over Arrow, readers too; or any iterable of
+                documents or dicts. Fields of nested documents are columns `outer__inner`. Columns that no field has
+                are ignored, with a line in the log.
+            batch_size: How many rows make a batch.
+            show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
+            on_error: 'raise': a bad row ends the load, and nothing of its batch is stored. 'skip': bad rows are left
+                out, and listed in the report.
+            resume: False: begin with the first row, even if an earlier load was interrupted.
+            resume_key: What the source is known by: a file is recognised by its path, size and time, anything else only
+                by such a key. It has to give the same rows in the same order again.
+            format: 'parquet', 'arrow', 'jsonl' or 'csv', if the name of the file does not say.
+            rename: `{'text': 'description'}` reads the column `text` into the field `description`.
+
+        Returns:
+            How many rows were stored, and which were not.
+
+        Raises:
+            LoadError: a row does not fit, or a column is missing, in which case nothing was read; `path`, `row` and
+                `stored` say where. `SourceError`: the source cannot be read.
+            QueryError: an argument makes no sense.
+            MissingLibraryError: pyarrow is needed.
+        """
+        return load(
+            self,
+            self._documents_class(),
+            source,
+            batch_size=batch_size,
+            show_progress=show_progress,
+            on_error=on_error,
+            resume=resume,
+            resume_key=resume_key,
+            format=format,
+            rename=rename,
+        )
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002
+        filter: FilterLike = None,  # noqa: A002
+        batch_size: int = BATCH_SIZE,
+        show_progress: bool | None = None,
+    ) -> int:
+        """
+        Write the documents of this moment to a file, with their vectors, for `index_from` and everybody else to read.
+
+        The file appears under its name when it is complete. Others can read and write the index meanwhile.
+
+        Args:
+            path: The file, which is replaced if it exists: Parquet, Arrow, JSON lines or CSV by its name; `.gz` packs
+                the latter two.
+            format: 'parquet', 'arrow', 'jsonl' or 'csv', if the name of the file does not say.
+            filter: Only documents that match; see `docindex.filters`.
+            batch_size: How many documents are held in memory at once.
+            show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
+
+        Returns:
+            How many documents were written.
+
+        Raises:
+            ExportError: the file cannot be written, or a value has no place in the format.
+            FilterError: the filter does not fit the schema.
+            QueryError: the format is not clear, or this thread is in a batch.
+            MissingLibraryError: pyarrow is needed.
+        """
+        return export(
+            lambda size: self._moment(filter, size),
+            self._documents_class(),
+            path,
+            format=format,
+            batch_size=batch_size,
+            show_progress=show_progress,
+        )
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[None]:
+        """Make one transaction of all that this thread writes inside: stored whole at its end, or not at all."""
+
+    @abstractmethod
+    def _documents_class(self) -> type[D]:
+        """Return the class of the documents."""
+
+    @abstractmethod
+    def _note(self, key: str) -> str | None:
+        """Return what was noted under a key, within this thread's batch or committed."""
+
+    @abstractmethod
+    def _put_note(self, key: str, value: str) -> None:
+        """Note something under a key, as a part of the batch if there is one."""
+
+    @abstractmethod
+    def _moment(self, filter_query: FilterLike, batch_size: int) -> AbstractContextManager[Moment[D]]:
+        """Return the documents that match as of one moment, which stays as it is for as long as this is held."""
+
     # -- settings, closing ---------------------------------------------------------------------------
 
     @abstractmethod
@@ -194,6 +316,45 @@ class DocumentIndex(Searchable[D]):
     async def asubindex_contains(self, item: object) -> bool:
         """Do what `subindex_contains` does, while the event loop goes on."""
         return await beside(self.subindex_contains, item)
+
+    async def aindex_from(
+        self,
+        source: Any,
+        *,
+        batch_size: int = BATCH_SIZE,
+        show_progress: bool | None = None,
+        on_error: OnError = 'raise',
+        resume: bool = True,
+        resume_key: str | None = None,
+        format: str | None = None,  # noqa: A002
+        rename: Mapping[str, str] | None = None,
+    ) -> LoadReport:
+        """Do what `index_from` does, while the event loop goes on."""
+        return await self._writes.run(
+            self.index_from,
+            source,
+            batch_size=batch_size,
+            show_progress=show_progress,
+            on_error=on_error,
+            resume=resume,
+            resume_key=resume_key,
+            format=format,
+            rename=rename,
+        )
+
+    async def aexport(
+        self,
+        path: str | PathLike[str],
+        *,
+        format: str | None = None,  # noqa: A002
+        filter: FilterLike = None,  # noqa: A002
+        batch_size: int = BATCH_SIZE,
+        show_progress: bool | None = None,
+    ) -> int:
+        """Do what `export` does, while the event loop goes on."""
+        return await beside(
+            self.export, path, format=format, filter=filter, batch_size=batch_size, show_progress=show_progress
+        )
 
     async def aconfigure(self, runtime_config: Any = None, /, **settings: Any) -> None:
         """Do what `configure` does, while the event loop goes on."""

@@ -99,6 +99,30 @@ def test_there_is_nothing_to_check(tmp_path: Path, what: str) -> None:
     assert not (tmp_path / 'documents.sqlite3').exists()
 
 
+def test_a_file_goes_in_and_out(tmp_path: Path) -> None:
+    """`index` stores the rows of a file, and lists those that it skips; `export` writes them to another."""
+    rows = ['{"id": "a", "vector": [1, 2, 3, 4]}', '{"id": "b"}', '{"id": "c", "vector": [4, 3, 2, 1]}']
+    (tmp_path / 'x.jsonl').write_text('\n'.join(rows))
+    schema = ['--schema', 'tests.test_cli:Note']
+    refused = docindex('index', tmp_path / 'index', tmp_path / 'x.jsonl', *schema)
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert refused.stderr.endswith("x.jsonl, row 2 (line 2): (id 'b'): vector: Field required; nothing is stored\n")
+    done = docindex('index', tmp_path / 'index', tmp_path / 'x.jsonl', '--skip', *schema)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1] == "  row 2 (line 2): (id 'b'): vector: Field required"
+    exported = docindex('export', tmp_path / 'index', tmp_path / 'y.csv', *schema)
+    assert exported.stdout == f'2 documents written to {tmp_path / "y.csv"}\n'
+    assert (tmp_path / 'y.csv').read_text().startswith('id,text,vector\na,')
+
+
+@pytest.mark.parametrize('schema', ['nowhere:Note', 'tests.test_cli:Nothing', 'tests.test_cli', 'tests.test_cli:Path'])
+def test_a_schema_that_is_none(made: Path, tmp_path: Path, schema: str) -> None:
+    """What is no document class is refused in one line."""
+    refused = docindex('export', made, tmp_path / 'x.csv', '--schema', schema)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f'docindex: --schema {schema}: ')
+
+
 def test_help_names_every_command() -> None:
     """`--help` lists the commands with a line each."""
     shown = docindex('--help').stdout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -14,15 +15,17 @@ from pydantic import BaseModel
 from ..display import IndexSummary, file_sizes, show
 from ..doclist import DocList
 from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
+from ..exporting import Moment
 from ..filters import FilterLike
 from ..index import DocumentIndex
+from ..parsing import parse
 from ..results import SubindexFindResult
 from ..schema import Schema
 from . import sharing
 from .changing import Changing
 from .check import CheckReport, verify
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
-from .searching import vector_field
+from .searching import Scope, Searching, vector_field
 from .store import Store
 from .subindex import SubIndex
 from .tree import Tree
@@ -191,6 +194,36 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
     def subindex_contains(self, item: object) -> bool:
         """Return whether a document, or one with this id, is in a list; see `DocumentIndex.subindex_contains`."""
         return any(item in self.subindex(name) for name in self._schema.levels if name)
+
+    # -- data in and out -----------------------------------------------------------------------------
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        return self.batch()
+
+    def _note(self, key: str) -> str | None:
+        with self._usable().reading() as view:
+            return view.rows.note(key)
+
+    def _put_note(self, key: str, value: str) -> None:
+        self._usable().note(key, value)
+
+    def _documents_class(self) -> type[D]:
+        return self._schema.doc_type
+
+    @contextmanager
+    def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:
+        store, condition = self._usable(), parse(self._schema, filter_query)
+        with store.moment() as view:
+            where = Searching(view, Scope(self._level, self._level)).where(condition)
+            labels = view.checked(view.rows.labels_where(where))
+
+            def batches() -> Iterator[list[D]]:
+                for start in range(0, len(labels), batch_size):
+                    docs = self._load(view, labels[start : start + batch_size])
+                    self._check(docs, condition)
+                    yield docs
+
+            yield Moment(len(labels), batches)
 
     # -- settings, closing ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ What stands in the SQLite file, read: records, and the questions that are asked 
     fields       what of the documents filters and full text look at, a table a level; see `fieldtable`
     absences     labels that have no vector in a field (it is optional)
     snapshots    one row a graph file: its size, checksum, settings and what it covers
+    notes        key, value: what somebody wants to know of an earlier write, such as how far a source was read
 """
 
 from __future__ import annotations
@@ -185,6 +186,7 @@ class Change:
         recounted: How many documents more or less are in the lists of others, by their labels.
         runs: The labels from which on all are of a level, and which, if that changes among the inserted.
         level: Their level.
+        notes: What is noted with it, by key.
     """
 
     next_label: int
@@ -195,6 +197,7 @@ class Change:
     recounted: dict[int, int] = field(default_factory=dict)
     runs: list[tuple[int, int]] = field(default_factory=list)
     level: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -635,6 +638,11 @@ class Rows:
         """Return for each field the labels from `start` on that have no vector."""
         sql = 'SELECT label FROM absences WHERE field = ? AND label >= ?'
         return {name: [label for (label,) in self._all(sql, (name, start))] for name in fields}
+
+    def note(self, key: str) -> str | None:
+        """Return what was noted under a key."""
+        found = self._all('SELECT value FROM notes WHERE key = ?', (key,))
+        return str(found[0][0]) if found else None
 
     def snapshots(self) -> dict[str, Snapshot]:
         """Return the graph files there are, by field."""

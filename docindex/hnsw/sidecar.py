@@ -45,6 +45,7 @@ CREATE TABLE snapshots (
     covered INTEGER NOT NULL, buried INTEGER NOT NULL, dead INTEGER NOT NULL, twins TEXT NOT NULL,
     strays TEXT NOT NULL, settings TEXT NOT NULL, record_checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
@@ -182,6 +183,7 @@ class Sidecar:
             )
             self._insert_absences(change.absences)
             self._insert_runs(change.runs)
+            execute('INSERT OR REPLACE INTO notes VALUES (?, ?)', list(change.notes.items()))
             self._set_meta({'next_label': change.next_label})
             self._writer.all('RELEASE change')
         except BaseException:

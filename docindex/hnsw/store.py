@@ -25,8 +25,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ from .settings import Declared
 from .sidecar import Sidecar
 from .state import Access, State, View
 from .transaction import Lists, Part, Transaction
+from .vectors import VectorFile
 from .workdir import WorkDir, disk_errors
 
 logger = logging.getLogger('docindex')
@@ -349,6 +351,10 @@ class Store:
         """Delete the documents of a level with these labels, and those in their lists, all or none."""
         self._write(lambda transaction: transaction.remove(labels, level), show_progress=False)
 
+    def note(self, key: str, value: str) -> None:
+        """Keep a note under a key, with the rest of the batch if there is one."""
+        self._write(lambda transaction: transaction.note(key, value), show_progress=False)
+
     def _write(self, stage: Callable[[Transaction], None], show_progress: bool | None) -> None:
         with self.updating():
             if self._batch is not None:
@@ -473,6 +479,32 @@ class Store:
     def reading(self) -> AbstractContextManager[View]:
         """See one state of the documents and their vectors for as long as this is held."""
         return _Reading(self)
+
+    @contextmanager
+    def moment(self) -> Iterator[View]:
+        """
+        See one state for as long as this is held, which may be long, while others read, write and compact.
+
+        Vector files only grow (I3), and one that a compaction has replaced stays there for whoever has it open.
+
+        Raises:
+            QueryError: this thread is in a batch.
+        """
+        self.check_no_batch('look at one moment')
+        with ExitStack() as undo:
+            rows = self._sidecar.take()
+            undo.callback(self._sidecar.give_back, rows)
+            undo.callback(rows.let_go)
+            while True:
+                with self.reading() as view:
+                    if rows.hold() == view.state.commits:  # or another process has written in between
+                        files = {
+                            name: undo.enter_context(closing(VectorFile(file.path, file.dim, 0, read_only=True)))
+                            for name, file in view.state.files.items()
+                        }
+                        state, labels = replace(view.state, files=files), view.labels.copy()
+                        break
+            yield View(state, rows, labels)
 
     def _own_batch(self) -> Transaction | None:
         """Return the batch of this thread, and of this task, if it is in one."""

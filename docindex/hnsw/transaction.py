@@ -153,6 +153,11 @@ class Transaction:
                 self._recount(level, labels)
             self._remove(level, labels)
 
+    def note(self, key: str, value: str) -> None:
+        """Stage a note."""
+        with self._whole():
+            self._stage(Change(self.change.next_label, notes={key: value}))
+
     def sync(self) -> None:
         """Wait until the vectors are on the disk, which the commit is going to mention (I2)."""
         if self.added:

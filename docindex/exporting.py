@@ -1,0 +1,186 @@
+"""The documents of one moment into a file, which appears under its name when it is complete."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel
+
+from . import _files
+from ._optional import optional
+from ._progress import check_progress, progress_bar
+from .arrow import arrow_schema, to_record_batch
+from .errors import DocumentError, ExportError, QueryError, TableError
+from .formats import format_of
+from .jsonrows import json_row, text_row
+from .tables import rows_of
+
+D = TypeVar('D')
+
+Write = Callable[[Sequence[Any]], None]
+
+
+@dataclass(frozen=True)
+class Moment(Generic[D]):
+    """
+    The documents of one moment.
+
+    Attributes:
+        total: How many there are.
+        batches: Yields them; each call begins anew.
+    """
+
+    total: int
+    batches: Callable[[], Iterator[list[D]]]
+
+
+class _Wider(Exception):  # noqa: N818 (no error)
+    """Documents have come that the types of the file's columns do not hold; all of it is to be written anew."""
+
+
+def export(
+    moment: Callable[[int], AbstractContextManager[Moment[Any]]],
+    doc_type: type[BaseModel],
+    path: str | os.PathLike[str],
+    *,
+    format: str | None,  # noqa: A002 (as in the index's own method)
+    batch_size: int,
+    show_progress: bool | None,
+) -> int:
+    """Do what `DocumentIndex.export` says; `moment` gives the documents in batches of a size."""
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise QueryError(f'batch_size must be a positive number of documents, got {batch_size!r}')
+    check_progress(show_progress)
+    path = Path(path)
+    file = _File(path, format_of(path, format), doc_type)
+    with moment(batch_size) as now:
+        while True:
+            try:
+                with file.replacing() as beside, file.writing(beside) as write:
+                    _write_all(now, write, show_progress)
+                return now.total
+            except _Wider:
+                continue
+
+
+def _write_all(now: Moment[Any], write: Write, show_progress: bool | None) -> None:
+    with progress_bar(now.total, 'exporting', show_progress, 'document') as advance:
+        for docs in now.batches():
+            write(docs)
+            advance(len(docs))
+
+
+class _File:
+    """
+    A file to be.
+
+    Args:
+        path: Its name.
+        format_: Its format.
+        doc_type: The class of its documents.
+    """
+
+    def __init__(self, path: Path, format_: str, doc_type: type[BaseModel]) -> None:
+        self._path = path
+        self._format = format_
+        self._doc_type = doc_type
+        self._rows = rows_of(doc_type)
+        self._witnesses: list[Any] = []
+
+    @contextmanager
+    def replacing(self) -> Iterator[Path]:
+        """
+        Give a path to write to, and let the file there take the place of this one.
+
+        Raises:
+            ExportError: it cannot be written; there is nothing of it then.
+        """
+        beside = self._path.with_name(f'.{self._path.name}.{os.getpid()}.new')
+        try:
+            _files.create_empty(beside)
+            yield beside
+            _files.publish(beside, self._path)
+        except (OSError, TableError, DocumentError, ValueError) as error:
+            if isinstance(error, OSError) and type(error).__module__.startswith('docindex'):
+                raise  # the index cannot be read
+            reason = getattr(error, 'strerror', None) or error
+            raise ExportError(f'this file cannot be written: {reason}', str(self._path)) from error
+        finally:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+    def writing(self, path: Path) -> AbstractContextManager[Write]:
+        """Give what writes documents to a file at `path`."""
+        ways = {'parquet': self._parquet, 'arrow': self._arrow, 'jsonl': self._json_lines, 'csv': self._csv}
+        return ways[self._format](path)
+
+    # -- Arrow and Parquet, whose columns have types ---------------------------------------------------
+
+    @contextmanager
+    def _parquet(self, path: Path) -> Iterator[Write]:
+        parquet, schema = optional('pyarrow.parquet', 'arrow', 'Parquet files'), self._schema()
+        # Numbers of vectors hardly ever repeat: a dictionary of them would only be given up after a while.
+        texts = [field.name for field in schema if not str(field.type).startswith('fixed_size_list')]
+        with parquet.ParquetWriter(path, schema, use_dictionary=texts) as writer:
+            yield lambda docs: writer.write_batch(self._batch(docs, schema))
+
+    @contextmanager
+    def _arrow(self, path: Path) -> Iterator[Write]:
+        arrow, schema = optional('pyarrow', 'arrow', 'Arrow files'), self._schema()
+        with arrow.OSFile(str(path), 'wb') as file, arrow.ipc.new_file(file, schema) as writer:
+            yield lambda docs: writer.write_batch(self._batch(docs, schema))
+
+    def _schema(self) -> Any:
+        return arrow_schema(self._doc_type, self._witnesses)
+
+    def _batch(self, docs: Sequence[Any], schema: Any) -> Any:
+        """
+        Return documents as Arrow.
+
+        The type of a column depends on its values: of which dtype vectors are, whether times have a zone. Nobody knows
+        before all have been seen; so where a type turns out to be too narrow, the file is written once more.
+        """
+        if arrow_schema(self._doc_type, docs) != schema:
+            wider = arrow_schema(self._doc_type, [*self._witnesses, *docs])
+            if wider != schema:
+                self._witnesses += docs
+                raise _Wider
+        return to_record_batch(docs, schema, self._doc_type)
+
+    # -- texts -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _json_lines(self, path: Path) -> Iterator[Write]:
+        with self._text(path) as file:
+
+            def write(docs: Sequence[Any]) -> None:
+                for doc in docs:
+                    json.dump(json_row(doc, self._rows), file, ensure_ascii=False, separators=(',', ':'))
+                    file.write('\n')
+
+            yield write
+
+    @contextmanager
+    def _csv(self, path: Path) -> Iterator[Write]:
+        with self._text(path) as file:
+            rows = csv.writer(file)  # with the line ends of RFC 4180: it quotes what looks like one
+            rows.writerow(self._rows.columns)
+            yield lambda docs: rows.writerows(text_row(doc, self._rows) for doc in docs)
+
+    @contextmanager
+    def _text(self, path: Path) -> Iterator[IO[str]]:
+        is_packed = self._path.name.lower().endswith('.gz')
+        with (
+            gzip.open(path, 'wb') if is_packed else path.open('wb') as file,
+            io.TextIOWrapper(cast('IO[bytes]', file), 'utf-8', newline='') as text,
+        ):
+            yield text

@@ -1,0 +1,412 @@
+"""
+Which bytes of a file are which rows: Parquet, Arrow, JSON lines, CSV, tables in memory, iterators.
+
+A `Source` is read piece by piece, so a file of any length needs the memory of one piece. What a row says about a
+document is not known here. A row that cannot be read, though the next one can, comes as `Unreadable`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from pydantic import BaseModel
+
+from ._optional import optional
+from .errors import DocIndexError, QueryError, SourceError
+
+FORMATS = {
+    'parquet': ('.parquet', '.pq'),
+    'arrow': ('.arrow', '.feather', '.ipc'),
+    'jsonl': ('.jsonl', '.ndjson', '.jsonl.gz', '.ndjson.gz'),
+    'csv': ('.csv', '.csv.gz'),
+}
+"""The formats, and how the names of their files end."""
+
+_GZIP = b'\x1f\x8b'
+_UTF8_MARK = b'\xef\xbb\xbf'
+_UTF16_MARKS = (b'\xff\xfe', b'\xfe\xff')
+_LARGEST_CELL = 1 << 27  # characters; a quote that is never closed makes one cell of the rest of the file
+_BUFFER = 1 << 20
+# What the readers of files raise; pyarrow's errors are among them.
+_DAMAGE = (OSError, EOFError, zlib.error, csv.Error, ValueError, TypeError, KeyError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row that cannot be read, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """
+    Rows that follow each other.
+
+    Attributes:
+        first: The number of the first one, from 1.
+        rows: A pyarrow `RecordBatch`, or a list of dicts, documents and `Unreadable`s.
+        lines: In which lines of the file the rows begin, from 1; None where there are no lines.
+    """
+
+    first: int
+    rows: Any
+    lines: Sequence[int] | None = None
+
+
+class Source(ABC):
+    """
+    Rows, which can be read from any of them on.
+
+    Attributes:
+        name: What it is called in messages.
+        columns: Its columns by name, if they are known beforehand; those inside of a struct by `outer__inner`.
+        total: How many rows there are, if that is known beforehand.
+        has_texts: Whether each cell is a text.
+
+    Raises (each method):
+        SourceError: it is not what it should be; the message says after which row.
+    """
+
+    has_texts = False
+
+    def __init__(self, name: str, columns: Mapping[str, Sequence[str]] | None, total: int | None = None) -> None:
+        self.name = name
+        self.columns = columns
+        self.total = total
+
+    def pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Generator[Piece, None, None]:
+        """Yield pieces of at most `size` rows, without the first `start`; other `columns` need not be read."""
+        read = start
+        try:
+            for piece in self._pieces(start, size, columns):
+                yield piece
+                read = piece.first - 1 + len(piece.rows)
+        except DocIndexError:
+            raise
+        except _DAMAGE as error:
+            raise _unreadable(self.name, f'cannot be read after row {read:,}', error) from error
+
+    @abstractmethod
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        """Do what `pieces` says; errors of whoever reads the file may leave it as they are."""
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """Let go of the file."""
+
+
+def format_of(path: Path, format_: str | None) -> str:
+    """
+    Return the format of a file: the one that was said, or that of its name.
+
+    Raises:
+        QueryError: there is no such format, or nobody knows which.
+    """
+    if format_ is not None:
+        if format_ not in FORMATS:
+            raise QueryError(f'format must be one of {", ".join(map(repr, FORMATS))}, got {format_!r}')
+        return format_
+    for name, endings in FORMATS.items():
+        if path.name.lower().endswith(endings):
+            return name
+    known = ', '.join(ending for endings in FORMATS.values() for ending in endings)
+    raise QueryError(f'the format of {path} is not clear from its name; say format=..., or use one of {known}')
+
+
+def open_file(path: Path, format_: str | None) -> Source:
+    """
+    Open a file of one of the formats.
+
+    Raises:
+        SourceError: it does not exist, or is not of its format.
+        QueryError: its format is not known.
+        MissingLibraryError: pyarrow is needed.
+    """
+    kinds: dict[str, Callable[[Path], Source]] = {
+        'parquet': ParquetFile,
+        'arrow': ArrowFile,
+        'jsonl': JsonLines,
+        'csv': CsvFile,
+    }
+    kind = format_of(path, format_)
+    try:
+        return kinds[kind](path)
+    except DocIndexError:
+        raise
+    except _DAMAGE as error:
+        raise _unreadable(str(path), 'cannot be read' if not path.is_file() else f'is no {kind} file', error) from error
+
+
+def open_table(given: object) -> Source:
+    """
+    Return a table in memory, or any iterable of rows, as a source.
+
+    Raises:
+        QueryError: it is neither.
+        SourceError: a table cannot be read.
+        MissingLibraryError: pyarrow is needed.
+    """
+    if isinstance(given, (BaseModel, Mapping, str, bytes)):
+        raise QueryError(f'expected a path, a table or an iterable of rows, got one {type(given).__name__}')
+    name = f'the {type(given).__name__}'
+    if type(given).__module__.partition('.')[0] == 'pandas' and hasattr(given, 'iloc'):
+        return PandasTable(given)
+    if hasattr(given, '__arrow_c_stream__') or hasattr(given, '__arrow_c_array__'):
+        try:
+            return ArrowTable(given, name)
+        except _DAMAGE as error:
+            raise _unreadable(name, 'cannot be read', error) from error
+    if isinstance(given, Iterable):
+        return Records(given, name)
+    hint = '; collect() it first' if hasattr(given, 'collect') else ''
+    raise QueryError(f'expected a path, a table or an iterable of rows, got {type(given).__name__}{hint}')
+
+
+class ParquetFile(Source):
+    """A Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        parquet = optional('pyarrow.parquet', 'arrow', 'Parquet files')
+        # With a buffer the pages of a row group are read one by one: pandas writes files with a single row group.
+        self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        super().__init__(str(path), _arrow_columns(self._file.schema_arrow), self._file.metadata.num_rows)
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        metadata, first = self._file.metadata, 0
+        groups = list(range(metadata.num_row_groups))
+        while groups and first + metadata.row_group(groups[0]).num_rows <= start:
+            first += metadata.row_group(groups.pop(0)).num_rows
+        if groups:
+            # In this thread: others would read ahead.
+            batches = self._file.iter_batches(size, groups, columns, use_threads=False)
+            yield from _after(start, first, batches)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class ArrowFile(Source):
+    """
+    An Arrow file of either kind, which Feather is too.
+
+    It is mapped: what was read is the kernel's, which can take it back, however large its batches are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        arrow = optional('pyarrow', 'arrow', 'Arrow files')
+        self._mapped = arrow.memory_map(str(path))
+        try:
+            with path.open('rb') as file:
+                is_file = file.read(6) == b'ARROW1'
+            self._file = arrow.ipc.open_file(self._mapped) if is_file else arrow.ipc.open_stream(self._mapped)
+        except BaseException:
+            self._mapped.close()
+            raise
+        super().__init__(str(path), _arrow_columns(self._file.schema))
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        yield from _after(start, 0, _resized(self._batches(), size))
+
+    def _batches(self) -> Iterator[Any]:
+        if hasattr(self._file, 'num_record_batches'):
+            return map(self._file.get_batch, range(self._file.num_record_batches))
+        return iter(self._file)
+
+    def close(self) -> None:
+        self._mapped.close()
+
+
+class ArrowTable(Source):
+    """A table of pyarrow, polars, duckdb, or of anybody else who hands over Arrow; also piece by piece."""
+
+    def __init__(self, given: Any, name: str) -> None:
+        arrow = optional('pyarrow', 'arrow', 'tables')
+        if hasattr(given, '__arrow_c_stream__'):
+            self._batches = arrow.RecordBatchReader.from_stream(given)
+        else:
+            batch = arrow.record_batch(given)
+            self._batches = arrow.RecordBatchReader.from_batches(batch.schema, [batch])
+        total = len(given) if hasattr(given, '__len__') else None
+        super().__init__(name, _arrow_columns(self._batches.schema), total)
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        yield from _after(start, 0, _resized(self._batches, size))
+
+
+class PandasTable(Source):
+    """A pandas frame, turned into Arrow piece by piece."""
+
+    def __init__(self, frame: Any) -> None:
+        self._table = optional('pyarrow', 'arrow', 'tables').Table
+        self._frame = frame
+        super().__init__('the DataFrame', dict.fromkeys(map(str, frame.columns), ()), len(frame))
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        for at in range(start, len(self._frame), size):
+            part = self._frame.iloc[at : at + size]
+            yield from _after(at, at, self._table.from_pandas(part, preserve_index=False).to_batches())
+
+
+class Records(Source):
+    """Documents and dicts, one after another. What the iterator raises is not translated."""
+
+    def __init__(self, rows: Iterable[Any], name: str) -> None:
+        self._rows = rows
+        super().__init__(name, None, len(rows) if isinstance(rows, Sized) else None)
+
+    def pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Generator[Piece, None, None]:
+        """Yield pieces of at most `size` rows, without the first `start`."""
+        rows = itertools.islice(self._rows, start, None)
+        while piece := list(itertools.islice(rows, size)):
+            yield Piece(start + 1, piece)
+            start += len(piece)
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        return self.pieces(start, size, columns)
+
+
+class JsonLines(Source):
+    """A file with a JSON object on each line, gzipped or not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _open_text(path).close()  # is it there?
+        super().__init__(str(path), None)
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        with _open_text(self._path) as file:
+            filled = ((number, line) for number, line in enumerate(file, 1) if not line.isspace())
+            lines = itertools.islice(filled, start, None)
+            while piece := list(itertools.islice(lines, size)):
+                yield Piece(start + 1, [_json(line) for _, line in piece], [number for number, _ in piece])
+                start += len(piece)
+
+
+class CsvFile(Source):
+    """A CSV file with a header, gzipped or not."""
+
+    has_texts = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as rows:
+            header = next(rows, None)
+        if header is None:
+            raise SourceError(f'{path} is empty: a CSV file begins with the names of its columns', str(path))
+        if any('\udc80' <= character <= '\udcff' for character in ''.join(header)):
+            raise SourceError(f'{path} cannot be read: its header is not UTF-8', str(path))
+        twice = [name for at, name in enumerate(header) if name in header[:at]]
+        if twice:
+            raise SourceError(f'{path} has two columns {twice[0]!r}', str(path))
+        super().__init__(str(path), dict.fromkeys(header, ()))
+
+    def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
+        with self._opened() as reader:
+            next(reader)
+            rows = itertools.islice(self._rows(reader), start, None)
+            while piece := list(itertools.islice(rows, size)):
+                yield Piece(start + 1, [row for _, row in piece], [line for line, _ in piece])
+                start += len(piece)
+
+    def _rows(self, reader: Any) -> Iterator[tuple[int, dict[str, str] | Unreadable]]:
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield line, Unreadable(f'this is no CSV: {error}')
+                continue
+            if cells is None:
+                return
+            if cells:
+                yield line, self._row(cells)
+
+    def _row(self, cells: list[str]) -> dict[str, str] | Unreadable:
+        names = self.columns or {}
+        if len(cells) != len(names):
+            return Unreadable(f'it has {len(cells)} cells, and the header names {len(names)} columns')
+        for name, cell in zip(names, cells, strict=True):
+            if not cell.isascii() and any('\udc80' <= character <= '\udcff' for character in cell):
+                return Unreadable(f'{name}: this is not UTF-8: {cell[:40].encode(errors="surrogateescape")!r}')
+        return dict(zip(names, cells, strict=True))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        # For all of the process, so it only ever grows: vectors and texts make longer cells than the usual limit.
+        csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_CELL))
+        with io.TextIOWrapper(_open_text(self._path), 'utf-8', 'surrogateescape', newline='') as text:
+            yield csv.reader(text, strict=True)
+
+
+def _open_text(path: Path) -> IO[bytes]:
+    """Open a file of UTF-8, behind the mark that some programs put first; unpacked, if it is gzipped."""
+    with path.open('rb') as raw:
+        is_packed = raw.read(2) == _GZIP
+    with ExitStack() as undo:
+        opened = gzip.open(path) if is_packed else path.open('rb', buffering=_BUFFER)  # noqa: SIM115 (the caller's)
+        file = cast('IO[bytes]', undo.enter_context(opened))
+        mark = file.read(3)
+        if mark[:2] in _UTF16_MARKS:
+            raise SourceError(f'{path} is UTF-16; save it as UTF-8', str(path))
+        if mark != _UTF8_MARK:
+            file.seek(0)
+        undo.pop_all()
+    return file
+
+
+def _json(line: bytes) -> dict[str, Any] | Unreadable:
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return Unreadable(f'this is not UTF-8: {error.reason} at byte {error.start + 1}')
+    except RecursionError:
+        return Unreadable('this is no JSON that can be read: it is nested too deeply')
+    except ValueError as error:
+        hint = '; a JSON array of all rows is no JSON lines file' if line.lstrip()[:1] == b'[' else ''
+        return Unreadable(f'this is no JSON: {error}{hint}')
+    if not isinstance(row, dict):
+        return Unreadable(f'expected a JSON object, got {type(row).__name__}')
+    return row
+
+
+def _after(start: int, first: int, batches: Iterable[Any]) -> Iterator[Piece]:
+    """Yield record batches, of which the first one begins behind row `first`, without the rows up to `start`."""
+    for batch in batches:
+        skipped = min(max(0, start - first), len(batch))
+        if skipped < len(batch):
+            yield Piece(first + skipped + 1, batch.slice(skipped) if skipped else batch)
+        first += len(batch)
+
+
+def _resized(batches: Iterable[Any], size: int) -> Iterator[Any]:
+    """Yield record batches cut into such of at most `size` rows."""
+    for batch in batches:
+        for at in range(0, len(batch), size):
+            yield batch.slice(at, size)
+
+
+def _arrow_columns(schema: Any) -> dict[str, list[str]]:
+    structs = optional('pyarrow', 'arrow', 'tables').types
+
+    def inner(outer: str, of: Any) -> list[str]:
+        if not structs.is_struct(of):
+            return [outer]
+        return [name for field in of for name in inner(f'{outer}__{field.name}', field.type)]
+
+    return {field.name: inner(field.name, field.type) for field in schema}
+
+
+def _unreadable(name: str, what: str, error: BaseException) -> SourceError:
+    reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return SourceError(f'{name} {what}: {reason}', name)

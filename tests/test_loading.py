@@ -1,0 +1,577 @@
+"""Files and tables into an index, row by row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+from docindex import BaseDoc, Field, HnswDocumentIndex, LoadError, NdArray, QueryError, SourceError
+from docindex.formats import open_file
+from docindex.loading import BadRow, LoadReport
+from tests.programs import PATIENCE, environment
+
+
+class Cover(BaseDoc):
+    url: str = ''
+    look: NdArray | None = Field(default=None, dim=2)
+
+
+class Book(BaseDoc):
+    title: str
+    price: float | None = None
+    pages: int = 0
+    tags: list[str] = Field(default_factory=list)
+    vector: NdArray = Field(dim=2)
+    cover: Cover | None = None
+
+
+Index = HnswDocumentIndex[Book]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with HnswDocumentIndex[Book](work_dir=tmp_path / 'index') as made:
+        yield made
+
+
+def rows(count: int, with_id: bool = True) -> list[dict[str, Any]]:
+    """Return rows as a JSON file has them."""
+    made = [{'title': f'Book {at}', 'price': at / 4, 'vector': [float(at), 1.0]} for at in range(count)]
+    return [{'id': str(at), **row} for at, row in enumerate(made)] if with_id else made
+
+
+def json_lines(path: Path, given: list[Any]) -> Path:
+    """Write JSON lines; a row that is bytes is written as it is."""
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in given]
+    path.write_bytes(b''.join(line + b'\n' for line in lines))
+    return path
+
+
+def table() -> pa.Table:
+    columns = {name: [row[name] for row in rows(50)] for name in ('id', 'title', 'price')}
+    matrix = np.array([row['vector'] for row in rows(50)], np.float32)
+    return pa.table({**columns, 'vector': pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), 2)})
+
+
+def arrow_file(path: Path, of: pa.Table) -> None:
+    with pa.OSFile(str(path), 'wb') as file, pa.ipc.new_stream(file, of.schema) as writer:
+        writer.write_table(of)
+
+
+def csv_file(path: Path, of: pa.Table) -> None:
+    frame = of.to_pandas()
+    frame['vector'] = [json.dumps(vector.tolist()) for vector in frame['vector']]
+    frame.to_csv(path, index=False, compression=None)
+
+
+def lines_file(path: Path, of: pa.Table) -> None:
+    path.write_bytes(b''.join(json.dumps(row).encode() + b'\n' for row in of.to_pylist()))
+
+
+def packed(write: Callable[[Path, pa.Table], None]) -> Callable[[Path, pa.Table], None]:
+    def write_packed(path: Path, of: pa.Table) -> None:
+        write(path, of)
+        path.write_bytes(gzip.compress(path.read_bytes()))
+
+    return write_packed
+
+
+FILES: dict[str, Callable[[Path, pa.Table], None]] = {
+    'x.parquet': lambda path, of: pq.write_table(of, path),
+    'x.feather': lambda path, of: feather.write_feather(of, path),
+    'x.arrow': arrow_file,
+    'x.jsonl': lines_file,
+    'x.jsonl.gz': packed(lines_file),
+    'x.csv': csv_file,
+    'x.csv.gz': packed(csv_file),
+}
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_file_is_loaded(index: Index, tmp_path: Path, name: str) -> None:
+    """Each format gives the rows that others wrote in it, vectors as float32, and can be continued in its middle."""
+    FILES[name](tmp_path / name, table())
+    report = index.index_from(tmp_path / name, batch_size=7)
+    assert (report.stored, report.skipped, report.resumed_from) == (50, [], 0)
+    assert len(index) == 50
+    assert (index['49'].title, index['49'].price) == ('Book 49', 12.25)
+    assert index['49'].vector.dtype == np.float32
+    assert index.find([49, 1], 'vector', limit=1).documents.id == ['49']
+    source = open_file(tmp_path / name, None)
+    pieces = list(source.pieces(20, 7, None))
+    source.close()
+    numbers = [piece.first + at for piece in pieces for at in range(len(piece.rows))]
+    assert numbers == list(range(21, 51))
+    assert max(len(piece.rows) for piece in pieces) == 7
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    'pyarrow': table,
+    'batch': lambda: table().to_batches()[0],
+    'reader': lambda: table().to_reader(max_chunksize=20),
+    'pandas': lambda: table().to_pandas(),
+    'polars': lambda: pl.from_arrow(table()),
+    'dicts': lambda: rows(50),
+    'generator': lambda: (Book(**row) for row in rows(50)),
+}
+
+
+@pytest.mark.parametrize('name', TABLES)
+def test_a_table_is_loaded(index: Index, name: str) -> None:
+    """Tables of pyarrow, pandas and polars, and iterables of dicts and documents, are loaded as files are."""
+    assert index.index_from(TABLES[name](), batch_size=8).stored == 50
+    assert sorted(index, key=int) == [str(at) for at in range(50)]
+    assert (index['7'].title, index['7'].vector.tolist()) == ('Book 7', [7, 1])
+
+
+def test_a_file_of_one_row_group_is_read_piece_by_piece(tmp_path: Path) -> None:
+    """However a file is laid out, no piece has more rows than a batch, and Arrow holds little more than that."""
+    matrix = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(100_000 * 64, np.float32)), 64)
+    pq.write_table(pa.table({'vector': matrix}), tmp_path / 'x.parquet', row_group_size=100_000, use_dictionary=False)
+    del matrix
+    before, most, sizes = pa.total_allocated_bytes(), 0, []
+    source = open_file(tmp_path / 'x.parquet', None)
+    for piece in source.pieces(0, 1000, None):
+        sizes.append(len(piece.rows))
+        most = max(most, pa.total_allocated_bytes() - before)
+    source.close()
+    assert (sum(sizes), max(sizes)) == (100_000, 1000)
+    assert most < 8 << 20  # the whole is 24 MiB
+
+
+# -- columns -------------------------------------------------------------------------------------------------
+
+
+def test_nested_documents_by_flat_names(index: Index, tmp_path: Path) -> None:
+    """`cover__url` is a column of CSV and a key of JSON; without any cell the optional document is None."""
+    (tmp_path / 'x.csv').write_text(
+        'id,title,vector,cover__url,cover__look,tags\n'
+        'a,A,"[1, 2]",a.png,"[3, 4]","[""new"", ""old""]"\n'
+        'b,B,"[1, 2]",,,\n'
+    )
+    index.index_from(tmp_path / 'x.csv')
+    assert index['a'].cover is not None
+    assert (index['a'].cover.url, index['a'].cover.look.tolist(), index['a'].tags) == ('a.png', [3, 4], ['new', 'old'])
+    assert (index['b'].cover, index['b'].tags) == (None, [])
+    flat = {'id': 'c', 'title': 'C', 'vector': [1, 2], 'cover__url': 'c.png'}
+    nested = {'id': 'd', 'title': 'D', 'vector': [1, 2], 'cover': {'url': 'd.png'}}
+    index.index_from(json_lines(tmp_path / 'x.jsonl', [flat, nested]))
+    index.index_from([{**flat, 'id': 'e', 'cover__url': None}, {**flat, 'id': 'f'}])
+    assert [doc.cover and doc.cover.url for doc in index[['c', 'd', 'e', 'f']]] == ['c.png', 'd.png', None, 'c.png']
+
+
+def test_a_struct_is_a_nested_document(index: Index, tmp_path: Path) -> None:
+    """A struct column with the name of a nested document is read into it."""
+    structs = pa.table({'id': ['a'], 'title': ['A'], 'vector': [[1.0, 2.0]], 'cover': [{'url': 'a.png', 'year': 1990}]})
+    pq.write_table(structs, tmp_path / 'x.parquet')
+    index.index_from(tmp_path / 'x.parquet')
+    assert index['a'].cover is not None
+    assert index['a'].cover.url == 'a.png'
+
+
+def test_a_missing_column_is_noticed_before_anything_is_read(index: Index, tmp_path: Path) -> None:
+    """A file without a column that every document needs is refused; the message names it and those there are."""
+    pq.write_table(table().drop_columns(['title']), tmp_path / 'x.parquet')
+    with pytest.raises(LoadError, match=r"'title', which Book needs.*'price'") as raised:
+        index.index_from(tmp_path / 'x.parquet', on_error='skip')
+    assert (raised.value.path, raised.value.row) == (str(tmp_path / 'x.parquet'), None)
+    assert len(index) == 0
+
+
+def test_columns_that_no_field_has_are_ignored(index: Index, caplog: pytest.LogCaptureFixture) -> None:
+    """Further columns are ignored, and a line in the log says which."""
+    with caplog.at_level(logging.INFO, 'docindex'):
+        index.index_from(table().append_column('shelf', pa.array([1] * 50)))
+    assert len(index) == 50
+    assert [message for message in caplog.messages if "['shelf']" in message] == caplog.messages
+
+
+@pytest.mark.parametrize('ending', ['parquet', 'jsonl', 'csv'])
+def test_columns_can_be_renamed(index: Index, tmp_path: Path, ending: str) -> None:
+    """`rename` reads a column into a field of another name."""
+    FILES[f'x.{ending}'](tmp_path / f'x.{ending}', table().rename_columns(['id', 'name', 'price', 'vector']))
+    index.index_from(tmp_path / f'x.{ending}', rename={'name': 'title'})
+    assert index['3'].title == 'Book 3'
+
+
+@pytest.mark.parametrize(
+    ('options', 'complaint'),
+    [
+        ({'batch_size': 0}, 'batch_size must be'),
+        ({'on_error': 'ignore'}, "'raise' or 'skip'"),
+        ({'format': 'xml'}, "one of 'parquet'"),
+        ({'rename': {'title': 'nothing'}}, "no field 'nothing'"),
+        ({'rename': {'nothing': 'title'}}, "no column 'nothing'"),
+    ],
+    ids=str,
+)
+def test_arguments_that_make_no_sense(index: Index, tmp_path: Path, options: Any, complaint: str) -> None:
+    """An argument that makes no sense is refused in words that say what would."""
+    pq.write_table(table(), tmp_path / 'x.parquet')
+    with pytest.raises(QueryError, match=complaint):
+        index.index_from(tmp_path / 'x.parquet', **options)
+
+
+def test_what_is_no_source(index: Index, tmp_path: Path) -> None:
+    """A file of unknown format, a single row, a number and a lazy frame are refused."""
+    with pytest.raises(QueryError, match='say format='):
+        index.index_from(tmp_path / 'x.bin')
+    for given, complaint in [({}, 'one dict'), (7, 'got int'), (pl.LazyFrame({'id': ['a']}), r'collect\(\) it')]:
+        with pytest.raises(QueryError, match=complaint):
+            index.index_from(given)
+
+
+# -- bad rows ------------------------------------------------------------------------------------------------
+
+BAD: dict[str, tuple[Any, str]] = {
+    'a vector that is too short': (
+        {**rows(1)[0], 'vector': [1.0]},
+        "(id '0'): field 'vector' holds 2-d vectors, got 1-d",
+    ),
+    'a vector with NaN': ({**rows(1)[0], 'vector': [1.0, float('nan')]}, "(id '0'): field 'vector' has NaN"),
+    'no vector': ({'id': 'x', 'title': 'X'}, "(id 'x'): vector: Field required"),
+    'an id that is a number': ({**rows(1)[0], 'id': 7}, 'an id is a string, got int 7'),
+    'a wrong type': ({**rows(1)[0], 'pages': 'many'}, "(id '0'): pages: Input should be a valid integer"),
+    'a number that is too large': (b'{"pages": 1' + b'0' * 5000 + b'}', 'this is no JSON: Exceeds the limit'),
+    'no JSON': (b'{"id": ', 'this is no JSON: Expecting value'),
+    'no object': (b'[1]', 'expected a JSON object, got list'),
+    'no UTF-8': (b'{"id": "\xff"}', 'this is not UTF-8: invalid start byte at byte 9'),
+    'too deep': (b'[' * 100_000, 'this is no JSON that can be read: it is nested too deeply'),
+}
+
+
+@pytest.mark.parametrize('what', BAD)
+def test_a_bad_row_is_named(index: Index, tmp_path: Path, what: str) -> None:
+    """A bad row ends the load; the error has the file, the row, its line and the reason, and what is stored by then."""
+    bad, reason = BAD[what]
+    path = json_lines(tmp_path / 'x.jsonl', [*rows(9), b'', bad, *rows(20)[10:]])
+    with pytest.raises(LoadError) as raised:
+        index.index_from(path, batch_size=4)
+    error = raised.value
+    assert (error.path, error.row, error.line, error.stored, error.done) == (str(path), 10, 11, 8, 8)
+    assert str(error).startswith(f'{path}, row 10 (line 11): {reason}')
+    assert str(error).endswith('; rows 1 to 8 are done')
+    assert sorted(index) == [str(at) for at in range(8)], 'something of the batch with the bad row was stored'
+
+
+def test_bad_rows_are_skipped(index: Index, tmp_path: Path) -> None:
+    """With `on_error='skip'` all other rows are stored, and the report lists the bad ones in order."""
+    given: list[Any] = rows(40)
+    places = dict(zip([0, 3, 4, 17, 38, 39], BAD.values(), strict=False))
+    for at, (bad, _) in places.items():
+        given[at] = bad
+    report = index.index_from(json_lines(tmp_path / 'x.jsonl', given), batch_size=10, on_error='skip')
+    assert [(bad.row, bad.line) for bad in report.skipped] == [(at + 1, at + 1) for at in places]
+    for bad, (_, reason) in zip(report.skipped, places.values(), strict=True):
+        assert bad.reason.startswith(reason)
+    assert (report.stored, len(index)) == (34, 34)
+    assert set(index) == {str(at) for at in range(40) if at not in places}
+    assert str(report).splitlines()[1] == f'  {report.skipped[0]}'
+    assert '34 rows stored' in str(report)
+    assert '6 rows skipped' in str(report)
+
+
+def test_bad_rows_of_a_table(index: Index) -> None:
+    """In a table, too, a bad row is told from its neighbours: of another length, or without what is required."""
+    vectors = [[1.0, 2.0], [1.0], [3.0, 4.0], [None, 1.0], None]
+    bad = pa.table({'id': list('abcde'), 'title': ['A', 'B', 'C', 'D', 'E'], 'vector': vectors})
+    report = index.index_from(bad, on_error='skip')
+    assert [(row.row, row.line) for row in report.skipped] == [(2, None), (4, None), (5, None)]
+    assert 'a number is missing' in report.skipped[1].reason
+    assert sorted(index) == ['a', 'c']
+    with pytest.raises(LoadError, match=r'the Table, row 4: vector: .*a number is missing'):
+        index.index_from(bad.take([0, 2, 0, 3]))
+
+
+def test_a_report_is_cut_short() -> None:
+    """Of many bad rows a printed report shows ten."""
+    text = str(LoadReport('x.csv', 1, [BadRow(at, 'bad') for at in range(1, 31)], 5))
+    assert len(text.splitlines()) == 12
+    assert text.startswith('x.csv: 1 row stored')
+    assert 'went on after row 5' in text
+    assert text.endswith('and 20 more, see skipped')
+
+
+# -- bad files -----------------------------------------------------------------------------------------------
+
+
+def test_a_cut_off_file(index: Index, tmp_path: Path) -> None:
+    """Of a gzipped file that was cut off the rows before are stored, and the error says after which row it ends."""
+    random = np.random.default_rng(0)
+    given = [{**row, 'vector': random.random(2).tolist()} for row in rows(2000)]
+    whole = gzip.compress(json_lines(tmp_path / 'x', given).read_bytes())
+    (tmp_path / 'x.jsonl.gz').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r'x.jsonl.gz cannot be read after row [\d,]+: .*end-of-stream') as raised:
+        index.index_from(tmp_path / 'x.jsonl.gz', batch_size=100, on_error='skip')
+    assert len(index) == raised.value.stored == raised.value.done
+    assert 500 < len(index) < 1900
+
+
+@pytest.mark.parametrize('name', ['x.parquet', 'x.arrow', 'x.feather'])
+@pytest.mark.parametrize('content', [b'', b'nothing of the kind' * 100, b'half'], ids=['empty', 'other', 'half'])
+def test_a_broken_table(index: Index, tmp_path: Path, name: str, content: bytes) -> None:
+    """A Parquet or Arrow file that is empty, cut in half or something else is an error that names it."""
+    FILES[name](tmp_path / name, table())
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2] if content == b'half' else content)
+    with pytest.raises(SourceError, match=name) as raised:
+        index.index_from(tmp_path / name)
+    assert raised.value.path == str(tmp_path / name)
+    assert isinstance(raised.value, OSError)
+
+
+def test_a_file_that_is_not_there(index: Index, tmp_path: Path) -> None:
+    """A path at which there is nothing, or a directory, is an error that names it."""
+    for name in ('x.parquet', 'x.arrow', 'x.jsonl', 'x.csv'):
+        with pytest.raises(SourceError, match=rf'{name} cannot be read: .*No such file'):
+            index.index_from(tmp_path / name)
+        (tmp_path / name).mkdir()
+        with pytest.raises(SourceError, match=rf'{name} cannot be read'):
+            index.index_from(tmp_path / name)
+
+
+def test_files_without_rows(index: Index, tmp_path: Path) -> None:
+    """No rows are no error, but a CSV file has a header at least."""
+    pq.write_table(table().slice(0, 0), tmp_path / 'x.parquet')
+    (tmp_path / 'x.jsonl').write_bytes(b'\n')
+    (tmp_path / 'header.csv').write_text('id,title,vector\n')
+    for name in ('x.parquet', 'x.jsonl', 'header.csv'):
+        assert index.index_from(tmp_path / name).stored == 0
+    (tmp_path / 'x.csv').touch()
+    with pytest.raises(SourceError, match='is empty: a CSV file begins with the names of its columns'):
+        index.index_from(tmp_path / 'x.csv')
+
+
+def test_csv_as_people_write_it(index: Index, tmp_path: Path) -> None:
+    """A mark at the beginning, quoted line breaks, empty lines and cells, NaN for what is optional: all understood."""
+    (tmp_path / 'x.csv').write_bytes(
+        b'\xef\xbb\xbfid,title,price,pages,vector,cover__look\r\n'
+        b'a,"one\r\ntwo, ""three""",1.5,,"[1, 2]",NaN\r\n'
+        b'\r\n'
+        b'b,,nan,7,"[1, 2]",\r\n'
+    )
+    assert index.index_from(tmp_path / 'x.csv').stored == 2
+    assert (index['a'].title, index['a'].price, index['a'].pages) == ('one\r\ntwo, "three"', 1.5, 0)
+    assert index['a'].cover is None
+    assert (index['b'].title, index['b'].pages) == ('', 7)
+    assert np.isnan(index['b'].price)
+
+
+CSV: dict[str, tuple[bytes, str]] = {
+    'too many cells': (b'x,X,"[1, 2]",more', 'it has 4 cells, and the header names 3 columns'),
+    'too few cells': (b'x,X', 'it has 2 cells, and the header names 3 columns'),
+    'no UTF-8': (b'x,\xe9t\xe9,"[1, 2]"', "title: this is not UTF-8: b'\\xe9t\\xe9'"),
+    'no list': (b'x,X,1 2', "vector: expected JSON, such as [1, 2], got '1 2'"),
+    'no vector': (b'x,X,', 'vector: Field required'),
+    'a stray quote': (b'x,"X"X,"[1, 2]"', "this is no CSV: ',' expected after '\"'"),
+}
+
+
+@pytest.mark.parametrize('what', CSV)
+def test_a_bad_row_of_csv(index: Index, tmp_path: Path, what: str) -> None:
+    """A row with a wrong number of cells, or a cell that cannot be read, is named, and the others can be stored."""
+    bad, reason = CSV[what]
+    good = b'%d,"two\nlines","[1, 2]"\n'
+    (tmp_path / 'x.csv').write_bytes(b'id,title,vector\n' + good % 1 + bad + b'\n' + good % 2)
+    report = index.index_from(tmp_path / 'x.csv', on_error='skip')
+    assert [(row.row, row.line) for row in report.skipped] == [(2, 4)]
+    assert reason in report.skipped[0].reason
+    assert sorted(index) == ['1', '2']
+
+
+def test_csv_that_is_none(index: Index, tmp_path: Path) -> None:
+    """UTF-16, and two columns of one name, are errors of the file; a quote that is never closed is one of a row."""
+    path = tmp_path / 'x.csv'
+    path.write_text('id,title', 'utf-16')
+    with pytest.raises(SourceError, match='is UTF-16; save it as UTF-8'):
+        index.index_from(path)
+    path.write_bytes(b'\x1f\x00\xff\xfe,title')
+    with pytest.raises(SourceError, match='its header is not UTF-8'):
+        index.index_from(path)
+    path.write_text('id,title,title,vector\n')
+    with pytest.raises(SourceError, match="two columns 'title'"):
+        index.index_from(path)
+    path.write_text('id,title,vector\na,A,"[1, 2]"\nb,"B,"[1, 2]"\nc,C\n')
+    with pytest.raises(LoadError, match=r'row 2 \(line 3\): this is no CSV'):
+        index.index_from(path)
+
+
+# -- going on ------------------------------------------------------------------------------------------------
+
+
+def failing(count: int, at: int) -> Iterator[dict[str, Any]]:
+    """Yield rows without ids, and fail before one of them."""
+    for number, row in enumerate(rows(count, with_id=False)):
+        if number == at:
+            raise KeyboardInterrupt
+        yield row
+
+
+def titles(index: Index) -> list[str]:
+    return sorted((doc.title for doc in index.filter(None, limit=None)), key=lambda title: int(title.split()[1]))
+
+
+def test_an_iterator_goes_on_by_its_key(index: Index) -> None:
+    """With `resume_key` an iterator that was interrupted is continued behind its last batch; rows without ids too."""
+    with pytest.raises(KeyboardInterrupt):
+        index.index_from(failing(100, 57), batch_size=10, resume_key='books')
+    assert len(index) == 50
+    report = index.index_from(failing(100, 1000), batch_size=30, resume_key='books')
+    assert (report.resumed_from, report.stored) == (50, 50)
+    assert titles(index) == [f'Book {at}' for at in range(100)]
+
+
+def test_an_iterator_without_a_key_begins_anew(index: Index) -> None:
+    """Without a key nobody knows that it is the same iterator."""
+    with pytest.raises(KeyboardInterrupt):
+        index.index_from(failing(100, 57), batch_size=10)
+    assert index.index_from(failing(20, 1000), batch_size=10).resumed_from == 0
+    assert len(index) == 70
+
+
+def test_a_file_goes_on_after_it_was_mended(index: Index, tmp_path: Path) -> None:
+    """After an error the same call goes on behind the last batch; a changed file is loaded from its beginning."""
+    path = json_lines(tmp_path / 'x.jsonl', [*rows(30), b'bad', *rows(60)[31:]])
+    with pytest.raises(LoadError):
+        index.index_from(path, batch_size=7)
+    report = index.index_from(path, batch_size=5, on_error='skip')
+    assert (report.resumed_from, report.stored, [row.row for row in report.skipped]) == (28, 31, [31])
+    json_lines(path, [*rows(30), b'bad'])
+    with pytest.raises(LoadError):
+        index.index_from(path, batch_size=7)
+    json_lines(path, rows(60))
+    assert index.index_from(path).resumed_from == 0
+
+
+def test_a_finished_file_is_loaded_anew(index: Index, tmp_path: Path) -> None:
+    """After its end the same call begins anew: rows with ids replace themselves."""
+    path = json_lines(tmp_path / 'x.jsonl', rows(20))
+    for _ in range(2):
+        report = index.index_from(path, batch_size=6)
+        assert (report.stored, report.resumed_from, len(index)) == (20, 0, 20)
+
+
+def test_going_on_can_be_refused(index: Index, tmp_path: Path) -> None:
+    """`resume=False` begins with the first row."""
+    path = json_lines(tmp_path / 'x.jsonl', [*rows(20), b'bad'])
+    for resume, expected in ((True, 0), (False, 0), (True, 18)):
+        with pytest.raises(LoadError) as raised:
+            index.index_from(path, batch_size=6, resume=resume)
+        assert raised.value.done == 18
+        assert raised.value.stored == 18 - expected
+
+
+KILLED = """
+import os, signal, sys
+from docindex import HnswDocumentIndex
+from tests.test_loading import Book, Path
+
+class Dying(HnswDocumentIndex[Book]):
+    def _put_note(self, key, value):
+        super()._put_note(key, value)
+        if self.num_docs() >= int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+Dying(work_dir=sys.argv[1]).index_from(sys.argv[2], batch_size=10)
+"""
+
+
+@pytest.mark.parametrize('ending', ['parquet', 'jsonl', 'csv'])
+def test_a_killed_load_goes_on_without_duplicates(tmp_path: Path, ending: str) -> None:
+    """`kill -9` in the middle of a batch leaves the batches before; the next call stores the rest, each row once."""
+    path = tmp_path / f'x.{ending}'
+    FILES[f'x.{ending}'](path, table().drop_columns(['id']))
+    for at in (30, 40):
+        arguments = [sys.executable, '-c', KILLED, str(tmp_path / 'index'), str(path), str(at)]
+        killed = subprocess.run(arguments, timeout=PATIENCE, env=environment(), check=False)
+        assert killed.returncode == -signal.SIGKILL
+        with HnswDocumentIndex[Book](work_dir=tmp_path / 'index', read_only=True) as reader:
+            assert len(reader) == at - 10
+    with HnswDocumentIndex[Book](work_dir=tmp_path / 'index') as index:
+        report = index.index_from(path, batch_size=10)
+        assert (report.resumed_from, report.stored) == (30, 20)
+        assert titles(index) == [f'Book {at}' for at in range(50)]
+
+
+def test_what_is_noted_outlives_compaction_and_backup(index: Index, tmp_path: Path) -> None:
+    """How far a load has come is kept by a compaction, by a backup and by another opening."""
+    path = json_lines(tmp_path / 'x.jsonl', [*rows(20), b'bad', *rows(30)[21:]])
+    with pytest.raises(LoadError):
+        index.index_from(path, batch_size=10)
+    index.delete(['0', '1'])
+    index.compact()
+    index.backup(tmp_path / 'copy')
+    with HnswDocumentIndex[Book](work_dir=tmp_path / 'copy') as copy:
+        assert copy.index_from(path, on_error='skip').resumed_from == 20
+        assert len(copy) == 27
+
+
+def test_a_batch_that_is_undone_takes_its_notes_along(index: Index) -> None:
+    """A note is a part of the transaction: of one that is rolled back nothing is left."""
+    index._put_note('key', 'before')
+    with pytest.raises(ZeroDivisionError), index.batch():  # noqa: PT012
+        index._put_note('key', 'inside')
+        assert index._note('key') == 'inside'
+        index.index(rows(1))
+        raise ZeroDivisionError
+    assert index._note('key') == 'before'
+    assert index._note('another') is None
+
+
+def test_two_loads_of_one_file_do_not_mix(index: Index, tmp_path: Path) -> None:
+    """Where somebody else loads the same file meanwhile, the later one notices before it stores a row twice."""
+    path = json_lines(tmp_path / 'x.jsonl', rows(30, with_id=False))
+    original = index._transaction
+    calls = []
+
+    def transaction() -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            index._put_note(f'load {path}', '{"identity": [], "rows": 3, "finished": false}')
+        return original()
+
+    index._transaction = transaction  # type: ignore[method-assign]
+    with pytest.raises(LoadError, match='is being loaded by somebody else'):
+        index.index_from(path, batch_size=10)
+    assert len(index) == 10
+
+
+def test_loading_inside_a_batch_is_refused(index: Index) -> None:
+    """A load makes transactions of its own, so it is no part of a batch."""
+    with pytest.raises(QueryError, match='another batch'), index.batch():
+        index.index_from(rows(3))
+    assert len(index) == 0
+
+
+def test_progress_is_shown(index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar that was asked for counts rows, of how many if that is known, and begins where the load goes on."""
+    pq.write_table(table(), tmp_path / 'x.parquet')
+    index.index_from(tmp_path / 'x.parquet', batch_size=10, show_progress=True)
+    assert '50/50' in capsys.readouterr().err
+    index.index_from(json_lines(tmp_path / 'x.jsonl', rows(30)), show_progress=True)
+    assert '30row' in capsys.readouterr().err.replace(' ', '')
+
+
+def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, index: Index, tmp_path: Path) -> None:
+    """JSON lines and CSV need no other library; Parquet says what to install."""
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'pyarrow']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    assert index.index_from(json_lines(tmp_path / 'x.jsonl', rows(3))).stored == 3
+    (tmp_path / 'x.parquet').touch()
+    with pytest.raises(ImportError, match=r"pip install 'docindex-hnsw\[arrow\]'"):
+        index.index_from(tmp_path / 'x.parquet')
