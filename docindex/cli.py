@@ -56,7 +56,7 @@ def compact(directory: Directory, wait: Wait = 0) -> None:
     with _opened(directory, Access(), wait) as store:
         before = len(store.state.labels.dead)
         store.compact(show_progress=None)
-        typer.echo(f'{store.state.labels.documents:,} documents; {before:,} dead versions are gone')
+        typer.echo(f'{store.state.labels.documents():,} documents; {before:,} dead versions are gone')
 
 
 @app.command()
@@ -68,7 +68,7 @@ def backup(
     """Copy an index into another directory. The index has to be closed; index.backup() copies one that is open."""
     with _opened(directory, Access(), wait) as store:
         store.backup(target)
-        typer.echo(f'{store.state.labels.documents:,} documents copied to {target}')
+        typer.echo(f'{store.state.labels.documents():,} documents copied to {target}')
 
 
 Schema = Annotated[str, typer.Option(help='The class of the documents, as module:Class.')]

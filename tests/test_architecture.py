@@ -18,7 +18,7 @@ LAYERS = [
     {'frameworks'},
     {'tensors', 'fields', 'media'},
     {'urls'},
-    {'document', 'doclist', 'distances'},
+    {'document', 'doclist', 'distances', 'deferred'},
     {'predefined', 'typing'},
     {'values'},
     {'kinds'},

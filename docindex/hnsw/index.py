@@ -154,14 +154,14 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         levels = self._schema.levels
         names = [name for name in levels if name]
         if not subindex and len(names) == 1:
-            return SubIndex(self, levels[names[0]])
+            return SubIndex(self, levels[names[0]], self._writes)
         if not isinstance(subindex, str) or subindex not in names:
             known = f'the lists of documents are {", ".join(names)}' if names else 'there are no lists of documents'
             problem = (
                 f'{subindex!r} is no list of documents in {self._schema.name}' if subindex else 'subindex is missing'
             )
             raise QueryError(f'{problem}; {known}')
-        return SubIndex(self, levels[subindex])
+        return SubIndex(self, levels[subindex], self._writes)
 
     def find_subindex(
         self,

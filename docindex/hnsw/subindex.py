@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -22,9 +22,6 @@ from .documents import Given
 from .store import Store
 from .transaction import TakenIdError
 
-if TYPE_CHECKING:
-    from .index import HnswDocumentIndex
-
 D = TypeVar('D', bound=BaseModel)
 
 
@@ -36,17 +33,14 @@ class SubIndex(Changing[D]):
     documents that they are in have them as they are here. It is open as long as the index is.
     """
 
-    def __init__(self, index: HnswDocumentIndex[Any], level: Level) -> None:
+    def __init__(self, index: Changing[Any], level: Level, writes: OneByOne) -> None:
         self._index = index
         self._tree = index._tree
         self._level = level
+        self._writes = writes  # those of the index: its async calls write one after another
 
     def _usable(self) -> Store:
         return self._index._usable()
-
-    @property
-    def _writes(self) -> OneByOne:
-        return self._index._writes
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -88,7 +82,9 @@ class SubIndex(Changing[D]):
         """Let the document whose list is None have an empty one first."""
         if not self._level.list_column.is_optional:
             return
-        outer = self._index if not self._level.outer else self._index.subindex(self._level.outer)
+        outer = self._index
+        if self._level.outer:
+            outer = SubIndex(self._index, self._tree.schema.levels[self._level.outer], self._writes)
         doc = outer[parent_id]
         if self._level.list_column.value(doc) is None:
             outer.update(parent_id, **{self._level.list_column.name: []})

@@ -42,6 +42,7 @@ class Tree(Generic[D]):
         dims: The lengths of its vectors, by flat name.
 
     Attributes:
+        schema: The schema.
         levels: The documents of each level, by the flat name of its list; the empty name is that of no list.
         root: The level of the outermost documents.
         vectors: The vector fields of all levels, by flat name.
@@ -49,7 +50,7 @@ class Tree(Generic[D]):
     """
 
     def __init__(self, schema: Schema[D], dims: Mapping[str, int]) -> None:
-        self._schema = schema
+        self.schema = schema
         self.levels: dict[str, Documents[Any]] = {}
         for name, level in schema.levels.items():
             mine = [column for column in level.schema.columns if level.flat(column) in dims]
@@ -60,7 +61,7 @@ class Tree(Generic[D]):
 
     def level_of(self, name: str) -> Level:
         """Return the level of the documents that have a field, by its flat name in the outermost ones."""
-        outer = [level for level in self._schema.levels.values() if level.has(name)]
+        outer = [level for level in self.schema.levels.values() if level.has(name)]
         return max(outer, key=lambda level: len(level.name))
 
     # -- into the store ----------------------------------------------------------------------------
@@ -93,7 +94,7 @@ class Tree(Generic[D]):
     def _parts(
         self, name: str, given: Iterable[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
     ) -> Iterator[Part]:
-        levels = self._schema.levels
+        levels = self.schema.levels
         for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
             documents, level = self.levels[inner], fields.number(inner)
             mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
@@ -105,7 +106,7 @@ class Tree(Generic[D]):
 
     def _inside(self, name: str, top: str, given: Iterable[Given]) -> Iterator[Given]:
         """Yield the documents of a level that are in lists of those given, which are of the level `top`."""
-        level = self._schema.levels[name]
+        level = self.schema.levels[name]
         if name == top or level.outer is None:
             yield from given
             return
@@ -115,14 +116,14 @@ class Tree(Generic[D]):
 
     def _below(self, name: str, given: Iterable[Given]) -> Iterator[Given]:
         """Yield documents of a level and all that are in lists of theirs."""
-        levels = self._schema.levels
+        levels = self.schema.levels
         for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
             yield from self._inside(inner, name, given)
 
     def taken(self, error: TakenIdError, fields: FieldTables) -> DocumentError:
         """Return the error that a user sees where an id in a list is taken."""
-        level = self._schema.levels[fields.names[error.level]]
-        name, outer = level.list_column.name, self._schema.levels[level.outer or ''].schema.name
+        level = self.schema.levels[fields.names[error.level]]
+        name, outer = level.list_column.name, self.schema.levels[level.outer or ''].schema.name
         return DocumentError(
             f'the id {error.row.id!r} in {name} of {outer} {error.row.parent!r} is taken: it is in {name} of '
             f'{error.owner!r}; ids are unique in all {level.name} of an index'
@@ -175,7 +176,7 @@ class Tree(Generic[D]):
     def _inside_of(self, view: View, ids: Sequence[str], path: Path, name: str) -> list[_Inside]:
         """Return what is in the lists of documents of a level."""
         found: list[_Inside] = []
-        for level in (one for one in self._schema.levels.values() if one.outer == name):
+        for level in (one for one in self.schema.levels.values() if one.outer == name):
             documents, number = self.levels[level.name], view.state.fields.number(level.name)
             rows: Mapping[str, Sequence[Any]]
             deeper: list[_Inside] = []
