@@ -43,6 +43,7 @@ _MAGIC = b'docindex'
 _VERSION = 1
 _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
+_KEPT_ROWS = 16_384  # rows are read before the pages they are in are given back
 
 
 class VectorFile:
@@ -80,6 +81,8 @@ class VectorFile:
             raise
         self._table = np.empty((0, dim + 1), np.float32)
         self._lengths = np.zeros(0, np.float32)
+        self._mapped: mmap.mmap | None = None
+        self._taken = 0
 
     @staticmethod
     def create(path: Path, dim: int, rows: int = 0) -> None:
@@ -252,7 +255,20 @@ class VectorFile:
         return self._read_up_to(stop)[start:stop, : self.dim]
 
     def _take(self, labels: Labels) -> Float32Array:
-        return self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
+        rows = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
+        self._let_go(len(labels))
+        return rows
+
+    def _let_go(self, taken: int) -> None:
+        """
+        Give the pages of the mapping back to the kernel, now and then; they stay in its cache.
+
+        Who reads all vectors in turn would otherwise seem to occupy the whole file.
+        """
+        self._taken += taken
+        if self._taken >= _KEPT_ROWS and self._mapped is not None and hasattr(mmap, 'MADV_DONTNEED'):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+            self._taken = 0
 
     def _check(self, labels: Labels, table: Float32Array) -> None:
         is_damaged = self._mismatches(labels, table)
@@ -265,7 +281,7 @@ class VectorFile:
 
     def close(self) -> None:
         """Close the file. Views that were handed out stay valid."""
-        self._table = np.empty((0, self.dim + 1), np.float32)
+        self._table, self._mapped = np.empty((0, self.dim + 1), np.float32), None
         os.close(self._fd)
 
     def _checksums(self, labels: Labels, table: Float32Array) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -288,7 +304,7 @@ class VectorFile:
             held = self.held  # all that is there, so a growing file is not mapped anew for each row
             mapped = mmap.mmap(self._fd, _HEADER.size + held * self._stride, access=mmap.ACCESS_READ)
             table = np.frombuffer(mapped, '<f4', held * (self.dim + 1), _HEADER.size).reshape(held, self.dim + 1)
-            self._table = table
+            self._table, self._mapped = table, mapped
         if len(table) < rows:
             raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, CHECK)
         return table
