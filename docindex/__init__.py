@@ -44,7 +44,7 @@ from .errors import (
     WorkDirError,
     WorkDirLockedError,
 )
-from .expressions import contains, contains_all, contains_any, exists, fields_of, given, is_in, regex, size
+from .expressions import contains, contains_all, contains_any, elem_match, exists, fields_of, given, is_in, regex, size
 from .fields import Field, VectorSettings
 from .filters import Filter
 from .fromdocarray.importing import import_docarray
@@ -53,7 +53,7 @@ from .hnsw.index import HnswDocumentIndex
 from .index import DocumentIndex
 from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
 from .query import Query, QueryBuilder
-from .results import Explanation, FindResult, FindResultBatched
+from .results import Explanation, FindResult, FindResultBatched, SubindexFindResult
 from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor
 from .urls import AnyUrl, AudioUrl, ImageUrl, TextUrl, VideoUrl
 
@@ -102,6 +102,7 @@ __all__ = [
     'TensorFlowTensor',
     'TextDoc',
     'SourceError',
+    'SubindexFindResult',
     'TableError',
     'TextUrl',
     'TorchTensor',
@@ -114,6 +115,7 @@ __all__ = [
     'contains',
     'contains_all',
     'contains_any',
+    'elem_match',
     'exists',
     'fields_of',
     'given',
