@@ -127,7 +127,7 @@ class Payloads(Generic[D]):
         return dumped
 
     def _dump_typed(self, doc: D, tensors: Tensors) -> bytes:
-        tensors.others.clear()
+        tensors.forget()
         try:
             self._doc_type.__pydantic_serializer__.to_python(doc, warnings='error')
         except (PydanticSerializationError, AttributeError) as error:

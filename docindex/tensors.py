@@ -112,17 +112,22 @@ class Tensors:
     def __init__(self, vectors: Mapping[str, Tensor | None]) -> None:
         self.vectors = dict(vectors)
         self.others: list[Tensor] = []
+        self._number_of: dict[int, int] = {}  # by the id() of each of these, which lives as long as this
 
     def refer(self, tensor: Tensor) -> str | int:
         """Return the reference to `tensor`, the object itself, adding it if it is new."""
         for name, vector in self.vectors.items():
             if vector is tensor:
                 return name
-        for number, other in enumerate(self.others):
-            if other is tensor:
-                return number
-        self.others.append(tensor)
-        return len(self.others) - 1
+        number = self._number_of.setdefault(id(tensor), len(self.others))
+        if number == len(self.others):
+            self.others.append(tensor)
+        return number
+
+    def forget(self) -> None:
+        """Forget what was added."""
+        self.others.clear()
+        self._number_of.clear()
 
     def resolve(self, reference: str | int) -> Tensor:
         """
