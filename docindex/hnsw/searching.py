@@ -30,6 +30,9 @@ from .state import View
 _ALL = And()
 
 
+_ALL = And()
+
+
 @dataclass(frozen=True)
 class Scope:
     """
