@@ -28,9 +28,12 @@ SETTINGS = VectorSettings(dim=3)
 
 
 def matrix_of(*values: Any, column: str = 'v', **settings: Any) -> Any:
-    ids = [f'id {at}' for at in range(len(values))]
     dim = 3 if column == 'v' else 2
-    return column_matrix(values, COLUMNS[column], VectorSettings(dim=dim, **settings), ids)
+
+    def name_of(at: int) -> str:
+        return f"document {at} (id 'id {at}')"
+
+    return column_matrix(values, COLUMNS[column], VectorSettings(dim=dim, **settings), name_of)
 
 
 def test_values_become_a_matrix() -> None:

@@ -41,6 +41,10 @@ class Film(BaseDoc):
     plot: NdArray = Field(dim=3)
 
 
+class Bare(BaseModel):
+    tensor: NdArray = Field(dim=2)
+
+
 class Node(BaseModel):
     children: list['Node'] = []
 
@@ -129,8 +133,7 @@ def test_a_plain_model_is_a_schema() -> None:
         list[float],
         list[NdArray[3]],
         dict[str, NdArray[3]],
-        DocList[Look],
-        list[Look],
+        list[Bare],
         Node,
         int,
         str | int | None,
@@ -141,6 +144,15 @@ def test_a_plain_model_is_a_schema() -> None:
 def test_what_is_stored_without_being_a_vector(annotation: Any) -> None:
     """Tensors of other shapes, lists and whatever pydantic knows are stored, and are no vector columns (D25)."""
     assert vectors(schema_with(annotation)) == {}
+
+
+@pytest.mark.parametrize('annotation', [DocList[Look], list[Look], DocList[Look] | None], ids=str)
+def test_documents_in_a_list_have_vectors_of_their_own(annotation: Any) -> None:
+    """The vectors of documents with ids in a list are columns of a level; those they are in have none of them."""
+    schema = schema_with(annotation)
+    assert vectors(schema) == {'v__tensor': 2}
+    assert [name for name, column in schema.columns.items() if column.is_tensor] == []
+    assert [name for name, column in schema.levels['v'].schema.columns.items() if column.is_tensor] == ['tensor']
 
 
 def test_index_false_with_a_length_is_a_vector_column() -> None:
@@ -375,13 +387,13 @@ def test_a_document_that_does_not_fit(bad: object, error: type[Exception], said:
 def test_an_id_is_checked(id_: object, error: type[Exception]) -> None:
     """An id that got past the class, through `model_construct` say, is refused with its position."""
     with pytest.raises(error, match='document 3'):
-        check_id(id_, 3)
+        check_id(id_, lambda: 'document 3')
 
 
 @pytest.mark.parametrize('id_', ["it's", 'a"b', 'a\0b', '😀 é', 'x' * 10_000, ' ', '../..', '%', 'NULL'])
 def test_any_other_string_is_an_id(id_: str) -> None:
     """Quotes, NUL, any Unicode and any length are fine."""
-    assert check_id(id_, 0) == id_
+    assert check_id(id_, lambda: 'document 0') == id_
 
 
 # -- changing some fields -----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from docindex.hnsw.settings import SettingsRecord
 from docindex.hnsw.sidecar import Sidecar
 from docindex.hnsw.state import State, View
 from docindex.hnsw.store import Store
-from docindex.hnsw.transaction import Transaction
+from docindex.hnsw.transaction import Transaction, _Ends
 from docindex.hnsw.twins import Twins
 from docindex.hnsw.vectors import VectorFile
 from docindex.hnsw.workdir import WorkDir
@@ -200,6 +200,9 @@ POINTS: list[tuple[str, Any, str, int]] = [
     ('index', Sidecar, 'begin', 1),
     ('index', Transaction, 'put', 1),
     ('index', Transaction, '_plan', 1),
+    ('index', Transaction, '_put_all', 1),
+    ('index', Transaction, '_put', 1),
+    ('index', _Ends, 'note', 1),
     ('index', VectorFile, 'write', 1),
     ('index', VectorFile, 'write', 2),
     ('index', _files, 'write_at', 1),
@@ -269,6 +272,7 @@ POINTS: list[tuple[str, Any, str, int]] = [
     ('batch', Sidecar, 'commit', 1),
     ('batch', LabelTable, 'publish', 1),
     ('batch', LabelTable, 'publish', 3),
+    ('batch', LabelTable, 'publish', 4),
     ('batch', State, 'publish', 1),
     ('batch', Graph, 'bury', 15),
     ('batch', Sidecar, 'roll_back', 1),
@@ -799,13 +803,17 @@ def test_a_lost_log_of_a_new_directory_is_noticed(tmp_path: Path) -> None:
 
 
 STAGING: list[tuple[Any, str, int]] = [
+    (Transaction, '_put_all', 1),
+    (Transaction, '_put', 1),
+    (_Ends, 'note', 1),
     (Transaction, '_plan', 1),
     (VectorFile, 'write', 1),
     (VectorFile, 'write', 2),
     (Transaction, '_stage', 1),
     (Sidecar, 'apply', 1),
+    (Sidecar, '_set_meta', 1),
+    (_Ends, 'left_over', 1),
     (LabelTable, 'publish', 1),
-    (LabelTable, 'publish', 2),
 ]
 
 
@@ -825,12 +833,15 @@ def test_a_call_that_is_interrupted_inside_a_batch_is_all_or_nothing(
     goes_on: bool,
 ) -> None:
     """I1, I7: a batch that goes on after Ctrl-C in one of its calls stores the others, or nothing, and no half call."""
+    looks = owner is LabelTable
     before = state(opened)
     first, second, third = (by_id(notes(ids, seed=2)) for ids in (range(35, 50), range(45, 60), range(60, 65)))
     is_done = True
     try:
         with opened.batch():
             opened.index(list(first.values()))
+            if looks:
+                assert len(opened) == 50  # from now on the batch has labels of its own
             with monkeypatch.context() as patch:
                 patch.setattr(owner, name, interrupted(getattr(owner, name), moment, at))
                 with pytest.raises(KeyboardInterrupt):

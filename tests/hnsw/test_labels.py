@@ -18,7 +18,7 @@ def test_what_lives_and_what_is_dead() -> None:
     assert labels.dead == [1, 4]
     assert [labels.is_living(label) for label in range(6)] == [True, False, True, True, False, True]
     assert labels.living_documents().tolist() == [0, 2, 3, 5]
-    assert labels.documents == 4
+    assert labels.documents() == 4
 
 
 def test_what_has_a_vector() -> None:
@@ -44,7 +44,7 @@ def test_a_table_grows_past_any_size() -> None:
     """Labels far beyond those so far are marked and found."""
     labels = LabelTable()
     labels.publish(100_000, [99_999, 5], {'v': [50_000]})
-    assert labels.documents == 99_998
+    assert labels.documents() == 99_998
     assert not labels.is_living(99_999)
     assert labels.living('v', 49_999, 50_002).tolist() == [49_999, 50_001]
     assert len(labels.living('v', 0, 100_000)) == 99_997
@@ -54,5 +54,5 @@ def test_a_table_grows_past_any_size() -> None:
 def test_nothing() -> None:
     """A new table has no labels."""
     labels = LabelTable()
-    assert (labels.next, labels.documents, labels.vectors('v')) == (0, 0, 0)
+    assert (labels.next, labels.documents(), labels.vectors('v')) == (0, 0, 0)
     assert labels.living('v', 0, 0).tolist() == []

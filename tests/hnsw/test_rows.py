@@ -190,7 +190,7 @@ def test_tombstones_are_counted_anew_after_a_renumbering(sidecar: Sidecar, rows:
     """Once the dead are forgotten, places in their order count from the start again."""
     fill(sidecar, 'a', 'b', 'c')
     commit(sidecar, Change(3, buried=[1]))
-    sidecar.renumber({'next_label': 2, 'generation': 1}, {}, [])
+    sidecar.renumber({'next_label': 2, 'generation': 1}, {}, [], [])
     assert rows.tombstones() == []
     commit(sidecar, Change(2, buried=[1, 0]))
     assert [rows.tombstones(after) for after in range(3)] == [[1, 0], [0], []]
@@ -293,7 +293,7 @@ def test_a_held_moment_keeps_nobody_from_writing(sidecar: Sidecar, rows: Rows) -
     rows.hold()
     before = everything(rows)
     commit(sidecar, Change(3, buried=[0]))
-    sidecar.renumber({'next_label': 2, 'generation': 1}, {}, [])
+    sidecar.renumber({'next_label': 2, 'generation': 1}, {}, [], [])
     sidecar.vacuum()
     assert everything(rows) == before
     rows.let_go()

@@ -74,9 +74,9 @@ def test_a_description_is_synced_even_if_writes_are_not(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(type(sidecar._writer), 'commit', noted)
     fill(sidecar, 'a')
-    sidecar.renumber({}, {}, [])
+    sidecar.renumber({}, {}, [], [])
     with pytest.raises(WorkDirError):
-        sidecar.renumber({}, {'v': [0, 0]}, [])
+        sidecar.renumber({}, {'v': [0, 0]}, [], [])
     sidecar.set_meta(generation=1)
     commit(sidecar, Change(2, inserted=[row('b')]))
     assert seen == [1, 2, 2, 1]
@@ -234,7 +234,7 @@ def test_a_renumbering_is_one_commit(sidecar: Sidecar) -> None:
     sidecar.record(SNAPSHOT)
     before = sidecar.commits()
     new = [Snapshot(**{**vars(SNAPSHOT), 'field': field, 'file': f'{field}.2.hnsw'}) for field in 'vw']
-    sidecar.renumber({'next_label': 3, 'generation': 1}, {'v': [2], 'w': [0, 1]}, new)
+    sidecar.renumber({'next_label': 3, 'generation': 1}, {'v': [2], 'w': [0, 1]}, [], new)
     rows = sidecar.rows
     assert rows.labels_of(list('abcd')) == {'c': 0, 'd': 1, 'b': 2}
     assert rows.fetch([0, 1, 2]) == {0: (b'"c"', None), 1: (b'"d"', None), 2: (b'"new"', b'\0')}
@@ -250,11 +250,11 @@ def test_a_renumbering_that_fails_is_none(sidecar: Sidecar) -> None:
     commit(sidecar, Change(2, buried=[0]))
     sidecar.record(SNAPSHOT)
     with pytest.raises(WorkDirError):
-        sidecar.renumber({'next_label': 1}, {'v': [0, 0]}, [])
+        sidecar.renumber({'next_label': 1}, {'v': [0, 0]}, [], [])
     rows = sidecar.rows
     assert (rows.labels_of(['b']), rows.tombstones(), rows.snapshots()) == ({'b': 1}, [0], {'v': SNAPSHOT})
     assert (rows.meta()['next_label'], sidecar.commits()) == (2, 2)
-    sidecar.renumber({'next_label': 1}, {}, [])
+    sidecar.renumber({'next_label': 1}, {}, [], [])
     assert (rows.labels_of(['b']), sidecar.commits()) == ({'b': 0}, 3)
 
 
@@ -262,7 +262,7 @@ def test_documents_lack_the_vectors_of_a_new_field(sidecar: Sidecar) -> None:
     """Another description that brings a vector field makes all documents lack it, whatever was known of it before."""
     commit(sidecar, Change(3, [row('a'), row('b'), row('c')], absences={'v': [1], 'w': [0]}))
     commit(sidecar, Change(3, buried=[0]))
-    sidecar.adapt({'columns': {'id': 'ID', 'v': 'vector'}}, ['v'])
+    sidecar.adapt({'columns': {'id': 'ID', 'v': 'vector'}}, {'v': 0}, [])
     assert sidecar.rows.absences(['v', 'w']) == {'v': [1, 2], 'w': [0]}
     assert (sidecar.rows.meta()['columns'], sidecar.commits()) == ({'id': 'ID', 'v': 'vector'}, 3)
 

@@ -12,13 +12,13 @@ import pytest
 
 from docindex import BaseDoc, NdArray, WorkDirError, _files
 from docindex.hnsw import opening
-from docindex.hnsw.fieldtable import FieldTable
 from docindex.hnsw.labels import LabelTable
 from docindex.hnsw.locks import SharedLock
 from docindex.hnsw.rows import Change, Row
 from docindex.hnsw.sidecar import Sidecar
 from docindex.hnsw.state import Access, State
-from docindex.hnsw.transaction import Transaction, Vectors
+from docindex.hnsw.transaction import Part, Transaction, Vectors
+from docindex.hnsw.tree import Tree
 from docindex.hnsw.workdir import WorkDir
 from docindex.schema import Schema
 
@@ -30,6 +30,9 @@ class Doc(BaseDoc):
 
 Given = dict[str, tuple[float, float | None]]
 """For each id the numbers of which its vectors `v` and `w` are full; None if it has no `w`."""
+
+NO_FIELDS = (None,)
+"""What filters look at: only whether there is a `w`, and nobody filters here."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Directory:
         at = np.array(list(labels.values()), np.int64)
         v, w = (self.state.vectors(field, at, self.state.labels)[:, 0].tolist() for field in 'vw')
         has_w = [self.state.labels.has_vector('w', label) for label in at.tolist()]
-        assert self.state.labels.documents == len(labels)
+        assert self.state.labels.documents() == len(labels)
         assert all(map(self.state.labels.is_living, at.tolist()))
         return {id_: (v[n], w[n] if has_w[n] else None) for n, id_ in enumerate(labels)}
 
@@ -73,7 +76,8 @@ def directory(work_dir: Path) -> Iterator[Directory]:
     declared = schema.vector_settings({})
     lock = WorkDir(work_dir, 0)
     sidecar = Sidecar(lock.database)
-    opening.create(lock, sidecar, schema, declared, FieldTable())
+    extractions = Tree(schema, {name: given['dim'] for name, given in declared.items()}).extractions
+    opening.create(lock, sidecar, schema, declared, extractions)
     state = State.read(lock, sidecar, sidecar.rows, SharedLock(), Access(), {})
     made = Directory(state, sidecar)
     transaction = made.begin()
@@ -87,7 +91,7 @@ def directory(work_dir: Path) -> Iterator[Directory]:
 
 
 def put(transaction: Transaction, docs: Given, text: str = '') -> None:
-    transaction.put([Row(id_, f'{id_}{text}'.encode(), None) for id_ in docs], vectors(docs))
+    transaction.put([Part(0, [Row(id_, f'{id_}{text}'.encode(), None, NO_FIELDS) for id_ in docs], vectors(docs))])
 
 
 def vectors(docs: Given) -> Mapping[str, Vectors]:
@@ -119,7 +123,7 @@ def test_an_empty_transaction_changes_nothing(directory: Directory) -> None:
     before = dump(directory.state.labels)
     transaction = directory.begin()
     assert transaction.is_empty
-    assert (transaction.added, dump(transaction.labels)) == (0, before)
+    assert (transaction.added, dump(transaction.view().labels)) == (0, before)
     assert transaction.change == Change(3)
 
 
@@ -128,13 +132,14 @@ def test_labels_after_several_calls(directory: Directory) -> None:
     before = dump(directory.state.labels)
     transaction = directory.begin()
     put(transaction, {'d': (4, 4), 'e': (5, None)})
-    assert dump(transaction.labels)[:3] == (5, [], [0, 1, 2, 3, 4])
-    assert not transaction.labels.has_vector('w', 4)
+    assert dump(transaction.view().labels)[:3] == (5, [], [0, 1, 2, 3, 4])
+    assert not transaction.view().labels.has_vector('w', 4)
     transaction.remove([1, 4])
-    assert dump(transaction.labels)[:3] == (5, [1, 4], [0, 2, 3])
+    assert dump(transaction.view().labels)[:3] == (5, [1, 4], [0, 2, 3])
     put(transaction, {'a': (6, None), 'f': (7, 7)})
-    assert dump(transaction.labels)[:3] == (7, [1, 4, 0], [2, 3, 5, 6])
-    assert (transaction.labels.documents, transaction.labels.vectors('v'), transaction.labels.vectors('w')) == (4, 4, 2)
+    assert dump(transaction.view().labels)[:3] == (7, [1, 4, 0], [2, 3, 5, 6])
+    labels = transaction.view().labels
+    assert (labels.documents(), labels.vectors('v'), labels.vectors('w')) == (4, 4, 2)
     assert transaction.added == 4
     assert dump(directory.state.labels) == before
     directory.commit(transaction)
@@ -153,9 +158,9 @@ def test_labels_do_not_depend_on_who_looked(directory: Directory, looks: bool) -
     ):
         step()
         if looks:
-            dump(transaction.labels)
-    assert dump(transaction.labels)[:3] == (6, [0, 3, 2], [1, 4, 5])
-    assert transaction.labels.vectors('w') == 2
+            dump(transaction.view().labels)
+    assert dump(transaction.view().labels)[:3] == (6, [0, 3, 2], [1, 4, 5])
+    assert transaction.view().labels.vectors('w') == 2
 
 
 def test_what_is_committed_is_what_was_foretold(directory: Directory) -> None:
@@ -164,7 +169,7 @@ def test_what_is_committed_is_what_was_foretold(directory: Directory) -> None:
     put(transaction, {'d': (4, None), 'a': (8, None)})
     transaction.remove([1])
     put(transaction, {'a': (9, 9), 'b': (2, 2)})
-    foretold = dump(transaction.labels)
+    foretold = dump(transaction.view().labels)
     directory.commit(transaction)
     assert dump(directory.state.labels) == foretold
     assert directory.state.commits == directory.sidecar.commits() == 2
@@ -181,7 +186,7 @@ def test_only_the_view_sees_what_is_staged(directory: Directory) -> None:
     transaction.remove([1])
     view = transaction.view()
     assert view.rows.labels_of(list('abcd')) == {'a': 4, 'c': 2, 'd': 3}
-    assert view.labels.documents == 3
+    assert view.labels.documents() == 3
     seen = {field: view.vectors_or_none(field, np.array([3, 4])) for field in 'vw'}
     assert {field: [None if one is None else one[0] for one in both] for field, both in seen.items()} == {
         'v': [4, 9],
@@ -219,7 +224,7 @@ def test_an_id_stored_twice_counts_once(directory: Directory) -> None:
     put(transaction, {'d': (4, 4)})
     put(transaction, {'a': (5, None), 'd': (6, None)})
     put(transaction, {'d': (7, 7)})
-    assert dump(transaction.labels)[:3] == (7, [0, 3, 5], [1, 2, 4, 6])
+    assert dump(transaction.view().labels)[:3] == (7, [0, 3, 5], [1, 2, 4, 6])
     directory.commit(transaction)
     assert directory.stored() == {'b': (2, 2), 'c': (3, None), 'a': (5, None), 'd': (7, 7)}
     assert directory.sidecar.rows.tombstones() == directory.state.labels.dead
@@ -230,7 +235,7 @@ def test_an_id_stored_twice_with_the_same_vectors_is_one_version(directory: Dire
     transaction = directory.begin()
     put(transaction, {'d': (4, None)})
     put(transaction, {'d': (4, None), 'a': (1, 1)}, text=' again')
-    assert (transaction.added, transaction.labels.dead) == (1, [])
+    assert (transaction.added, transaction.view().labels.dead) == (1, [])
     directory.commit(transaction)
     assert directory.sidecar.rows.fetch([0, 3]) == {0: (b'a again', None), 3: (b'd again', None)}
     assert directory.stored() == {'a': (1, 1), 'b': (2, 2), 'c': (3, None), 'd': (4, None)}
@@ -243,7 +248,7 @@ def test_what_was_removed_can_be_stored_again(directory: Directory) -> None:
     put(transaction, {'a': (1, 1)})
     transaction.remove([3])
     put(transaction, {'a': (1, None)})
-    assert dump(transaction.labels)[:3] == (5, [0, 3], [1, 2, 4])
+    assert dump(transaction.view().labels)[:3] == (5, [0, 3], [1, 2, 4])
     directory.commit(transaction)
     assert directory.stored() == {'b': (2, 2), 'c': (3, None), 'a': (1, None)}
 
@@ -254,7 +259,7 @@ def test_a_vector_that_comes_or_goes_makes_a_version(directory: Directory) -> No
     put(transaction, {'d': (4, 0)})
     put(transaction, {'d': (4, None)})
     put(transaction, {'d': (4, 0)})
-    assert (transaction.added, transaction.labels.dead) == (3, [3, 4])
+    assert (transaction.added, transaction.view().labels.dead) == (3, [3, 4])
     directory.commit(transaction)
     assert directory.stored()['d'] == (4, 0)
 
@@ -277,7 +282,7 @@ def fails(transaction: Transaction, monkeypatch: pytest.MonkeyPatch, how: str) -
         if how == 'removed':
             patch.setattr(Sidecar, '_insert_absences', full)
         calls: dict[str, Callable[[], object]] = {
-            'an id twice': lambda: transaction.put([Row('x', b'', None)] * 3, vectors(docs)),
+            'an id twice': lambda: transaction.put([Part(0, [Row('x', b'', None, NO_FIELDS)] * 3, vectors(docs))]),
             'removed': lambda: transaction.remove([0, 1]),
         }
         with pytest.raises(OSError):
@@ -293,10 +298,15 @@ def test_a_stage_that_fails_leaves_nothing(
     transaction = directory.begin()
     if not is_first:
         put(transaction, {'d': (4, 4), 'b': (5, None)})
-    before = dump(transaction.labels), transaction.is_empty, transaction.added, repr(transaction.change)
+    before = dump(transaction.view().labels), transaction.is_empty, transaction.added, repr(transaction.change)
     rows_before = transaction.view().rows.labels_of(list('abcdxy'))
     fails(transaction, monkeypatch, how)
-    assert (dump(transaction.labels), transaction.is_empty, transaction.added, repr(transaction.change)) == before
+    assert (
+        dump(transaction.view().labels),
+        transaction.is_empty,
+        transaction.added,
+        repr(transaction.change),
+    ) == before
     assert transaction.view().rows.labels_of(list('abcdxy')) == rows_before
     put(transaction, {'e': (6, None), 'a': (7, 7)})
     directory.commit(transaction)
@@ -358,7 +368,7 @@ def test_a_damaged_vector_is_written_anew(directory: Directory) -> None:
         file.write(content)
     transaction = directory.begin()
     put(transaction, {'a': (1, 1), 'b': (2, 2)})
-    assert (transaction.added, transaction.labels.dead) == (1, [1])
+    assert (transaction.added, transaction.view().labels.dead) == (1, [1])
     directory.commit(transaction)
     assert directory.stored() == {'a': (1, 1), 'c': (3, None), 'b': (2, 2)}
 
