@@ -39,7 +39,7 @@ from .tensors import is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
 
-_MOST_LEVELS = 100  # a level's number is a byte
+_MOST_LISTS = 100  # a level's number is a byte
 _LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
 
 
@@ -166,8 +166,9 @@ class Schema(Generic[D]):
         self.lists = {name: node for name, node in self.columns.items() if node.inner is not None}
         self._check_id()
         self.levels = {level.name: level for level in self._levels()}
-        if len(self.levels) > _MOST_LEVELS:
-            raise SchemaError(f'{self.name} has {len(self.levels)} lists of documents; {_MOST_LEVELS} are possible')
+        lists = len(self.levels) - 1
+        if lists > _MOST_LISTS:
+            raise SchemaError(f'{self.name} has {lists} lists of documents; {_MOST_LISTS} are possible')
 
     def _levels(self) -> Iterable[Level]:
         yield Level('', self)

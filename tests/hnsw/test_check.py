@@ -294,8 +294,9 @@ def test_a_lost_document_is_reported(churned: HnswDocumentIndex[Note]) -> None:
 
 def test_a_document_that_is_back_is_reported(churned: HnswDocumentIndex[Note]) -> None:
     """I4: a row under a label that died is told."""
-    row = "SELECT 4, 'back', data, tensors, checksum FROM documents WHERE id = ?"
-    edit(churned, f'INSERT INTO documents {row}', 'n7')
+    others = 'level, position, children, data, tensors, checksum'
+    row = f"SELECT 4, 'back', {others} FROM documents WHERE id = ?"
+    edit(churned, f'INSERT INTO documents (label, id, {others}) {row}', 'n7')
     report = churned.verify()
     messages = {problem.message for problem in report.problems}
     assert 'the document with label 4 is there, but counts as deleted' in messages
