@@ -354,6 +354,8 @@ def test_an_index_without_the_fields_says_so(tmp_path: Path) -> None:
     """An index that lacks a field of a query names it."""
     with HnswDocumentIndex[Song](work_dir=tmp_path) as songs:
         with pytest.raises(FilterError, match='year'):
+            songs.execute_query(QueryBuilder().filter({'year': {'$gt': 1900}}).build())
+        with pytest.raises(QueryError, match='look'):
             songs.execute_query(WHOLE)
         with pytest.raises(QueryError, match='look'):
             songs.execute_query(QueryBuilder().find([0, 0], 'look').build())

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from ..distances import check_comparable
-from ..errors import CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
+from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from .evolution import evolution
@@ -74,6 +74,17 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     description = {**_description(schema, declared), 'settings': settings, 'levels': levels}
     sidecar.adapt({**description, 'fields': meta['fields'] + [[]] * len(new_levels)}, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
+
+
+def check_levels(sidecar: Sidecar, schema: Schema[Any]) -> None:
+    """
+    Check that the directory has the lists of documents that the schema has.
+
+    Raises:
+        CorruptIndexError: it has others, though its columns are those of the schema.
+    """
+    if set(sidecar.rows.meta()['levels']) != set(schema.levels):
+        raise CorruptIndexError('this file has other lists of documents than its columns say', sidecar.path, CHECK)
 
 
 def put_fields(sidecar: Sidecar, extractions: Extractions) -> None:

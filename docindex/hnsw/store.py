@@ -150,10 +150,13 @@ class Store:
         if schema is None or extractions is None:
             return {}
         if self.access.read_only:
-            return opening.overlay(self._work_dir, self._sidecar, schema, declared)
+            overlay = opening.overlay(self._work_dir, self._sidecar, schema, declared)
+            opening.check_levels(self._sidecar, schema)
+            return overlay
         if self._sidecar.is_new():
             opening.create(self._work_dir, self._sidecar, schema, declared, extractions)
         opening.carry_over(self._work_dir, self._sidecar, schema, declared)
+        opening.check_levels(self._sidecar, schema)
         opening.put_declared(self._work_dir, self._sidecar, declared)
         opening.put_fields(self._sidecar, extractions)
         return {}

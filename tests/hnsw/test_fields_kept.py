@@ -17,6 +17,7 @@ from docindex import (
     BaseDoc,
     CorruptIndexError,
     DocIndexError,
+    DocList,
     Field,
     HnswDocumentIndex,
     NdArray,
@@ -558,30 +559,65 @@ def test_a_damaged_page_of_what_can_be_made_anew_is_mended(path: Path, table: st
         check_fields(index, docs)
 
 
-@pytest.mark.parametrize(
-    'value',
-    [
-        '[]',
-        '[["number"]]',
-        '[1]',
-        '[["number", "f_number", "number", true, null, 5]]',
-        '[["a", 3, 4, 5, 6]]',
-        '{}',
-        '[null]',
-    ],
-)
-def test_a_damaged_description_of_fields_is_refused_or_made_anew(path: Path, value: str) -> None:
-    """Whatever `meta` says of the columns, opening makes it anew, or calls raise a `DocIndexError`."""
-    execute(path, f"UPDATE meta SET value = '{value}' WHERE key = 'fields'")
+OF_ONE_LEVEL = [
+    '[]',
+    '[["number"]]',
+    '[1]',
+    '[["number", "f_number", "number", true, null, 5]]',
+    '[["a", 3, 4, 5, 6]]',
+    '{}',
+    '[null]',
+]
+DESCRIPTIONS = [
+    *({'fields': value} for value in OF_ONE_LEVEL),
+    *({'fields': f'[{value}]'} for value in OF_ONE_LEVEL),
+    *({'levels': value} for value in ('[]', '["chunks"]', '[null]', '[["", ""]]', '{"": 0}', '["", "chunks"]')),
+    {'fields': '[[], []]'},
+    {'fields': '[[], []]', 'levels': '["", ""]'},
+    {'fields': '[[], []]', 'levels': '["", "chunks"]'},
+    {'fields': '[[], []]', 'levels': '["", 1]'},
+]
+
+
+@pytest.mark.parametrize('values', DESCRIPTIONS, ids=str)
+def test_a_damaged_description_of_fields_is_refused_or_made_anew(path: Path, values: dict[str, str]) -> None:
+    """Whatever `meta` says of the columns and levels, opening makes it anew, or calls raise a `DocIndexError`."""
+    for key, value in values.items():
+        execute(path, f"UPDATE meta SET value = '{value}' WHERE key = '{key}'")
     accesses: list[dict[str, Any]] = [{'read_only': True}, {}]
     for access in accesses:
         with suppress(DocIndexError), Entries(work_dir=path, **access) as index:
             check_fields(index, all_stored())
 
 
+class Line(BaseDoc):
+    text: str = ''
+
+
+class Page(BaseDoc):
+    vector: NdArray = Field(dim=2)
+    lines: DocList[Line]
+
+
+@pytest.mark.parametrize(
+    ('levels', 'fields'), [('[""]', '[[]]'), ('["", "other"]', '[[], []]'), ('["", "lines", "more"]', '[[], [], []]')]
+)
+@pytest.mark.parametrize('read_only', [False, True])
+def test_lists_that_are_not_those_of_the_columns_are_refused(
+    work_dir: Path, levels: str, fields: str, read_only: bool
+) -> None:
+    """A `meta` that lacks a list of documents, or has one that no column is, is a `CorruptIndexError`."""
+    with HnswDocumentIndex[Page](work_dir=work_dir) as index:
+        index.index(Page(vector=[1, 2], lines=[Line(text='a')]))
+    for key, value in (('levels', levels), ('fields', fields)):
+        execute(work_dir, f"UPDATE meta SET value = '{value}' WHERE key = '{key}'")
+    with pytest.raises(CorruptIndexError, match='other lists of documents'):
+        HnswDocumentIndex[Page](work_dir=work_dir, read_only=read_only)
+
+
 def test_names_of_columns_are_not_believed(path: Path) -> None:
     """A stranger's `meta` cannot put SQL of its own into ours."""
-    inside = '[["number", "f_number FROM fields; --", "number", true, null]]'
+    inside = '[[["number", "f_number FROM fields; --", "number", true, null]]]'
     execute(path, f"UPDATE meta SET value = '{inside}' WHERE key = 'fields'")
     with pytest.raises(CorruptIndexError), Entries(work_dir=path, read_only=True) as index:
         index.filter({'number': 3})
