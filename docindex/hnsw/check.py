@@ -180,7 +180,7 @@ def _check_documents(
         advance(1)
         if row.is_damaged:
             report.problems.append(Problem('its row does not match its checksum', row.id))
-        elif not 0 <= row.level < len(view.state.fields.names) or not view.labels.is_of(row.level, row.label):
+        elif not _is_of_its_level(view, row):
             report.problems.append(Problem('it counts as a document of another level than its row says', row.id))
         elif row.id not in damaged and read is not None:
             doc, problem = _document(view, row, read)
@@ -192,6 +192,11 @@ def _check_documents(
     for label in sorted(living.symmetric_difference(seen)):
         what = 'is lost' if label in living else 'is there, but counts as deleted'
         report.problems.append(Problem(f'the document with label {label} {what}'))
+
+
+def _is_of_its_level(view: View, row: ScannedRow) -> bool:
+    is_there = row.level in range(len(view.state.fields.names)) and row.label in range(view.labels.next)
+    return is_there and view.labels.is_of(row.level, row.label)
 
 
 def _document(view: View, row: ScannedRow, read: ReadDocument) -> tuple[Any, str | None]:

@@ -525,9 +525,10 @@ class Rows:
         found = self._all('SELECT CAST(id AS BLOB) FROM documents WHERE label = ?', (label,))
         return str(found[0][0].decode(errors='replace')) if found else None
 
-    def check_labels(self, next_label: int) -> None:
+    def check_labels(self, next_label: int, levels: int) -> None:
         """
-        Check that each label up to `next_label` is either a document's or dead, and no other is anywhere.
+        Check that each label up to `next_label` is either a document's or dead, and no other, nor any level of more
+        than there are, is anywhere.
 
         Raises:
             CorruptIndexError: it is not so.
@@ -539,9 +540,13 @@ class Rows:
             'SELECT 1 FROM documents WHERE label NOT BETWEEN 0 AND :last UNION ALL '
             "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
-            "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
+            "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last "
+            'OR level NOT BETWEEN 0 AND :deepest UNION ALL '
+            # Two conditions, for each of which the index on levels serves.
+            'SELECT 1 FROM documents WHERE level < 0 UNION ALL '
+            'SELECT 1 FROM documents WHERE level > :deepest UNION ALL '
             'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',
-            {'last': next_label - 1},
+            {'last': next_label - 1, 'deepest': levels - 1},
         )
         if documents + dead != next_label or different != dead or outside:
             expected = next_label - dead

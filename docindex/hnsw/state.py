@@ -116,7 +116,7 @@ class State:
         settings = SettingsRecord(sidecar, meta['settings'], overlay)
         fields = FieldTables.from_json(meta['levels'], meta['fields'])
         labels = LabelTable({name: fields.level_of(name) for name in settings.effective})
-        rows.check_labels(meta['next_label'])
+        rows.check_labels(meta['next_label'], len(fields.names))
         labels.publish(meta['next_label'], rows.tombstones(), rows.absences(settings.effective), rows.runs())
         _check_levels(labels, fields, rows)
         with ExitStack() as undo:

@@ -605,7 +605,7 @@ def test_a_search_sees_no_label_without_its_row(work_dir: Path) -> None:
 
 def test_every_error_of_opening_is_ours(closed: Path) -> None:
     """Whatever byte of SQLite's description is damaged, opening works or raises a `DocIndexError`."""
-    for key in ('columns', 'settings', 'next_label', 'commits', 'generation', 'is_synced'):
+    for key in ('columns', 'settings', 'next_label', 'commits', 'generation', 'is_synced', 'levels', 'fields'):
         copy = closed.parent / key
         shutil.copytree(closed, copy)
         change_database(copy, f"UPDATE meta SET value = substr(value, 2) WHERE key = '{key}'")
