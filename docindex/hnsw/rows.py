@@ -416,7 +416,10 @@ class Rows:
     def last_position(self, level: int, parent: str) -> int:
         """Return the last position in a document's list; -1 if it is empty."""
         sql = 'SELECT coalesce(max(position), -1) FROM documents WHERE level = ? AND parent = ?'
-        return int(self._all(sql, (level, parent))[0][0])
+        (last,) = self._all(sql, (level, parent))[0]
+        if not isinstance(last, int):
+            raise CorruptIndexError(f'a place in a list of {parent!r} is no number', self.path, CHECK)
+        return last
 
     # -- documents by their fields ---------------------------------------------------------------
 
