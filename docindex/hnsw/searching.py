@@ -30,9 +30,6 @@ from .state import View
 _ALL = And()
 
 
-_ALL = And()
-
-
 @dataclass(frozen=True)
 class Scope:
     """

@@ -113,6 +113,14 @@ def questions(index: HnswDocumentIndex[Page]) -> Iterator[Callable[[], Any]]:
     yield lambda: index.filter({'chunks': {'$size': 3}})
 
 
+def looked_at(docs: Any) -> list[Any]:
+    """Return documents once all in their lists, which are made when somebody looks at them, are made."""
+    for doc in docs:
+        for inside in (getattr(doc, 'chunks', []), getattr(doc, 'lines', [])):
+            looked_at(inside)
+    return list(docs)
+
+
 CHANGES: list[Callable[[HnswDocumentIndex[Page]], object]] = [
     lambda index: index.subindex('chunks').append('p0', Chunk(vector=[1, 2, 3])),
     lambda index: index.subindex('chunks').delete('c2.0'),
@@ -138,10 +146,11 @@ def test_lies_about_lists(made: Path, tmp_path: Path, lie: str, read_only: bool)
     with index:
         for ask in questions(index):
             try:
-                found = ask()
+                found = looked_at(ask())
             except DocIndexError:
                 continue
-            assert all(same(doc, STORED[doc.id]) for doc in found)
+            wrong = [doc.id for doc in found if not same(doc, STORED[doc.id])]
+            assert wrong == []
         assert not index.verify().is_sound
         for change in CHANGES if not read_only else []:
             with suppress(DocIndexError):
