@@ -186,7 +186,8 @@ class FilteredSearch:
     def _labels(self) -> Labels:
         if self.matches.labels is None:
             with self._step('fetch the labels of all matches'):
-                self.matches.labels = self._view.checked(self._view.rows.labels_where(self._where))
+                level = self._view.state.fields.level_of(self._search.field)
+                self.matches.labels = self._view.checked(self._view.rows.labels_where(self._where), level)
                 self.matches.count, self.matches.is_exact = len(self.matches.labels), True
         return self.matches.labels
 

@@ -215,7 +215,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         store, condition = self._usable(), parse(self._schema, filter_query)
         with store.moment() as view:
             where = Searching(view, Scope(self._level, self._level)).where(condition)
-            labels = view.checked(view.rows.labels_where(where))
+            labels = view.checked(view.rows.labels_where(where), self._number(view))
 
             def batches() -> Iterator[list[D]]:
                 for start in range(0, len(labels), batch_size):

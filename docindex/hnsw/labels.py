@@ -89,6 +89,10 @@ class LabelTable:
         """Return whether a label is of a level."""
         return self._levels.is_of(level, label)
 
+    def are_of(self, level: int, labels: Labels) -> Flags:
+        """Return which of these labels (n,) are of a level."""
+        return self._levels.are_of(level, labels)
+
     def is_living(self, label: int) -> bool:
         """Return whether a label belongs to a document."""
         return not self._is_dead.is_marked(label)

@@ -402,6 +402,16 @@ class Rows:
             found.update((row[0], Place(*row)) for row in self._all(sql, chunk))
         return found
 
+    def checked_places(self, labels: Sequence[int]) -> dict[int, Place]:
+        """
+        Return where documents stand, by label.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum, so that it may stand elsewhere.
+        """
+        self.fetch(labels)
+        return self.places(labels)
+
     def parents(self, labels: Sequence[int], level: int) -> dict[int, int]:
         """Return the labels of the documents, of a level, in whose lists these are, by their labels."""
         found: dict[int, int] = {}
@@ -671,12 +681,8 @@ def _names_are_safe(meta: Mapping[str, Any]) -> bool:
     """Return whether fields have names that can be those of files: a stranger may have written them."""
     levels = meta['levels']
     are_names = all(isinstance(name, str) for name in levels) and levels[:1] == [''] and len(set(levels)) == len(levels)
-    return (
-        are_names
-        and len(levels) == len(meta['fields'])
-        and all(re.fullmatch(r'\w+', name) for name in meta['settings'])
-        and are_safe(meta['fields'])
-    )
+    are_lists = are_names and len(levels) == len(meta['fields']) and meta['columns'].keys() >= set(levels[1:])
+    return are_lists and all(re.fullmatch(r'\w+', name) for name in meta['settings']) and are_safe(meta['fields'])
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -93,7 +93,7 @@ class Searching(Backend[int]):
         order = '' if sort is None else self._order(sort)
         with self.step('fetch what matches from SQLite'):
             labels = self._view.rows.labels_where(self.where(filter_), order, limit, offset)
-        found: list[int] = self._view.checked(labels).tolist()
+        found: list[int] = self._view.checked(labels, self.level).tolist()
         return found
 
     def _order(self, sort: SortStep) -> str:
@@ -180,7 +180,7 @@ class Searching(Backend[int]):
         name = self._names(match)
         with self.step(f'{name}: search the words'):
             found = self._view.rows.text_ranking(match, condition, step.limit) if match.expression else []
-        self._view.checked(np.array([label for label, _ in found], np.int64))
+        self._view.checked(np.array([label for label, _ in found], np.int64), self.level)
         return Ranking(name, [label for label, _ in found], np.array([score for _, score in found], np.float32), False)
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:

@@ -230,15 +230,15 @@ class View:
             return Matches(self.state.commits)
         return self.state.matches.get(where, self.state.commits)
 
-    def checked(self, labels: Labels) -> Labels:
+    def checked(self, labels: Labels, level: int) -> Labels:
         """
-        Return labels that a filter has found, if each belongs to a document.
+        Return labels that a filter has found, if each belongs to a document of a level.
 
         Raises:
             CorruptIndexError: one does not: what filters look at is damaged.
         """
         is_there = (labels >= 0) & (labels < self.labels.next)
-        if not is_there.all() or self.labels.is_any_dead(labels):
+        if not is_there.all() or self.labels.is_any_dead(labels) or not self.labels.are_of(level, labels).all():
             raise CorruptIndexError('what filters look at has documents that are not there', self.rows.path, CHECK)
         return labels
 

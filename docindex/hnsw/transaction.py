@@ -323,7 +323,8 @@ class _Ends:
         """Check that the documents that exist are in lists that are replaced, or stay where they are."""
         mine = self._labels.get(part.level, set())
         others = [label for label in known.values() if label not in mine]
-        places = self._rows.places(others) if others else {}
+        # A damaged place would be written again, with a checksum that is right.
+        places = self._rows.checked_places(others) if others else {}
         for row in part.rows:
             place = places.get(known.get(row.id, -1))
             if place is not None and (place.parent != row.parent or self._lists is Lists.EXTENDED):

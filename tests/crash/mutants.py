@@ -12,10 +12,12 @@ import faulthandler
 import json
 import logging
 import shutil
+import sqlite3
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -23,11 +25,22 @@ from typing import Any
 
 import numpy as np
 
-from docindex import BaseDoc, CorruptIndexError, DocIndexError, DocumentNotFoundError, Field, HnswDocumentIndex, NdArray
-from docindex.testing import ExactIndex, same
+from docindex import (
+    BaseDoc,
+    CorruptIndexError,
+    DocIndexError,
+    DocList,
+    DocumentNotFoundError,
+    Field,
+    HnswDocumentIndex,
+    NdArray,
+)
+from docindex.testing import same
 from tests.crash.agreement import words_of
+from tests.crash.shelf import Shelf, inside
 
 SPACES = {'left': 'l2', 'right': 'ip', 'leaf__look': 'cosine'}
+LISTS = {'pieces': {'left': 'l2'}, 'pieces__crumbs': {'look': 'cosine'}}
 PATIENCE = 60
 """Seconds after which a directory that is neither opened nor refused is taken to hang."""
 LIMIT = 4
@@ -59,6 +72,28 @@ class Plain(BaseDoc):
     number: int = 0
 
 
+class Crumb(BaseDoc):
+    title: str = Field(full_text=True)
+    number: int = 0
+    look: NdArray | None = Field(default=None, dim=4, space='cosine')
+
+
+class Piece(BaseDoc):
+    title: str = Field(full_text=True)
+    number: int = 0
+    left: NdArray = Field(dim=4, space='l2')
+    crumbs: list[Crumb] = Field(default_factory=list)
+
+
+class Kit(BaseDoc):
+    """Documents in lists, and in the lists of those; the id of each begins with that of the one that it is in."""
+
+    title: str = Field(full_text=True)
+    number: int = 0
+    left: NdArray = Field(dim=4, space='ip')
+    pieces: DocList[Piece] = Field(default_factory=DocList[Piece])
+
+
 def things(numbers: range, seed: int) -> list[Thing]:
     random = np.random.default_rng(seed)
     equal = random.standard_normal(4).astype(np.float32)
@@ -84,21 +119,43 @@ def plains(numbers: range, seed: int) -> list[Plain]:
     return [Plain(id=f'thing {number}', title=f'{number} of {seed}', number=number) for number in numbers]
 
 
-class Oracle(ExactIndex[Any]):
+def kits(numbers: range, seed: int) -> list[Kit]:
+    random = np.random.default_rng(seed)
+    found = []
+    for number in numbers:
+        id_, title = f'thing {number}', f'{number} of {seed}'
+        left = random.standard_normal(4).astype(np.float32)
+        order = random.permutation(3)[: (number + seed) % 4].tolist()  # other pieces each time, in another order
+        inside = [piece(f'{id_} piece {at}', seed + at, crumbs=(number + at) % 3) for at in order]
+        found.append(Kit(id=id_, title=title, number=number, left=left, pieces=DocList[Piece](inside)))
+    return found
+
+
+def piece(id_: str, seed: int, crumbs: int = 0) -> Piece:
+    random = np.random.default_rng(seed)
+    left, *looks = random.standard_normal((1 + crumbs, 4)).astype(np.float32)
+    found = Piece(id=id_, title=f'{crumbs} of {seed}', number=seed, left=left)
+    for at, look in enumerate(looks):
+        crumb = Crumb(id=f'{id_} crumb {at}', title=f'{at} of {seed}', number=at, look=None if seed % 4 == 3 else look)
+        found.crumbs.append(crumb)
+    return found
+
+
+class Oracle(Shelf):
     """An exact index that keeps its answers, for it is asked the same for each mutant."""
 
     def __init__(self, docs: list[Any], spaces: dict[str, str]) -> None:
         super().__init__(spaces)
+        self._within: dict[str, Oracle] = {}
         self._answers: dict[tuple[str, bytes], dict[str, float]] = {}
         self.index(docs)
 
-    def index(self, docs: Any) -> None:
-        self._answers.clear()
-        super().index(docs)
-
-    def delete(self, ids: Any) -> int:
-        self._answers.clear()
-        return super().delete(ids)
+    def within(self, name: str) -> Oracle:
+        """Return what should be in a list, in all of them; to be asked when nothing changes any more."""
+        if name not in self._within:
+            children = [child for doc in self.docs.values() for child in inside(doc, name.split('__'))]
+            self._within[name] = Oracle(children, LISTS[name])
+        return self._within[name]
 
     def distances(self, query: Any, search_field: str) -> dict[str, float]:
         key = search_field, query.tobytes()
@@ -124,72 +181,83 @@ class Original:
     docs: list[Any]
 
     def oracle(self) -> Oracle:
-        return Oracle(self.docs, SPACES if self.doc_type is Thing else {})
+        return Oracle(self.docs, _SPACES[self.doc_type])
+
+
+_SPACES = {Thing: SPACES, Kit: {'left': 'ip'}, Plain: {}}
+_MAKE: dict[type[BaseDoc], Callable[[range, int], list[Any]]] = {Thing: things, Kit: kits, Plain: plains}
 
 
 def _some(doc_type: type[BaseDoc], numbers: range, seed: int) -> list[Any]:
-    return things(numbers, seed) if doc_type is Thing else list(plains(numbers, seed))
+    return _MAKE[doc_type](numbers, seed)
 
 
-def _closed(path: Path, doc_type: type[BaseDoc]) -> dict[str, Any]:
+def _closed(path: Path, doc_type: type[BaseDoc]) -> Shelf:
     """Make a directory with a past: replaced, deleted, changed; everything is folded in and the graphs are saved."""
-    docs: dict[str, Any] = {}
+    docs = Shelf({})
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         _store(index, docs, _some(doc_type, range(30), 1))
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         _store(index, docs, _some(doc_type, range(0, 30, 7), 2))
-        _delete(index, docs, ['thing 2', 'thing 13', 'thing 20'])
-        _retitle(index, docs, 'thing 8', 'Eight')
+        for store in (index, docs):
+            store.delete(['thing 2', 'thing 13', 'thing 20'])
+            store.update('thing 8', title='Eight')
+            if doc_type is Kit:
+                _change_lists(store, 'thing 9', 6)
     return docs
 
 
-def _killed(path: Path, doc_type: type[BaseDoc]) -> dict[str, Any]:
+def _killed(path: Path, doc_type: type[BaseDoc]) -> Shelf:
     """Make a directory as a killed process leaves it: its last commits in the log only, its graph files behind."""
     life = path.with_name(f'{path.name}, earlier')
     docs = _closed(life, doc_type)
     with HnswDocumentIndex[doc_type](work_dir=life) as index:  # type: ignore[valid-type]
         _store(index, docs, _some(doc_type, range(40, 44), 3))
         _store(index, docs, _some(doc_type, range(5, 9), 4))
-        _delete(index, docs, ['thing 41', 'thing 25'])
-        _retitle(index, docs, 'thing 11', 'Eleven')
+        for store in (index, docs):
+            store.delete(['thing 41', 'thing 25'])
+            store.update('thing 11', title='Eleven')
+            if doc_type is Kit:
+                _change_lists(store, 'thing 40', 7)
         shutil.copytree(life, path)
     return docs
 
 
-def _young(path: Path, doc_type: type[BaseDoc]) -> dict[str, Any]:
+def _young(path: Path, doc_type: type[BaseDoc]) -> Shelf:
     """Make a directory that was killed soon: the log has everything."""
     life = path.with_name(f'{path.name}, earlier')
-    docs: dict[str, Any] = {}
+    docs = Shelf({})
     with HnswDocumentIndex[doc_type](work_dir=life) as index:  # type: ignore[valid-type]
         _store(index, docs, _some(doc_type, range(8), 5))
         _store(index, docs, _some(doc_type, range(4, 12), 6))
-        _delete(index, docs, ['thing 9'])
+        for store in (index, docs):
+            store.delete(['thing 9'])
         shutil.copytree(life, path)
     return docs
 
 
-def _store(index: Any, docs: dict[str, Any], new: list[Any]) -> None:
-    index.index(new)
-    docs.update({doc.id: doc for doc in new})
+def _store(index: Any, docs: Shelf, new: list[Any]) -> None:
+    for store in (index, docs):
+        store.index(new)
 
 
-def _delete(index: Any, docs: dict[str, Any], ids: list[str]) -> None:
-    index.delete(ids)
-    for id_ in ids:
-        del docs[id_]
+def _change_lists(store: Any, kit: str, seed: int) -> None:
+    """Append to the list of a kit, and to a list in that; change and delete what is in lists."""
+    pieces, crumbs = (store.subindex(name) for name in LISTS)
+    new = f'{kit} piece {seed}'
+    pieces.append(kit, [piece(new, seed, crumbs=2), piece(f'{kit} piece {seed + 100}', seed + 1, crumbs=1)])
+    crumbs.append(new, [Crumb(id=f'{new} crumb 7', title='Seventh', look=np.array([1, 2, 3, seed], np.float32))])
+    pieces.update(new, title='New')
+    crumbs.delete([f'{new} crumb 0'])
+    pieces.update([piece(f'{kit} piece {seed + 100}', seed + 2, crumbs=2)])
 
 
-def _retitle(index: Any, docs: dict[str, Any], id_: str, title: str) -> None:
-    index.update(id_, title=title)
-    docs[id_] = docs[id_].model_copy(update={'title': title})
-
-
-_MAKERS: dict[str, tuple[Callable[[Path, type[BaseDoc]], dict[str, Any]], type[BaseDoc]]] = {
+_MAKERS: dict[str, tuple[Callable[[Path, type[BaseDoc]], Shelf], type[BaseDoc]]] = {
     'closed': (_closed, Thing),
     'killed': (_killed, Thing),
-    'young': (_young, Thing),
+    'listed closed': (_closed, Kit),
+    'listed killed': (_killed, Kit),
     'plain closed': (_closed, Plain),
-    'plain killed': (_killed, Plain),
     'plain young': (_young, Plain),
 }
 ORIGINALS = tuple(_MAKERS)
@@ -202,7 +270,7 @@ def make_all(path: Path) -> dict[str, Original]:
         docs = maker(path / name, doc_type)
         for unused in (path / name).glob('*-shm'):  # SQLite makes it anew
             unused.unlink()
-        found[name] = Original(doc_type, list(docs.values()))
+        found[name] = Original(doc_type, list(docs.docs.values()))
     return found
 
 
@@ -227,7 +295,7 @@ class Mutant:
         at: Where, in bytes.
         size: To how many bytes.
         seed: What is chosen by chance: the bits to flip, the garbage.
-        other: A second file.
+        other: A second file; or what is done to the tables, as SQL.
     """
 
     original: str
@@ -241,6 +309,10 @@ class Mutant:
     def apply(self, directory: Path) -> None:
         """Do it."""
         path, random = directory / self.file, Random(self.seed)
+        if self.kind == 'sql':
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                connection.execute(self.other)
+            return
         before = path.read_bytes()
         content = bytearray(before)
         part = slice(self.at, self.at + self.size)
@@ -400,11 +472,11 @@ def _judge(directory: Path, doc_type: type[BaseDoc], oracle: Oracle, verdict: Ve
             raised = ask_everything(index, oracle, verdict)
             _check_report(index, raised, verdict)
             if verdict.outcome == 'right' and not verdict.wrong:
-                _go_on(index, oracle, verdict)
+                _go_on(index, oracle, doc_type, verdict)
         if verdict.outcome == 'right' and not verdict.wrong:
             with HnswDocumentIndex[doc_type](work_dir=directory) as index:  # type: ignore[valid-type]
                 later = Oracle(list(oracle.docs.values()), oracle.spaces)
-                _changes(later, is_plain=not oracle.spaces)
+                _changes(later, doc_type)
                 if ask_everything(index, later, verdict) or verdict.short:
                     verdict.wrong.append(f'damaged by going on: {verdict.errors or verdict.short}')
     except Exception as error:
@@ -413,6 +485,81 @@ def _judge(directory: Path, doc_type: type[BaseDoc], oracle: Oracle, verdict: Ve
 
 def ask_everything(index: Any, oracle: Oracle, verdict: Verdict) -> set[str]:
     """Ask an index all that can be asked; return of which documents it says that they are damaged ('' for all)."""
+    raised = _ask_all(index, oracle, verdict)
+    if any(isinstance(doc, Kit) for doc in oracle.docs.values()):
+        for name in LISTS:
+            raised |= _ask_all(_Within(index, name), oracle.within(name), verdict)
+            raised |= _ask_across(index, oracle, name, verdict)
+    if raised:
+        verdict.outcome = 'raises'
+    return raised
+
+
+class _Within:
+    """The documents in a list, taken anew for each call, which may fail."""
+
+    def __init__(self, index: Any, name: str) -> None:
+        self._index, self._name = index, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index.subindex(self._name), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index.subindex(self._name))
+
+    def __len__(self) -> int:
+        return len(self._index.subindex(self._name))
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._index.subindex(self._name)
+
+    def __getitem__(self, id_: str) -> Any:
+        return self._index.subindex(self._name)[id_]
+
+
+def _ask_across(index: Any, oracle: Oracle, name: str, verdict: Verdict) -> set[str]:
+    """Ask for documents by what is in their lists, and the other way round."""
+    steps, docs, children = name.split('__'), oracle.docs, oracle.within(name).docs
+    expected: set[str]
+
+    def ask(call: Callable[[], Any], stored: dict[str, Any], expected: set[str]) -> bool:
+        try:
+            answer = call()
+        except CorruptIndexError as error:
+            verdict.errors.append(f'across: {_lines_of(error)}')
+            return True
+        except Exception as error:
+            verdict.wrong.append(f'across {name!r} failed: {_lines_of(error)}')
+            return False
+        if set(answer.id) != expected:
+            verdict.short.append(f'across: {sorted(answer.id)}, not {sorted(expected)}')
+        if not all(doc.id in stored and same(doc, stored[doc.id]) for doc in answer):
+            verdict.wrong.append(f'across {name!r}: {str(answer)[:100]}')
+        return False
+
+    has_raised = False
+    for title in ('1 of 1', '0 of 2', 'New', 'nowhere'):
+        filter_ = {f'{name}__title': title}
+        expected = {id_ for id_, doc in docs.items() if any(each.title == title for each in inside(doc, steps))}
+        has_raised |= ask(lambda filter_=filter_: index.filter(filter_, limit=None), docs, expected)  # type: ignore[misc]
+    for number in (5, 9, 22):
+        expected = {each.id for doc in docs.values() if doc.number == number for each in inside(doc, steps)}
+        root = {'number': number}
+        has_raised |= ask(
+            lambda root=root: index.filter_subindex({}, name, limit=None, root_filter=root),  # type: ignore[misc]
+            children,
+            expected,
+        )
+    (field,) = LISTS[name]
+    has_raised |= ask(
+        lambda: index.find([1.0] * 4, f'{name}__{field}', limit=99, group_by_root=True).documents,
+        docs,
+        {id_ for id_, doc in docs.items() if any(getattr(each, field) is not None for each in inside(doc, steps))},
+    )
+    return {''} if has_raised else set()
+
+
+def _ask_all(index: Any, oracle: Oracle, verdict: Verdict) -> set[str]:
     raised: set[str] = set()
 
     def ask(about: str, call: Callable[[], Any], check: Callable[[Any], bool | None]) -> bool:
@@ -489,8 +636,6 @@ def ask_everything(index: Any, oracle: Oracle, verdict: Verdict) -> set[str]:
             return all(same(doc, docs[doc.id]) for doc in answer)
 
         ask('', lambda word=word: index.text_search(word, 'title', limit=99).documents, said)
-    if raised:
-        verdict.outcome = 'raises'
     return raised
 
 
@@ -525,23 +670,24 @@ def _check_report(index: Any, raised: set[str], verdict: Verdict) -> None:
         verdict.wrong.append(f'verify finds nothing, but: {verdict.errors or verdict.short}')
     if any(problem.id is None for problem in problems):  # about a file
         return
-    unnamed = raised - {problem.id for problem in problems} - {''}
+    named = [problem.id or '' for problem in problems]
+    unnamed = {id_ for id_ in raised - {''} if not any(name == id_ or name.startswith(f'{id_} ') for name in named)}
     if unnamed:
         verdict.wrong.append(f'verify does not name {unnamed}, but: {report}')
 
 
-def _changes(store: Any, is_plain: bool) -> None:
-    doc_type = Plain if is_plain else Thing
+def _changes(store: Any, doc_type: type[BaseDoc]) -> None:
     store.index([*_some(doc_type, range(100, 104), 9), *_some(doc_type, range(1, 3), 10)])
     store.delete(['thing 10', 'thing 102'])
+    if doc_type is Kit:
+        _change_lists(store, 'thing 101', 9)
 
 
-def _go_on(index: Any, oracle: Oracle, verdict: Verdict) -> None:
+def _go_on(index: Any, oracle: Oracle, doc_type: type[BaseDoc], verdict: Verdict) -> None:
     """Write to an index in which nothing seems to be wrong: it has to take it."""
     later = Oracle(list(oracle.docs.values()), oracle.spaces)
-    _changes(later, is_plain=not oracle.spaces)
-
-    _changes(index, is_plain=not oracle.spaces)
+    _changes(later, doc_type)
+    _changes(index, doc_type)
     if ask_everything(index, later, verdict) or verdict.short:
         verdict.wrong.append(f'damaged by a write: {verdict.errors or verdict.short}')
 

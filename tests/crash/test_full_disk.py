@@ -12,14 +12,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from docindex import Field, HnswDocumentIndex, NdArray, WorkDirError
 from docindex.testing import SPACES, ExactIndex, Film, films
+from tests.crash.agreement import check_agreement
 from tests.crash.disk import FILE_STEPS, Saboteur
+from tests.crash.shelf import Shelf
+from tests.crash.workload import LISTS, Section, a_note, a_section, open_index, pages
+from tests.crash.workload import SPACES as PAGE_SPACES
 
 PAGE = 4096
 SIZE = 900 * PAGE
@@ -174,6 +180,60 @@ def test_a_write_for_which_there_is_no_room_is_none(disk: Disk, made: Path, writ
         check_onwards(disk, directory, oracle)
         shutil.rmtree(directory)
     assert True in outcomes, 'there was always room'
+
+
+def long_sections(page: str, count: int, words: int = 2000) -> list[Section]:
+    """Return sections that take pages of the disk, each with a note."""
+    found = [a_section(f'{page}/long {at}', 1, Random(at)) for at in range(count)]
+    for section in found:
+        section.title = f'{section.id} ' * words
+        section.notes.append(a_note(f'{section.id}/note', 1, Random(1)))
+    return found
+
+
+def all_in_lists(store: Any) -> None:
+    """Append to a list, store a page with another, change what is in a list and delete some of it, in one commit."""
+    with store.batch() if isinstance(store, HnswDocumentIndex) else nullcontext():
+        within = store.subindex('sections')
+        within.append('page 0', long_sections('page 0', 4))
+        store.index([pages(['page 1'], 2, Random(2))[0], *pages([f'new {at}' for at in range(9)], 2, Random(3))])
+        within.update('page 0/long 1', title='New' * 9000)
+        within.delete(['page 0/long 0', 'page 0/long 3'])
+
+
+LIST_WRITES: dict[str, Callable[[Any], object]] = {
+    'append': lambda store: store.subindex('sections').append('page 0', long_sections('page 0', 4)),
+    'batch': all_in_lists,
+}
+
+
+@pytest.mark.parametrize('write', LIST_WRITES.values(), ids=LIST_WRITES)
+def test_a_write_to_lists_for_which_there_is_no_room_is_none(
+    disk: Disk, tmp_path: Path, write: Callable[[Any], object]
+) -> None:
+    """A write to lists of documents fails clearly, and every list is as it was; or it returns and has done all."""
+    outcomes = set()
+    for room in (0, 9, 200):
+        directory, shelf = disk.path / f'index {room}', Shelf(PAGE_SPACES)
+        with open_index(directory) as index:
+            for store in (index, shelf):
+                store.index(pages([f'page {at}' for at in range(6)], 0, Random(1)))
+            disk.fill(but=room)
+            has_failed = fails(lambda index=index: write(index), directory)
+            if not has_failed:
+                write(shelf)
+            outcomes.add(has_failed)
+            shelf.check_all(index)
+            check_agreement(index, shelf.docs, lists=LISTS)
+            disk.make_room()
+            for store in (index, shelf):
+                store.subindex('sections').append('page 2', long_sections('page 2', 3))
+        with open_index(directory) as index:
+            shelf.check_all(index)
+            check_agreement(index, shelf.docs, lists=LISTS)
+            assert index.verify().is_sound
+        shutil.rmtree(directory)
+    assert outcomes == {True, False}
 
 
 @pytest.mark.parametrize('write', WRITES.values(), ids=WRITES)

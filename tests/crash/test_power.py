@@ -23,10 +23,11 @@ from typing import Any
 import pytest
 
 from docindex import CorruptIndexError, DocIndexError, HnswDocumentIndex
-from docindex.testing import ExactIndex, same
+from docindex.testing import same
 from tests.crash.agreement import check_agreement
 from tests.crash.calls import WRITES, IllustratedPage, illustrate
 from tests.crash.power import Cut, Disk, audit, cuts, without_syncs
+from tests.crash.shelf import Shelf
 from tests.crash.strace import (
     TOP,
     Event,
@@ -40,7 +41,7 @@ from tests.crash.strace import (
     obstacle,
     record,
 )
-from tests.crash.workload import SPACES, Page, one_of_each_kind, pages
+from tests.crash.workload import LISTS, SPACES, Page, a_few_kinds, pages
 
 CUTS = int(os.environ.get('DOCINDEX_POWER', '100'))
 SEED = int(os.environ.get('DOCINDEX_SEED', random.randrange(1 << 32)))
@@ -67,7 +68,7 @@ FORGETFUL = {
 LIFE = """
 import sqlite3, sys
 from pathlib import Path
-from tests.crash.workload import one_of_each_kind, work
+from tests.crash.workload import a_few_kinds, work
 
 # After so many pages SQLite folds its log into the database and begins it again. After 1000 of them would be too late.
 def connect(*arguments, connect=sqlite3.connect, **named):
@@ -76,7 +77,7 @@ def connect(*arguments, connect=sqlite3.connect, **named):
     return connection
 
 sqlite3.connect = connect
-work(Path(sys.argv[1]), one_of_each_kind(int(sys.argv[2])))
+work(Path(sys.argv[1]), a_few_kinds(int(sys.argv[2])))
 """
 
 
@@ -97,9 +98,9 @@ def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return recorded(tmp_path_factory.mktemp('forgetful') / 'disk', FORGETFUL[request.param] + CALLS)
 
 
-def states() -> list[ExactIndex[Any]]:
+def states() -> list[Shelf]:
     """Return what is stored before the first line that `calls` prints, and after each."""
-    found: list[ExactIndex[Any]] = [ExactIndex(SPACES), ExactIndex(SPACES)]
+    found: list[Shelf] = [Shelf(SPACES), Shelf(SPACES)]
     for write in WRITES.values():
         found.append(found[-1].copy())
         write(found[-1])
@@ -109,9 +110,9 @@ def states() -> list[ExactIndex[Any]]:
     return [*found, found[-1]]
 
 
-def illustrated(state: ExactIndex[Any]) -> ExactIndex[Any]:
+def illustrated(state: Shelf) -> Shelf:
     """Return the same documents with the field that was added to the schema."""
-    later: ExactIndex[Any] = ExactIndex({**SPACES, 'cover': 'ip'})
+    later: Shelf = Shelf({**SPACES, 'cover': 'ip'})
     later.index(IllustratedPage(**dict(doc)) for doc in state.docs.values())
     return later
 
@@ -251,7 +252,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, history
 
     The next process goes on with what one of the cuts has left, so that recovering is interrupted as well (I1 to I6).
     """
-    oracle: ExactIndex[Page] = ExactIndex(SPACES)
+    oracle: Shelf = Shelf(SPACES)
     disk = tmp_path / 'life 0'
     disk.mkdir()
     for life in range(LIVES):
@@ -293,12 +294,12 @@ def announce(cut: Cut) -> None:
     print(f'seed {SEED}: power cut after {cut.position} events, after {cut.said[-1:]}, before {cut.before}')
 
 
-def after_each_step(seed: int, state: ExactIndex[Page]) -> list[ExactIndex[Page]]:
+def after_each_step(seed: int, state: Shelf) -> list[Shelf]:
     """Return what `LIFE` has stored before its first step, and after each."""
     found = [state]
-    for make_step in one_of_each_kind(seed):
+    for make_step in a_few_kinds(seed):
         found.append(found[-1].copy())
-        make_step(list(found[-1].docs)).apply(found[-1])
+        make_step(found[-1]).apply(found[-1])
     return found
 
 
@@ -315,7 +316,7 @@ def check_calls(left: Iterable[Cut]) -> None:
         check_copy(cut.path / 'copy', foretold[len(WRITES) + 1], 'backup' in cut.said)
 
 
-def check_copy(copy: Path, original: ExactIndex[Any], is_acknowledged: bool) -> None:
+def check_copy(copy: Path, original: Shelf, is_acknowledged: bool) -> None:
     """Assert that a copy is complete, if it was acknowledged or is an index; else that it does not pass for one."""
     if is_acknowledged or (copy / 'documents.sqlite3').exists():
         check(copy, Page, [original])
@@ -324,12 +325,12 @@ def check_copy(copy: Path, original: ExactIndex[Any], is_acknowledged: bool) -> 
             HnswDocumentIndex[Page](work_dir=copy)
 
 
-def check(path: Path, doc_type: type[Page], allowed: list[ExactIndex[Any]]) -> ExactIndex[Any]:
+def check(path: Path, doc_type: type[Page], allowed: list[Shelf]) -> Shelf:
     """Assert that a directory holds one of these states, whole, and that an index goes on from there; return which."""
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         found = next((state for state in allowed[:-1] if holds(index, state)), allowed[-1])
         found.check_all(index)
-        check_agreement(index, found.docs)
+        check_agreement(index, found.docs, lists=LISTS)
         report = index.verify()
         assert report.is_sound, str(report)
         later = found.copy()
@@ -338,10 +339,10 @@ def check(path: Path, doc_type: type[Page], allowed: list[ExactIndex[Any]]) -> E
             store.index(docs)
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         later.check_all(index)
-        check_agreement(index, later.docs)
+        check_agreement(index, later.docs, lists=LISTS)
     return found
 
 
-def holds(index: HnswDocumentIndex[Any], state: ExactIndex[Any]) -> bool:
+def holds(index: HnswDocumentIndex[Any], state: Shelf) -> bool:
     """Return whether an index has just these documents."""
     return set(index) == set(state.docs) and all(same(index[id_], doc) for id_, doc in state.docs.items())

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from docindex import HnswDocumentIndex
-from tests.crash.workload import Page, Plan, Step, pages
+from tests.crash.workload import KINDS_OF_LISTS, Page, Plan, Step, pages
 
 
 class UndoneError(Exception):
@@ -21,8 +21,10 @@ class UndoneError(Exception):
 
 
 def plan(seed: int) -> Plan:
-    """Plan small steps, two of each kind, in an order that follows from the seed."""
-    kinds = ['store', *Random(seed).sample(2 * ['store', 'revise', 'delete', 'reopen', 'compact', 'update'], 12)]
+    """Plan small steps, some of them in lists, in an order that follows from the seed."""
+    chance = Random(seed)
+    kinds = 2 * ['store', 'revise', 'delete', 'reopen', 'compact'] + chance.sample(KINDS_OF_LISTS, 3)
+    kinds = ['store', *chance.sample(kinds, 12)]
     return [partial(Step, seed, number, kind=kind, most=8) for number, kind in enumerate(kinds)]
 
 
@@ -47,7 +49,7 @@ def live(path: Path, seed: int, *habits: str) -> None:
             durability = 'power'
             index = HnswDocumentIndex[Page](path, durability=durability)
             print('power', flush=True)
-        step = make_step(list(index))
+        step = make_step(index)
         print('begin', number, flush=True)
         step.apply(index)
         if step.kind == 'reopen':
