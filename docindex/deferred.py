@@ -3,8 +3,8 @@ Documents that are made when somebody looks at them.
 
 Until then such a document is an instance of a class beside its own, which has nothing but the way to make it. Whatever
 is asked of it first, an attribute, a copy, `model_dump`, makes it: then it is an ordinary document of its class,
-and was one to `isinstance` all the time. Pydantic's core reads a document by its attribute `__dict__`, so that it sees
-the same.
+and was one to `isinstance` and `__class__` all the time; only `type` sees the class beside it. Pydantic's core reads a
+document by its attribute `__dict__`, so that it sees the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import BaseModel
 D = TypeVar('D', bound=BaseModel)
 
 _STATE = ('__dict__', '__pydantic_fields_set__', '__pydantic_extra__', '__pydantic_private__')
+_class_of: Any = object.__dict__['__class__']
 _dict_of: Callable[[Any], dict[str, Any]] = BaseModel.__dict__['__dict__'].__get__
 # One for all: two threads that look at the same document at once must not make it twice.
 _making = threading.RLock()
@@ -46,7 +47,7 @@ def _made(self: Any) -> Any:
         if '__dict__' in cls.__dict__:
             make, at = _dict_of(self)['__make']
             doc = make(at)
-            object.__setattr__(self, '__class__', type(doc))
+            _class_of.__set__(self, type(doc))
             for name in _STATE:
                 object.__setattr__(self, name, getattr(doc, name))
     return self
@@ -67,6 +68,7 @@ def _deferred_class(doc_type: type[BaseModel]) -> type[BaseModel]:
     namespace: dict[str, Any] = {name: _first_made(name) for name in methods}
     namespace['__getattr__'] = lambda self, name: getattr(_made(self), name)
     namespace['__dict__'] = property(lambda self: _made(self).__dict__)
+    namespace['__class__'] = property(lambda self: type(_made(self)))
     namespace |= {'__slots__': (), '__module__': doc_type.__module__, '__qualname__': doc_type.__qualname__}
     # Not by pydantic's metaclass, which would build validators anew; those of the document's class serve.
     return type.__new__(type(doc_type), doc_type.__name__, (doc_type,), namespace)

