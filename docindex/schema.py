@@ -165,6 +165,7 @@ class Schema(Generic[D]):
         self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
         self.lists = {name: node for name, node in self.columns.items() if node.inner is not None}
         self._check_id()
+        self._check_lists()
         self.levels = {level.name: level for level in self._levels()}
         lists = len(self.levels) - 1
         if lists > _MOST_LISTS:
@@ -191,6 +192,13 @@ class Schema(Generic[D]):
             raise SchemaError(f'{self.name} has no field "id"; add `id: str`, or inherit from docindex.BaseDoc')
         if self.columns['id'].type_name.removesuffix(' | None') not in ('str', 'ID'):
             raise SchemaError(f'{self.name}.id must be a string, not {self.columns["id"].type_name}')
+
+    def _check_lists(self) -> None:
+        for name, node in self.nodes.items():
+            of = next((one for one in self.lists if name.startswith(f'{one}__')), None)
+            if of is not None:
+                path = '.'.join(node.path)
+                raise SchemaError(f'{self.name}: {path} is called like a field of the documents in {of!r}; rename it')
 
     @property
     def name(self) -> str:

@@ -54,6 +54,12 @@ def where(filter_: Filter, tables: FieldTables, level: int = 0, of_level: int = 
     return Where(sql, tuple(writer.parameters), tables[level].name)
 
 
+def where_roots(filter_: Filter, tables: FieldTables, level: int) -> Where:
+    """Return as SQL, on the table of fields of a level, that the outermost documents match a filter of theirs."""
+    roots = where(filter_, tables)
+    return Where(_Writer(tables, level).lowered(roots.sql, 0), roots.parameters, tables[level].name)
+
+
 def _normal(filter_: Filter, is_negated: bool = False) -> Filter:
     """Return the same with `not` at conditions only, and no `and` in an `and`: SQLite nests less deeply then."""
     if isinstance(filter_, Not):
@@ -87,7 +93,7 @@ class _Writer:
             table = self._tables[at]
             is_size = filter_.path == (SIZE,) and filter_.kind.name == 'opaque'
             found = self._size(filter_, table) if is_size else _condition(filter_, table, self.parameters)
-            return self._lowered(found, at)
+            return self.lowered(found, at)
         if isinstance(filter_, Some):
             return self._some(filter_, at, depth + 1)
         if isinstance(filter_, Not):
@@ -101,16 +107,20 @@ class _Writer:
     def _some(self, some: Some, at: int, depth: int) -> str:
         inner = self._tables.inner(at, some.field)
         if inner in self._way:  # it is about the documents that are to be found, or those they are in
-            place = '' if some.position is None else self._lowered(_ranked(some.position), inner) + ' AND '
+            place = '' if some.position is None else self.lowered(_ranked(some.position, inner, at), inner) + ' AND '
             return f'({place}{self.sql(some.part, inner, depth)})'
         within = _Writer(self._tables, inner)
         condition = within.sql(some.part, inner, depth)
         if some.position is not None:
-            condition = f'{_ranked(some.position)} AND {condition}'
+            condition = f'{_ranked(some.position, inner, at)} AND {condition}'
         self.parameters += within.parameters
         found = f'SELECT label FROM {self._tables[inner].name} WHERE {condition}'
-        parents = f'SELECT parent FROM documents WHERE label IN ({found})'
-        return self._lowered(f'label IN (SELECT label FROM documents WHERE level = {at} AND id IN ({parents}))', at)
+        # Joins, not IN within IN: SQLite's parser has little room. CROSS: in this order, from the few that were found.
+        outer = (
+            'SELECT outer_.label FROM documents AS inner_ CROSS JOIN documents AS outer_ '
+            f'WHERE inner_.label IN ({found}) AND outer_.level = {at} AND outer_.id = inner_.parent'
+        )
+        return self.lowered(f'label IN ({outer})', at)
 
     def _size(self, condition: Condition, table: FieldTable) -> str:
         inner = self._tables.inner(table.level, condition.field)
@@ -120,14 +130,16 @@ class _Writer:
         presence = table.fields.get(condition.field)
         return sql if presence is None else f'({presence.column} IS NOT NULL AND {sql})'
 
-    def _lowered(self, sql: str, at: int) -> str:
+    def lowered(self, sql: str, at: int) -> str:
         """Return a condition on rows of this level for one on rows of the level `at`, in whose lists they are."""
         if at == self._level:
             return sql
         found = f'SELECT label FROM {self._tables[at].name} WHERE {sql}'
         for level in self._way[self._way.index(at) + 1 :]:
-            ids = f'SELECT id FROM documents WHERE label IN ({found})'
-            found = f'SELECT label FROM documents WHERE level = {level} AND parent IN ({ids})'
+            found = (
+                'SELECT inner_.label FROM documents AS outer_ CROSS JOIN documents AS inner_ '
+                f'WHERE outer_.label IN ({found}) AND inner_.level = {level} AND inner_.parent = outer_.id'
+            )
         return f'label IN ({found})'
 
 
@@ -137,13 +149,11 @@ def _way_to(tables: FieldTables, level: int) -> list[int]:
     return [level] if outer is None else [*_way_to(tables, outer), level]
 
 
-def _ranked(position: int) -> str:
-    """Return a condition on a document to be the one at a position in its list, which may have gaps."""
-    before = 'before.level = each.level AND before.parent = each.parent AND before.position < each.position'
-    count = f'(SELECT count(*) FROM documents AS before WHERE {before})'
-    return (
-        f'label IN (SELECT each.label FROM documents AS each WHERE each.parent IS NOT NULL AND {count} = {position:d})'
-    )
+def _ranked(position: int, level: int, outer: int) -> str:
+    """Return a condition on a document of a level to be the one at a position in its list, which may have gaps."""
+    inside = f'SELECT label FROM documents AS each WHERE each.level = {level} AND each.parent = own.id'
+    one = f'{inside} ORDER BY each.position LIMIT 1 OFFSET {position:d}'
+    return f'label IN (SELECT ({one}) FROM documents AS own WHERE own.level = {outer} AND own.children > {position:d})'
 
 
 def _joined(parts: list[str], word: str) -> str:

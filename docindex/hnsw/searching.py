@@ -21,7 +21,7 @@ from ..query import DiversifyStep, FindStep, SearchFields, SortStep, TextMode, T
 from ..results import Step, Timed
 from ..schema import Level
 from ..tensors import Float32Array
-from .conditions import Where, where
+from .conditions import Where, where, where_roots
 from .filtered import FilteredSearch
 from .fulltext import TextMatch, text_match
 from .scan import Found
@@ -85,7 +85,7 @@ class Searching(Backend[int]):
         found = where(filter_, tables, self._table.level, tables.number(scope.names.name))
         if scope.root_filter == And():
             return found
-        root = where(scope.root_filter, tables, self._table.level)
+        root = where_roots(scope.root_filter, tables, self._table.level)
         return Where(f'({found.sql} AND {root.sql})', (*found.parameters, *root.parameters), found.table)
 
     def keys(self, filter_: Filter, sort: SortStep | None, limit: int | None, offset: int) -> list[int]:
@@ -176,7 +176,7 @@ class Searching(Backend[int]):
         match, condition = self.text_match(step.query, step.search_field, step.mode), self.where(filter_)
         if within is not None:
             among = ','.join(map(str, within)) or 'NULL'
-            condition = Where(f'{condition.sql} AND label IN ({among})', condition.parameters)
+            condition = condition._replace(sql=f'{condition.sql} AND label IN ({among})')
         name = self._names(match)
         with self.step(f'{name}: search the words'):
             found = self._view.rows.text_ranking(match, condition, step.limit) if match.expression else []

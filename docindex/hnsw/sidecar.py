@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _files
-from ..errors import CHECK, CorruptIndexError, WorkDirError
+from ..errors import CHECK, CorruptIndexError, FilterError, WorkDirError
 from .conditions import holds_in_sql, regex_in_sql
 from .fieldtable import FieldTable, FieldTables
 from .labels import Runs
@@ -493,6 +493,11 @@ class _Translated:
                 raise raised from None  # Ctrl-C, say
             raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', self._path, CHECK) from raised
         is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
+        if 'parser stack overflow' in str(error):
+            raise FilterError(
+                f'this filter reaches through more lists than SQLite {sqlite3.sqlite_version} can read at once; '
+                'ask for less in one filter, or use SQLite 3.46 or newer'
+            ) from error
         if isinstance(error, sqlite3.OperationalError) and not is_text:
             raise WorkDirError(
                 f'SQLite failed: {error}', self._path, 'check the disk, and that the file can be written'

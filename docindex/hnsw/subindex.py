@@ -21,6 +21,7 @@ from .changing import Changing
 from .documents import Given
 from .store import Store
 from .transaction import TakenIdError
+from .tree import unlike
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -66,28 +67,31 @@ class SubIndex(Changing[D]):
                 labels = view.rows.labels_of(ids_of(parent_id), above)
                 if parent_id not in labels:
                     raise DocumentNotFoundError([parent_id])
-                self._check_list(parent_id, labels[parent_id])
                 first = view.rows.last_position(number, parent_id) + 1
+            if self._is_none(parent_id):
+                self._outer.update(parent_id, **{column.name: new})
+                return
             trail = (f'{outer or self._tree.root.schema.name} {parent_id!r}',)
             given = [Given(doc, parent_id, first + at, (trail, column.name, first + at)) for at, doc in enumerate(new)]
             if not given:
                 return
-            parts = self._tree.parts_of(self._level.name, given, fields, store.settings)
+            parts = self._tree.parts_of(self._level.name, list(unlike(given)), fields, store.settings)
             try:
                 store.extend(parts, above, {labels[parent_id]: len(given)})
             except TakenIdError as error:
                 raise self._tree.taken(error, fields) from None
 
-    def _check_list(self, parent_id: str, label: int) -> None:
-        """Let the document whose list is None have an empty one first."""
-        if not self._level.list_column.is_optional:
-            return
-        outer = self._index
-        if self._level.outer:
-            outer = SubIndex(self._index, self._tree.schema.levels[self._level.outer], self._writes)
-        doc = outer[parent_id]
-        if self._level.list_column.value(doc) is None:
-            outer.update(parent_id, **{self._level.list_column.name: []})
+    @property
+    def _outer(self) -> Changing[Any]:
+        """The documents in whose lists these are."""
+        if not self._level.outer:
+            return self._index
+        return SubIndex(self._index, self._tree.schema.levels[self._level.outer], self._writes)
+
+    def _is_none(self, parent_id: str) -> bool:
+        """Return whether a document has None in the place of this list."""
+        column = self._level.list_column
+        return column.is_optional and column.value(self._outer[parent_id]) is None
 
     async def aappend(self, parent_id: str, docs: object) -> None:
         """Do what `append` does, while the event loop goes on."""

@@ -98,7 +98,7 @@ class Tree(Generic[D]):
         for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
             documents, level = self.levels[inner], fields.number(inner)
             mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
-            each = iter(given if inner == name else _unlike(self._inside(inner, name, given)))
+            each = iter(given if inner == name else unlike(self._inside(inner, name, given)))
             while portion := list(islice(each, _PORTION)):
                 rows, vectors = documents.prepared(portion, mine)
                 flat = {levels[inner].flat(column): one for column, one in vectors.items()}
@@ -246,7 +246,7 @@ def _list_of(doc: Any, level: Level, path: Path) -> list[Any]:
     return current
 
 
-def _unlike(given: Iterable[Given]) -> Iterator[Given]:
+def unlike(given: Iterable[Given]) -> Iterator[Given]:
     """Yield documents in lists; raise for one with the id of another."""
     seen: dict[str, tuple[Any, ...]] = {}
     for one in given:
