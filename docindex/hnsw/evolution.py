@@ -43,10 +43,11 @@ def evolution(before: Types, now: Types, schema: Schema[Any]) -> Evolution:
             found.changes.append(f'{name} may be None now')
         elif type_ != before[name]:
             found.obstacles.append(f'{name} is {before[name]} there and {type_} here')
-    forbids = schema.doc_type.model_config.get('extra') == 'forbid'
     for name, type_ in before.items():
         if name in now:
             continue
+        level = max((one for one in schema.levels.values() if one.has(name)), key=lambda one: len(one.name))
+        forbids = level.schema.doc_type.model_config.get('extra') == 'forbid'
         if type_.startswith(('vector[', 'documents')):
             what = 'vectors' if type_.startswith('vector[') else 'documents'
             found.obstacles.append(f'{name} is {type_} there and missing here, and its {what} would be lost')

@@ -210,9 +210,13 @@ class Tree(Generic[D]):
         for one in inside:
             rows = one.rows.get(doc.id, ())
             found += len(rows)
-            if len(rows):
+            current = _list_of(doc, one.level)
+            if current is None and len(rows):
+                message = f'{doc.id!r} has no list {one.level.name!r}, but there are documents of it'
+                raise CorruptIndexError(message, path, CHECK)
+            if current is not None and (len(rows) or current):  # what is there already is a default of the class
                 docs = self._made(one.level.name, one.kept, rows, one.deeper, path)
-                list.__setitem__(_list_of(doc, one.level, path), slice(None), docs)
+                list.__setitem__(current, slice(None), docs)
         if found != children:
             message = f'{doc.id!r} has {found} documents in its lists where there should be {children}'
             raise CorruptIndexError(message, path, CHECK)
@@ -235,15 +239,12 @@ class _Inside(NamedTuple):
     deeper: list[_Inside]
 
 
-def _list_of(doc: Any, level: Level, path: Path) -> list[Any]:
+def _list_of(doc: Any, level: Level) -> list[Any] | None:
     *outer, name = level.list_column.path
-    holder = doc
     for step in outer:
-        holder = None if holder is None else getattr(holder, step)
-    current = None if holder is None else holder.__dict__.get(name)
-    if not isinstance(current, list):
-        raise CorruptIndexError(f'{doc.id!r} has no list {level.name!r}, but there are documents of it', path, CHECK)
-    return current
+        doc = None if doc is None else getattr(doc, step)
+    current = None if doc is None else doc.__dict__.get(name)
+    return current if isinstance(current, list) else None
 
 
 def unlike(given: Iterable[Given]) -> Iterator[Given]:

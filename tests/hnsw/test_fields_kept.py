@@ -611,7 +611,7 @@ def test_lists_that_are_not_those_of_the_columns_are_refused(
         index.index(Page(vector=[1, 2], lines=[Line(text='a')]))
     for key, value in (('levels', levels), ('fields', fields)):
         execute(work_dir, f"UPDATE meta SET value = '{value}' WHERE key = '{key}'")
-    with pytest.raises(CorruptIndexError, match='other lists of documents|lacks a part of its description'):
+    with pytest.raises(CorruptIndexError, match=r'other lists of documents|lacks a part of its description'):
         HnswDocumentIndex[Page](work_dir=work_dir, read_only=read_only)
 
 
