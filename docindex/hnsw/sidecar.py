@@ -493,7 +493,7 @@ class _Translated:
                 raise raised from None  # Ctrl-C, say
             raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', self._path, CHECK) from raised
         is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
-        if 'parser stack overflow' in str(error):
+        if str(error).startswith('parser stack overflow'):  # and not that of full text
             raise FilterError(
                 f'this filter reaches through more lists than SQLite {sqlite3.sqlite_version} can read at once; '
                 'ask for less in one filter, or use SQLite 3.46 or newer'
