@@ -8,14 +8,15 @@ from typing import Any
 from .errors import MissingLibraryError
 
 
-def optional(library: str, extra: str, what: str) -> Any:
+def optional(library: str, extra: str | None, what: str, package: str | None = None) -> Any:
     """
     Return an optional library.
 
     Args:
         library: Its import name.
-        extra: The extra of this package that installs it.
+        extra: The extra of this package that installs it, if one does.
         what: What needs it, in a word or two: 'Arrow tables'.
+        package: What pip calls it, if not as its import name begins.
 
     Raises:
         MissingLibraryError: it is not installed; the message says what to install.
@@ -23,7 +24,6 @@ def optional(library: str, extra: str, what: str) -> Any:
     try:
         return import_module(library)
     except ImportError as error:
-        root = library.partition('.')[0]
-        raise MissingLibraryError(
-            f"{what} need {root}: pip install 'docindex-hnsw[{extra}]', or pip install {root}", name=library
-        ) from error
+        package = package or library.partition('.')[0]
+        ours = f"pip install 'docindex-hnsw[{extra}]', or " if extra else ''
+        raise MissingLibraryError(f'{what} need {package}: {ours}pip install {package}', name=library) from error

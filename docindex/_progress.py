@@ -6,19 +6,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ._optional import optional
+from .errors import MissingLibraryError
+
 
 def check_progress(show: bool | None) -> None:
     """
-    Raise `ImportError` if a bar is asked for that cannot be shown: better before the work than after it.
+    Raise an error if a bar is asked for that cannot be shown: better before the work than after it.
 
     Raises:
-        ImportError: tqdm is missing; the message says what to install.
+        MissingLibraryError: tqdm is missing; the message says what to install.
     """
     if show:
-        try:
-            import tqdm.auto  # noqa: F401
-        except ImportError as error:
-            raise ImportError('a progress bar needs tqdm: pip install tqdm') from error
+        optional('tqdm.auto', 'progress', 'progress bars')
 
 
 @contextmanager
@@ -36,15 +36,16 @@ def progress_bar(
         done: How many of them are done already.
 
     Raises:
-        ImportError: a bar was asked for and tqdm is missing; the message says what to install.
+        MissingLibraryError: a bar was asked for and tqdm is missing; the message says what to install.
     """
     if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda done: None
         return
-    check_progress(show)
     try:
-        from tqdm.auto import tqdm
-    except ImportError:
+        tqdm = optional('tqdm.auto', 'progress', 'progress bars').tqdm
+    except MissingLibraryError:
+        if show:
+            raise
         yield lambda done: None
         return
     with tqdm(total=total, desc=what, unit=unit, delay=0 if show else 2, initial=done) as bar:

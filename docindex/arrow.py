@@ -36,6 +36,7 @@ from .tables import (
     time_from_text,
     type_of,
 )
+from .tensorjson import tensor_from_json
 from .tensors import as_array
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def _values(form: Form, array: Any) -> Sequence[Any]:
     if types.is_dictionary(of):
         return _decoded(form, array)
     if form.kind == 'tensor':
-        return _tensor_values(array)
+        return _tensor_values(form, array)
     if form.kind in ('list', 'documents') and (types.is_fixed_size_list(of) or _is_list(of)):
         return _list_values(form, array)
     if _is_text(of):
@@ -318,7 +319,7 @@ def _struct_values(rows: Rows[Any] | None, array: Any) -> list[Any]:
     return [*rows.rows(cells)]
 
 
-def _tensor_values(array: Any) -> Sequence[Any]:
+def _tensor_values(form: Form, array: Any) -> Sequence[Any]:
     """Return tensors as numpy arrays, None where there is none; rows of one matrix wherever the type allows it."""
     types = _pyarrow().types
     if types.is_fixed_size_list(array.type):
@@ -328,7 +329,7 @@ def _tensor_values(array: Any) -> Sequence[Any]:
     if types.is_struct(array.type) and {field.name for field in array.type} >= {'dtype', 'shape', 'data'}:
         return read_cells(array.to_pylist(), tensor_from_parts)
     if _is_text(array.type):
-        return read_cells(array.to_pylist(), _numbers)
+        return read_cells(array.to_pylist(), lambda text: tensor_from_json(json.loads(text), form.is_vector))
     return read_cells(array.to_pylist(), np.asarray)
 
 
@@ -383,10 +384,6 @@ def _check_complete(leaf: Any, bounds: Array, valid: Sequence[bool]) -> None:
     for row in np.searchsorted(bounds, holes, 'right') - 1:
         if valid[row]:
             raise BadCellError(int(row), 'a number is missing in a tensor')
-
-
-def _numbers(text: str) -> Array:
-    return np.asarray(json.loads(text))
 
 
 def _is_list(of: pa.DataType) -> bool:

@@ -72,7 +72,7 @@ def backup(
 
 
 Schema = Annotated[str, typer.Option(help='The class of the documents, as module:Class.')]
-Format = Annotated[str | None, typer.Option(help='parquet, arrow, jsonl or csv, if the name does not say.')]
+Format = Annotated[str | None, typer.Option(help='parquet, arrow, jsonl, json or csv, if the name does not say.')]
 
 
 @app.command()
@@ -97,7 +97,7 @@ def index(
 @app.command()
 def export(
     directory: Directory,
-    file: Annotated[Path, typer.Argument(help='The file: .parquet, .arrow, .jsonl, .csv, the latter two also .gz.')],
+    file: Annotated[Path, typer.Argument(help='The file: .parquet, .arrow, .jsonl, .json, .csv; texts also .gz.')],
     schema: Schema,
     format: Format = None,  # noqa: A002
 ) -> None:

@@ -304,7 +304,7 @@ class DocList(list[D]):
         """
         Write a CSV file in UTF-8. Nested documents become columns `outer__inner`.
 
-        What is no number, text or time is JSON. An empty string in a field that may be None is written as None is.
+        What is no number, text or time is JSON. `index.index_from` reads it, too.
         """
         later('texts').to_csv(self, self.doc_type, path, dialect)
 
@@ -319,17 +319,17 @@ class DocList(list[D]):
         return cls.trusted(later('texts').from_csv(path, cls._class(), encoding, dialect))
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
-        """Return a JSON array, and write it to a file if there is a `path`."""
+        """Return a JSON array, one document in a line, and write it to a file if there is a `path`."""
         text: str = later('texts').to_json(self, self.doc_type, path)
         return text
 
     @classmethod
     def from_json(cls, source: str | bytes | bytearray | PathLike[str]) -> Self:
         """
-        Return the documents of a JSON array, given as text or as the path of a file.
+        Return the documents of a JSON array or of JSON lines, given as text or as the path of a file.
 
         Raises:
-            TableError: it is no JSON array, or a document does not fit; the message names its row.
+            TableError: it is neither, or a document does not fit; the message names its row and line.
         """
         return cls.trusted(later('texts').from_json(source, cls._class()))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,8 +19,8 @@ from ._progress import check_progress, progress_bar
 from .arrow import arrow_schema, to_record_batch
 from .errors import DocumentError, ExportError, QueryError, TableError
 from .formats import format_of
-from .jsonrows import json_row, text_row
 from .tables import rows_of
+from .texts import csv_writer, json_writer
 
 D = TypeVar('D')
 
@@ -120,7 +118,13 @@ class _File:
 
     def writing(self, path: Path) -> AbstractContextManager[Write]:
         """Give what writes documents to a file at `path`."""
-        ways = {'parquet': self._parquet, 'arrow': self._arrow, 'jsonl': self._json_lines, 'csv': self._csv}
+        ways = {
+            'parquet': self._parquet,
+            'arrow': self._arrow,
+            'jsonl': self._json,
+            'json': self._json,
+            'csv': self._csv,
+        }
         return ways[self._format](path)
 
     # -- Arrow and Parquet, whose columns have types ---------------------------------------------------
@@ -159,22 +163,14 @@ class _File:
     # -- texts -----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _json_lines(self, path: Path) -> Iterator[Write]:
-        with self._text(path) as file:
-
-            def write(docs: Sequence[Any]) -> None:
-                for doc in docs:
-                    json.dump(json_row(doc, self._rows), file, ensure_ascii=False, separators=(',', ':'))
-                    file.write('\n')
-
+    def _json(self, path: Path) -> Iterator[Write]:
+        with self._text(path) as file, json_writer(file, self._rows, self._format == 'json') as write:
             yield write
 
     @contextmanager
     def _csv(self, path: Path) -> Iterator[Write]:
         with self._text(path) as file:
-            rows = csv.writer(file)  # with the line ends of RFC 4180: it quotes what looks like one
-            rows.writerow(self._rows.columns)
-            yield lambda docs: rows.writerows(text_row(doc, self._rows) for doc in docs)
+            yield csv_writer(file, self._rows)
 
     @contextmanager
     def _text(self, path: Path) -> Iterator[IO[str]]:

@@ -20,6 +20,7 @@ from ._optional import optional
 from .arrow import from_arrow, to_arrow
 from .errors import TableError
 from .tables import BadCellError, Form, TableColumn, plain_cell, read_cells, rows_of, tensor_from_parts, type_of
+from .texts import cell_of_text
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -86,7 +87,7 @@ def _series(pandas: Any, form: Form, cells: list[Any]) -> Any:
 def _cells(series: Any, column: TableColumn) -> list[Any]:
     nan_is_none = column.can_be_none or column.form.kind != 'float'
     cells = [None if _is_missing(cell, nan_is_none) else cell for cell in series]
-    return read_cells(cells, partial(_read, column.form))
+    return read_cells(cells, partial(_read, column))
 
 
 def _is_missing(cell: Any, nan_is_none: bool) -> bool:
@@ -95,16 +96,17 @@ def _is_missing(cell: Any, nan_is_none: bool) -> bool:
     return cell is None or type(cell).__name__ in ('NAType', 'NaTType')
 
 
-def _read(form: Form, cell: Any) -> Any:
+def _read(column: TableColumn, cell: Any) -> Any:
     """Return a cell of a pandas column as what a document class validates."""
+    form = column.form
     if hasattr(cell, 'to_pydatetime'):
         return cell.to_pydatetime(warn=False)
     if hasattr(cell, 'to_pytimedelta'):
         return cell.to_pytimedelta()
     if isinstance(cell, np.generic):
         return cell.item()
-    if isinstance(cell, str) and form.kind in ('tensor', 'list', 'json') and not form.may_be_text:
-        return form.cells.load(cell)
+    if isinstance(cell, str) and form.kind in ('tensor', 'list', 'documents', 'json') and not form.may_be_text:
+        return cell_of_text(column, cell)  # what pandas makes of a CSV file
     if isinstance(cell, dict) and form.kind == 'tensor':
         return tensor_from_parts(cell)
     if isinstance(cell, np.ndarray) and form.kind == 'tensor':

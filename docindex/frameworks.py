@@ -8,13 +8,13 @@ then the user's schema, or a document that was stored with one, has named it.
 
 from __future__ import annotations
 
-import importlib
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .errors import MissingLibraryError, VectorError
+from ._optional import optional
+from .errors import VectorError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -81,7 +81,7 @@ class Framework:
         return array
 
     def _import(self) -> Any:
-        return _imported(self.module, self.name, f'a tensor of {self.name}')
+        return optional(self.module, None, f'tensors of {self.name}', self.name)
 
 
 class _Torch(Framework):
@@ -222,12 +222,5 @@ def is_numeric(dtype: np.dtype[Any]) -> bool:
 def _numpy_dtype(name: str) -> np.dtype[Any]:
     if name.startswith(_NUMPY_BEGINS):
         return np.dtype(name)
-    dtype: np.dtype[Any] = np.dtype(getattr(_imported(_NARROW, _NARROW, f'a tensor of {name}'), name))
+    dtype: np.dtype[Any] = np.dtype(getattr(optional(_NARROW, None, f'tensors of {name}'), name))
     return dtype
-
-
-def _imported(module: str, package: str, what: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingLibraryError(f'{what} needs {package}; pip install {package}') from error

@@ -163,7 +163,7 @@ class DocumentIndex(Searchable[D]):
             resume: False: begin with the first row, even if an earlier load was interrupted.
             resume_key: What the source is known by: a file is recognised by its path, size and time, anything else only
                 by such a key. It has to give the same rows in the same order again.
-            format: 'parquet', 'arrow', 'jsonl' or 'csv', if the name of the file does not say.
+            format: 'parquet', 'arrow', 'jsonl', 'json' or 'csv', if the name of the file does not say.
             rename: `{'text': 'description'}` reads the column `text` into the field `description`.
 
         Returns:
@@ -205,7 +205,7 @@ class DocumentIndex(Searchable[D]):
         Args:
             path: The file, which is replaced if it exists: Parquet, Arrow, JSON lines or CSV by its name; `.gz` packs
                 the latter two.
-            format: 'parquet', 'arrow', 'jsonl' or 'csv', if the name of the file does not say.
+            format: 'parquet', 'arrow', 'jsonl', 'json' or 'csv', if the name of the file does not say.
             filter: Only documents that match; see `docindex.filters`.
             batch_size: How many documents are held in memory at once.
             show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.

@@ -26,8 +26,8 @@ from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
-from .jsonrows import nested_row, row_of_json, row_of_texts
 from .tables import Rows, rows_of
+from .texts import nested_row, row_of_json, row_of_texts
 
 logger = logging.getLogger('docindex')
 

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .errors import MissingLibraryError, QueryError, UrlError
+from ._optional import optional
+from .errors import QueryError, UrlError
 from .frameworks import Array
 
 if TYPE_CHECKING:
@@ -139,13 +140,10 @@ def picture(data: bytes, name: str, max_pixels: int) -> Image:
         UrlError: it is damaged, of a format that is not read here, or has more than `max_pixels`.
         MissingLibraryError: Pillow is not installed.
     """
-    try:
-        from PIL import Image as pillow  # noqa: N813
-    except ImportError as error:
-        raise MissingLibraryError("pictures need Pillow; pip install 'docindex-hnsw[images]'") from error
+    pillow = optional('PIL.Image', 'images', 'pictures', 'Pillow')
     pillow.init()
     try:
-        image = pillow.open(io.BytesIO(data), formats=[kind for kind in _PICTURES if kind in pillow.OPEN])
+        image: Image = pillow.open(io.BytesIO(data), formats=[kind for kind in _PICTURES if kind in pillow.OPEN])
         if image.width * image.height > max_pixels:
             size = f'{image.width:,} x {image.height:,} pixels'
             raise UrlError(f'cannot load {name!r}: it has {size}; max_pixels=... allows more than {max_pixels:,}')

@@ -11,7 +11,6 @@ that name their types as stored documents do, see `docindex.typed`.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import json
 import types
@@ -27,7 +26,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 from uuid import UUID
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 
 from .doclist import DocList
 from .document import ID
@@ -35,7 +34,8 @@ from .errors import TableError
 from .fields import declared_settings
 from .frameworks import Array
 from .schema import explain
-from .tensors import Tensors, is_tensor_type
+from .tensorjson import InlineTensors
+from .tensors import is_tensor_type
 from .typed import TypedJson
 from .urls import AnyUrl
 
@@ -94,6 +94,16 @@ class Form:
         return JsonCells(self.annotation)
 
     @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        """What validates a value of the type by itself."""
+        return TypeAdapter(self.annotation)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is a tensor with one axis of known length."""
+        return self.shape is not None and len(self.shape) == 1
+
+    @cached_property
     def may_be_text(self) -> bool:
         """Whether a string may be a value, and not only the text of one."""
         origin = typing.get_origin(self.annotation)
@@ -112,6 +122,7 @@ class TableColumn:
         form: What its cells hold.
         can_be_none: Whether the field itself may be None.
         is_key: Whether there is no document without it: neither it nor a document on the way has a default.
+        is_strict: Whether its class converts nothing, no text to a time.
     """
 
     name: str
@@ -119,6 +130,7 @@ class TableColumn:
     form: Form
     can_be_none: bool
     is_key: bool
+    is_strict: bool = False
 
     def value(self, doc: BaseModel) -> Any:
         """Return this column's cell for `doc`; None where a document on the way is None."""
@@ -162,7 +174,7 @@ class Nest:
             if isinstance(member, Nest):
                 inner, inner_is_there = member.tree(cells)
                 is_there = is_there or inner_is_there
-                if inner != {}:
+                if inner or inner is None or cells.get(member.name):
                     tree[field] = inner
             elif member.name in cells and member.form.kind != 'presence':
                 cell = cells[member.name]
@@ -204,7 +216,7 @@ class Rows(Generic[D]):
                 members[field] = self._nested(annotation, path, may_be_none, needed, (*within, cls))
             else:
                 form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
-                members[field] = self._add(path, form, may_be_none, needed)
+                members[field] = self._add(path, form, may_be_none, needed, bool(cls.model_config.get('strict')))
         if cls.model_config.get('extra') == 'allow':
             members[EXTRA] = self._add((*outer, EXTRA), Form('json', dict[str, Any]), True, False)
         nest = Nest('__'.join(outer), can_be_none, members)
@@ -212,8 +224,10 @@ class Rows(Generic[D]):
             self._add(outer, Form('presence'), False, False)
         return nest
 
-    def _add(self, path: tuple[str, ...], form: Form, can_be_none: bool, is_key: bool) -> TableColumn:
-        column = TableColumn('__'.join(path), path, form, can_be_none, is_key)
+    def _add(
+        self, path: tuple[str, ...], form: Form, can_be_none: bool, is_key: bool, is_strict: bool = False
+    ) -> TableColumn:
+        column = TableColumn('__'.join(path), path, form, can_be_none, is_key, is_strict)
         if column.name in self.columns:
             raise TableError(
                 f'{self.doc_type.__name__}: two fields flatten to the column {column.name!r}; rename one of them',
@@ -227,20 +241,13 @@ class Rows(Generic[D]):
         Return those of a table's columns that are a document's; the others are ignored.
 
         Raises:
-            TableError: a column is missing, or one that is unknown looks like one that is missing.
+            TableError: a column is missing that every document needs, or none of them is a document's.
         """
         given = list(names)
-        missing = [name for name in self.columns if name not in given]
-        for name in given:
-            close = [] if name in self.columns else difflib.get_close_matches(name, missing, n=1, cutoff=0.75)
-            if close:
+        for name, column in self.columns.items():
+            if column.is_key and name not in given:
                 raise TableError(
-                    f'{self.doc_type.__name__} has no column {name!r}; did you mean {close[0]!r}?', column=name
-                )
-        for name in missing:
-            if self.columns[name].is_key:
-                raise TableError(
-                    f'there is no column {name!r}, which {self.doc_type.__name__} needs; '
+                    f'there is no column {name!r}, which {self.doc_type.__name__} needs{self._meant(name, given)}; '
                     f'the columns are {", ".join(map(repr, given)) or "none at all"}',
                     column=name,
                 )
@@ -251,9 +258,21 @@ class Rows(Generic[D]):
             )
         return [name for name in given if name in self.columns]
 
+    def _meant(self, missing: str, given: Iterable[str]) -> str:
+        """Return a question about the column that may be the missing one: only last steps can be misspelt."""
+        last_steps = {name.rpartition('__')[2]: name for name in given if name not in self.columns}
+        close = difflib.get_close_matches(missing.rpartition('__')[2], last_steps, n=1, cutoff=0.75)
+        return f'; is it {last_steps[close[0]]!r}?' if close else ''
+
+    @cached_property
+    def documents(self) -> dict[str, tuple[str, ...]]:
+        """The paths of the nested documents by flat name."""
+        paths = {column.path[:depth] for column in self.columns.values() for depth in range(1, len(column.path))}
+        return {'__'.join(path): path for path in paths}
+
     def is_document(self, name: str) -> bool:
         """Return whether a flat name is that of a nested document."""
-        return any(known.startswith(f'{name}__') for known in self.columns)
+        return name in self.documents
 
     def rows(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         """
@@ -275,9 +294,9 @@ class Rows(Generic[D]):
         """Return the cells of one row as a nested dict; one that is nested already comes back as it is."""
         return (self._nest.tree(cells)[0] or {}) if cells.keys() <= self.columns.keys() else dict(cells)
 
-    def document(self, row: Mapping[str, Any], number: int) -> D:
+    def document(self, row: Mapping[str, Any], number: int, line: int | None = None) -> D:
         """
-        Return a nested row as a document; `number` is the row's.
+        Return a nested row as a document; `number` is the row's, and `line` that of the file in which it begins.
 
         Raises:
             TableError: it does not fit; the message names the row, the columns and the reasons.
@@ -286,7 +305,7 @@ class Rows(Generic[D]):
             return self.doc_type.model_validate(row, by_alias=True, by_name=True)
         except ValidationError as error:
             column = '__'.join(map(str, error.errors(include_url=False, include_input=False)[0]['loc']))
-            raise TableError(at_row(number, row.get('id'), explain(error)), row=number, column=column) from error
+            raise TableError(at_row(number, row.get('id'), explain(error), line), row=number, column=column) from error
 
 
 class JsonCells:
@@ -330,27 +349,6 @@ class JsonCells:
         return self._json.load(f'{self._BEFORE}{text}{self._AFTER}'.encode(), InlineTensors()).value
 
 
-class InlineTensors(Tensors):
-    """Tensors that stand in the JSON themselves, with the dtype that lists of numbers would lose."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-
-    def refer(self, array: Array) -> Any:
-        """Return what stands for `array` in the JSON."""
-        described = {'dtype': array.dtype.str, 'shape': list(array.shape)}
-        if np.isfinite(array).all():
-            return {**described, 'numbers': array.ravel().tolist()}
-        return {**described, 'base64': base64.b64encode(array.tobytes()).decode()}  # JSON has no NaN
-
-    def resolve(self, reference: Any) -> Array:
-        """Return the array again."""
-        dtype, shape = np.dtype(reference['dtype']), reference['shape']
-        if 'base64' in reference:
-            return np.frombuffer(base64.b64decode(reference['base64']), dtype).reshape(shape).copy()
-        return np.array(reference['numbers'], dtype).reshape(shape)
-
-
 @cache
 def rows_of(doc_type: type[D]) -> Rows[D]:
     """Return the columns of a document class."""
@@ -372,20 +370,17 @@ def type_of(docs: Sequence[Any], doc_type: type[Any] | None) -> type[BaseModel]:
     return doc_type
 
 
-def at_row(number: int, id_: object, reason: str) -> str:
-    """Return a reason with the row, and the id of its document if there is one."""
+def at_row(number: int, id_: object, reason: str, line: int | None = None) -> str:
+    """Return a reason with the row, its line in the file and the id of its document, if there are such."""
     id_ = getattr(id_, 'id', None) if isinstance(id_, BaseModel) else id_
-    return f'row {number}{f" (id {id_!r})" if isinstance(id_, str) else ""}: {reason}'
+    marks = [f'line {line}'] * (line is not None) + [f'id {id_!r}'] * isinstance(id_, str)
+    where = f' ({", ".join(marks)})' if marks else ''
+    return f'row {number}{where}: {reason}'
 
 
 def tensor_from_parts(parts: Mapping[str, Any]) -> Array:
     """Return the tensor of a cell that says its dtype and shape, and has its bytes."""
     return np.frombuffer(parts['data'], np.dtype(parts['dtype'])).reshape(parts['shape']).copy()
-
-
-def lists_say_all(array: Array) -> bool:
-    """Return whether an array comes back from nested lists: JSON has no NaN, and `[]` no second axis."""
-    return bool(np.isfinite(array).all()) and (array.size > 0 or array.ndim == 1)
 
 
 class BadCellError(Exception):

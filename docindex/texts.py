@@ -1,166 +1,314 @@
 """
-Documents as JSON and as CSV, and back.
+Documents as JSON and as CSV, and back: what an index exports and loads, and what a `DocList` writes and reads.
 
-In JSON a document is what pydantic writes, vectors being lists of numbers, wherever that says all about it. Another one
-(with bytes, NaN, a value of a union) stands as `{"$document": {...}}`, in which values name their types as in
-`docindex.typed`.
+In JSON a document is an object as one would write it: nested documents are objects, lists are lists, tensors lists of
+numbers (`docindex.tensorjson`). What JSON has no word for says its type, as in `docindex.typed`: `{"$bytes": "AA=="}`,
+`{"$float": "nan"}`. A nested document may be read from fields with flat names, `author__title`, as well.
 
-In CSV a cell of numbers, words or a time is that text, and anything else is JSON. An empty cell is None where None is
-allowed: an empty string in a `str | None` is what CSV cannot say.
+In CSV each column of `docindex.tables` is one. A cell is the text of a word, a number or a time, and else JSON. An
+empty cell is None, or the default where None is not allowed. In the column of a text that is never None it is the empty
+text; elsewhere that is written as two quotes, and a text of nothing but quotes gets two more.
 """
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date, time, timedelta
-from functools import cache
+from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, TypeVar, get_origin
 
-import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
-from .errors import TableError
-from .plain import json_loses, json_says_all
-from .schema import explain
-from .tables import (
-    BLANK,
-    BadCellError,
-    Form,
-    InlineTensors,
-    TableColumn,
-    at_row,
-    lists_say_all,
-    plain_cell,
-    read_cells,
-    rows_of,
-    time_from_text,
-    type_of,
-)
-from .tensors import as_array
-from .typed import TypedJson
+from .errors import SourceError, TableError
+from .formats import CsvFile, JsonFile, Source, Unreadable
+from .tables import BLANK, EXTRA, Form, Rows, TableColumn, at_row, rows_of, time_from_text, type_of
+from .tensorjson import tensor_from_json, tensor_to_json
 
 D = TypeVar('D', bound=BaseModel)
 
-_TYPED = '$document'
-_LONGEST_CELL = 1 << 30
+_BYTES, _FLOAT = '$bytes', '$float'
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode
+_DURATION = TypeAdapter(timedelta)
+_PIECE = 1000
+_IN_JSON = ('tensor', 'list', 'documents', 'json', 'presence')
+_NO_JSON = ('timedelta', 'text', 'str')
+_NO_TEXT = (*_NO_JSON, 'int', 'float', 'bool')
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
-# -- JSON ----------------------------------------------------------------------------------------------------
+# -- values as JSON ------------------------------------------------------------------------------------------
 
 
-class DocumentJson(Generic[D]):
+def value_to_json(form: Form, value: Any) -> Any:
     """
-    Writes and reads single documents of a class as JSON objects, such as the lines of a JSON lines file.
+    Return a value as JSON types.
+
+    Raises:
+        DocumentError: it holds something of a type that the schema does not mention.
+    """
+    if value is None:
+        return None
+    if form.kind == 'tensor':
+        return tensor_to_json(value, form.annotation, form.is_vector)
+    if form.kind == 'list' and form.item is not None:
+        return [value_to_json(form.item, item) for item in value]
+    if form.kind == 'documents' and form.rows is not None:
+        return [json_row(doc, form.rows) for doc in value]
+    if form.kind == 'json':
+        return json.loads(form.cells.dump(value))
+    if form.kind == 'bytes':
+        return {_BYTES: base64.b64encode(value).decode()}
+    if isinstance(value, timedelta):
+        return _DURATION.dump_python(value, mode='json')
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: str(float(value))}
+    return str(value) if form.kind in ('str', 'text') else value
+
+
+def value_from_json(form: Form, value: Any, is_strict: bool = False) -> Any:
+    """
+    Return what `value_to_json` was given; what it would not have written is left to the document class.
 
     Args:
-        doc_type: The document class.
+        form: What the value is in a table.
+        value: JSON types.
+        is_strict: Whether the document class takes no text where it wants a time, and no list where it wants a set.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it cannot be read.
     """
-
-    def __init__(self, doc_type: type[D]) -> None:
-        self._doc_type = doc_type
-        self._is_plain = json_says_all(doc_type)
-        self._typed = TypedJson(doc_type)
-
-    def dump(self, doc: D) -> bytes:
-        """
-        Return a document as JSON, without a line break in it.
-
-        Raises:
-            DocumentError: it holds a value of a type that its class does not mention.
-        """
-        if self._is_plain and not json_loses(doc) and not _has_lost_tensors(doc):
-            with suppress(PydanticSerializationError):
-                return self._doc_type.__pydantic_serializer__.to_json(
-                    doc, by_alias=False, round_trip=True, warnings='error'
-                )
-        text = self._typed.dump(doc, InlineTensors()).decode()
-        return f'{{"{_TYPED}":{text[1:-1]}}}'.encode()
-
-    def load(self, text: str | bytes, number: int = 0) -> D:
-        """
-        Return the document that a JSON object says; `number` is its row's, for errors.
-
-        Raises:
-            TableError: it is no JSON, or does not fit; the message names the row, the fields and the reasons.
-        """
-        try:
-            if f'"{_TYPED}"' in (text if isinstance(text, str) else text.decode()):
-                value = json.loads(text)
-                if isinstance(value, dict) and list(value) == [_TYPED]:
-                    typed: D = self._typed.load(json.dumps([value[_TYPED]]).encode(), InlineTensors())
-                    return typed
-            return self._doc_type.__pydantic_validator__.validate_json(text, by_alias=True, by_name=True)  # type: ignore[no-any-return]
-        except ValidationError as error:
-            raise TableError(at_row(number, None, explain(error)), row=number) from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise TableError(at_row(number, None, str(error)), row=number) from error
+    if value is None:
+        return None
+    if form.kind == 'tensor':
+        return tensor_from_json(value, form.is_vector)
+    if form.kind == 'json':
+        return form.cells.load(json.dumps(value))
+    if isinstance(value, Mapping) and value.keys() == {_BYTES} and form.kind == 'bytes':
+        return base64.b64decode(value[_BYTES], validate=True)
+    if isinstance(value, Mapping) and value.keys() == {_FLOAT}:
+        return float(value[_FLOAT])
+    if isinstance(value, list):
+        return _list_from_json(form, value, is_strict)
+    return _from_text(form, value, _NO_JSON if is_strict else ()) if isinstance(value, str) else value
 
 
-@cache
-def json_of(doc_type: type[D]) -> DocumentJson[D]:
-    """Return what writes and reads documents of a class as JSON."""
-    return DocumentJson(doc_type)
+def _list_from_json(form: Form, items: list[Any], is_strict: bool) -> Any:
+    if form.kind == 'documents' and form.rows is not None:
+        return [row_of_json(item, form.rows) if isinstance(item, Mapping) else item for item in items]
+    if form.kind != 'list' or form.item is None:
+        return items
+    values = [value_from_json(form.item, item, is_strict) for item in items]
+    container = get_origin(form.annotation)
+    return container(values) if is_strict and container in (set, frozenset, tuple) else values
 
 
-def _has_lost_tensors(value: object) -> bool:
-    if isinstance(value, np.ndarray):
-        return not lists_say_all(value)
-    if isinstance(value, BaseModel):
-        return any(map(_has_lost_tensors, value.__dict__.values()))
-    if isinstance(value, Mapping):
-        return any(map(_has_lost_tensors, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_has_lost_tensors, value))
+def _from_text(form: Form, text: str, kinds: Sequence[str]) -> Any:
+    """Return the value that a text stands for, if it is a time or of these kinds; else the document class reads it."""
+    if form.kind in kinds and form.annotation is not str:
+        with suppress(ValidationError):
+            return form.adapter.validate_python(text, strict=False)
+    return time_from_text(form)(text)
+
+
+# -- documents as JSON ---------------------------------------------------------------------------------------
+
+
+def json_row(doc: BaseModel, rows: Rows[Any], outer: str = '') -> dict[str, Any]:
+    """Return a document, or one that is nested in it as `outer`, as JSON types."""
+    row: dict[str, Any] = {}
+    for name, value in doc.__dict__.items():
+        flat = outer + name
+        if flat in rows.documents:
+            row[name] = None if value is None else json_row(value, rows, f'{flat}__')
+        elif flat in rows.columns:
+            row[name] = value_to_json(rows.columns[flat].form, value)
+    extra = rows.columns.get(outer + EXTRA)
+    return row if extra is None or not doc.model_extra else {**value_to_json(extra.form, doc.model_extra), **row}
+
+
+def row_of_json(row: Mapping[str, Any], rows: Rows[Any], outer: tuple[str, ...] = ()) -> dict[str, Any]:
+    """
+    Return a row of JSON as a document class validates it; fields of nested documents may stand in it by flat name.
+
+    Raises:
+        TableError: a value cannot be read; the message names its column.
+    """
+    tree: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        path = (*outer, name)
+        flat = '__'.join(path)
+        column = rows.columns.get(flat)
+        if isinstance(value, Mapping) and rows.documents.get(flat) == path:
+            tree[name] = row_of_json(value, rows, path)
+        elif column is not None and (column.path == path or not outer):
+            is_cell = column.path != path or (column.form.kind == 'presence' and isinstance(value, bool))
+            (cells if is_cell else tree)[name] = _read(column, value)
+        else:
+            (tree if flat in rows.documents else others)[name] = value
+    extra = rows.columns.get('__'.join((*outer, EXTRA)))
+    tree = {**_from_flat(cells, rows), **tree}
+    return tree if extra is None else {**value_from_json(extra.form, others), **tree}
+
+
+def nested_row(row: Mapping[str, Any], rows: Rows[Any]) -> Mapping[str, Any]:
+    """Return a dict in which fields of nested documents have flat names as one that a document class validates."""
+    flat = {name: row[name] for name in row if name in rows.columns and len(rows.columns[name].path) > 1}
+    rest = {name: value for name, value in row.items() if name not in flat}
+    return {**_from_flat(flat, rows), **rest} if flat else row
+
+
+def _from_flat(cells: Mapping[str, Any], rows: Rows[Any]) -> dict[str, Any]:
+    """Return what these cells are of, nested documents among it."""
+    if not cells:
+        return {}
+    outermost = {rows.columns[name].path[0] for name in cells}
+    tree = next(rows.rows({name: [cell] for name, cell in cells.items()}))
+    return {name: value for name, value in tree.items() if name in outermost}
+
+
+def _read(column: TableColumn, value: Any) -> Any:
+    try:
+        return value_from_json(column.form, value, column.is_strict)
+    except _UNREADABLE as error:
+        raise TableError(f'{column.name}: {error}', column=column.name) from error
+
+
+@contextmanager
+def json_writer(file: IO[str], rows: Rows[Any], is_array: bool) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Give what writes documents as JSON, one in a line: as the items of an array, or as JSON lines."""
+    separator = ''
+
+    def write(docs: Iterable[Any]) -> None:
+        nonlocal separator
+        for doc in docs:
+            file.write(separator + _encode(json_row(doc, rows)))
+            separator = ',\n' if is_array else '\n'
+
+    file.write('[' if is_array else '')
+    yield write
+    file.write(']' if is_array else separator)
+
+
+# -- documents as CSV ----------------------------------------------------------------------------------------
+
+
+def csv_writer(file: IO[str], rows: Rows[Any], dialect: str = 'excel') -> Callable[[Iterable[Any]], None]:
+    """Write the names of the columns, and return what writes documents below."""
+    writer = csv.writer(file, dialect)
+    writer.writerow(rows.columns)
+    columns = rows.columns.values()
+    return lambda docs: writer.writerows([text_of_cell(each, each.value(doc)) for each in columns] for doc in docs)
+
+
+def text_of_cell(column: TableColumn, value: Any) -> str:
+    """Return a cell as the text that stands in a CSV file."""
+    if value is None:
+        return ''
+    if isinstance(value, float) and column.form.kind == 'float':
+        return 'NaN' if math.isnan(value) else repr(float(value))
+    made = value_to_json(column.form, value)
+    if not isinstance(made, str) or column.form.kind == 'json':
+        return _encode(made)
+    is_quotes = column.form.kind == 'str' and not made.strip('"') and len(made) != 1
+    return f'{made}""' if is_quotes and not _is_text_when_empty(column) else made
+
+
+def cell_of_text(column: TableColumn, text: str) -> Any:
+    """
+    Return the cell that a text in a CSV file stands for.
+
+    Raises:
+        TableError: it cannot be read; the message names the column.
+    """
+    form = column.form
+    if form.kind == 'str' and not text.strip('"') and len(text) != 1:
+        if _is_text_when_empty(column):
+            return text
+        if text:
+            return text[:-2]
+        return BLANK if form.annotation is str and not column.can_be_none else None
+    if not text or (column.can_be_none and text.lower() == 'nan' and form.kind not in ('float', 'str')):
+        return None
+    if form.kind in _IN_JSON or (form.kind == 'bytes' and text.startswith(f'{{"{_BYTES}"')):
+        return _read(column, _parsed(column, text))
+    return _from_text(form, text, _NO_TEXT if column.is_strict else ())
+
+
+def _is_text_when_empty(column: TableColumn) -> bool:
+    """Return whether an empty cell can only be the empty text, not None and no document around it."""
+    return column.form.annotation is str and not column.can_be_none and len(column.path) == 1
+
+
+def row_of_texts(row: Mapping[str, str], rows: Rows[Any]) -> dict[str, Any]:
+    """
+    Return a row of CSV as a document class validates it.
+
+    Raises:
+        TableError: a cell cannot be read; the message names its column.
+    """
+    cells = {name: [cell_of_text(rows.columns[name], text)] for name, text in row.items() if name in rows.columns}
+    return next(rows.rows(cells))
+
+
+def _parsed(column: TableColumn, text: str) -> Any:
+    if column.form.kind == 'presence':
+        return text.lower() == 'true'
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if column.form.kind == 'json':
+            return text  # what a union with a string may be
+        shown = text if len(text) <= 40 else f'{text[:37]}...'
+        raise TableError(f'{column.name}: expected JSON, such as [1, 2], got {shown!r}', column=column.name) from error
+
+
+# -- whole lists ---------------------------------------------------------------------------------------------
 
 
 def to_json(docs: Iterable[Any], doc_type: type[Any] | None, path: str | PathLike[str] | None) -> str:
-    """Return documents as a JSON array; with a `path` it is written there as well."""
+    """Return documents as a JSON array, one in a line; with a `path` it is written there as well."""
     docs = list(docs)
-    codec = json_of(type_of(docs, doc_type))
-    text = b'[' + b',\n'.join(map(codec.dump, docs)) + b']'
+    rows = rows_of(type_of(docs, doc_type))
+    file = io.StringIO()
+    with json_writer(file, rows, is_array=True) as write:
+        write(docs)
     if path is not None:
-        Path(path).write_bytes(text)
-    return text.decode()
+        Path(path).write_text(file.getvalue(), encoding='utf-8', newline='')
+    return file.getvalue()
 
 
 def from_json(source: str | bytes | bytearray | PathLike[str], doc_type: type[D]) -> list[D]:
     """
-    Return documents from a JSON array: from its text, or the path of a file with it.
+    Return documents from a JSON array or from lines of JSON: from their text, or the path of a file with them.
 
     Raises:
-        TableError: it is no JSON array, or a document does not fit; the message names its row.
+        TableError: it is neither, or a document does not fit; the message names its row.
     """
-    is_text = isinstance(source, (bytes, bytearray)) or (isinstance(source, str) and source.lstrip()[:1] in ('[', '{'))
-    text = bytes(source) if isinstance(source, (bytes, bytearray)) else source
-    content = text if is_text else Path(source).read_bytes()  # type: ignore[arg-type]
-    try:
-        values = json.loads(content)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise TableError(f'this is no JSON: {error}') from error
-    if not isinstance(values, list):
-        raise TableError(f'expected a JSON array of documents, got {type(values).__name__}')
-    codec = json_of(doc_type)
-    # Once more as text: pydantic takes a date from the string in a JSON text, in classes that are strict as well.
-    return [codec.load(json.dumps(value), number) for number, value in enumerate(values)]
-
-
-# -- CSV -----------------------------------------------------------------------------------------------------
+    if isinstance(source, str) and source.lstrip('\ufeff \t\r\n')[:1] in ('[', '{'):
+        source = source.encode()
+    given = bytes(source) if isinstance(source, (bytes, bytearray)) else Path(source)
+    return _documents(lambda: JsonFile(given), rows_of(doc_type), row_of_json)
 
 
 def to_csv(docs: Sequence[Any], doc_type: type[Any] | None, path: str | PathLike[str], dialect: str) -> None:
     """Write documents to a CSV file in UTF-8."""
-    cls = type_of(docs, doc_type)
-    columns = rows_of(cls).columns.values()
+    rows = rows_of(type_of(docs, doc_type))
     with Path(path).open('w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file, dialect)
-        writer.writerow(column.name for column in columns)
-        for doc in docs:
-            writer.writerow(_text(column.form, column.value(doc)) for column in columns)
+        csv_writer(file, rows, dialect)(docs)
 
 
 def from_csv(path: str | PathLike[str], doc_type: type[D], encoding: str, dialect: str) -> list[D]:
@@ -170,102 +318,32 @@ def from_csv(path: str | PathLike[str], doc_type: type[D], encoding: str, dialec
     Raises:
         TableError: a column is missing, or a row does not fit; the message names both and the reason.
     """
-    rows = rows_of(doc_type)
-    with Path(path).open(encoding=encoding, newline='') as file:
-        return [rows.document(row, number) for number, row in enumerate(rows_from_csv(file, doc_type, dialect))]
+    return _documents(lambda: CsvFile(Path(path), encoding, dialect), rows_of(doc_type), row_of_texts)
 
 
-def rows_from_csv(lines: Iterable[str], doc_type: type[BaseModel], dialect: str = 'excel') -> Iterator[dict[str, Any]]:
-    """
-    Yield the rows of a CSV file, the first line being names, as nested dicts which the document class validates.
-
-    Raises:
-        TableError: a column is missing, a row has more or fewer cells than there are columns, or a cell cannot be read.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # an image is longer than its 131,072 characters
-    reader = csv.reader(lines, dialect, strict=True)
+def _documents(opened: Callable[[], Source], rows: Rows[D], read: Callable[[Any, Rows[D]], Any]) -> list[D]:
+    """Return all rows of a source as documents."""
+    docs: list[D] = []
     try:
-        names = next(reader, [])
-        rows_of(doc_type).known(names)
-        for number, cells in enumerate(filter(None, reader)):
-            if len(cells) != len(names):
-                raise TableError(at_row(number, None, f'{len(cells)} cells for {len(names)} columns'), row=number)
-            yield row_from_texts(dict(zip(names, cells, strict=True)), doc_type, number)
-    except csv.Error as error:
-        raise TableError(f'line {reader.line_num} is no CSV: {error}') from error
+        with closing(opened()) as source:
+            if source.columns is not None:
+                rows.known(source.columns)
+            for piece in source.pieces(0, _PIECE, None):
+                lines: Sequence[int | None] = piece.lines or [None] * len(piece.rows)
+                for row, line in zip(piece.rows, lines, strict=True):
+                    docs.append(_document(row, rows, read, len(docs), line))
+    except SourceError as error:
+        # What the system says of a file is said in the way that `open` does.
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else TableError(error.args[0]) from error
+    return docs
 
 
-def row_from_texts(texts: Mapping[str, str], doc_type: type[BaseModel], number: int = 0) -> dict[str, Any]:
-    """
-    Return the cells of a CSV row, by column, as a nested dict which the document class validates.
-
-    Raises:
-        TableError: a column is missing, or a cell cannot be read.
-    """
-    rows = rows_of(doc_type)
-    cells: dict[str, Sequence[Any]] = {}
-    for name in rows.known(texts):
-        column = rows.columns[name]
-        if not texts[name]:
-            cells[name] = [_blank(column)]
-            continue
-        try:
-            cells[name] = read_cells([texts[name]], _reader(column.form))
-        except BadCellError as error:
-            raise error.at(number, name) from error
-    return next(rows.rows(cells))
-
-
-def _blank(column: TableColumn) -> Any:
-    if column.can_be_none or column.form.kind not in ('str', 'text'):
-        return None
-    return BLANK if len(column.path) > 1 else ''
-
-
-def _text(form: Form, cell: Any) -> str:
-    """Return a cell as the text that stands in a CSV file."""
-    if cell is None:
-        return ''
-    if form.kind == 'documents' and form.rows is not None:
-        return '[' + ', '.join(json_of(form.rows.doc_type).dump(doc).decode() for doc in cell) + ']'
-    if form.kind in ('tensor', 'list', 'json', 'bytes'):
-        return _json_text(form, cell)
-    plain = plain_cell(form, cell, is_text=True)
-    return _DURATION.dump_python(plain, mode='json') if form.kind == 'timedelta' else str(plain)
-
-
-def _json_text(form: Form, cell: Any) -> str:
-    """Return a cell as JSON: as lists of numbers and words where these say all, else with types."""
+def _document(row: Any, rows: Rows[D], read: Callable[[Any, Rows[D]], Any], number: int, line: int | None) -> D:
     try:
-        if form.kind == 'list' or (form.kind == 'tensor' and lists_say_all(as_array(cell))):
-            return json.dumps(_lists(form, cell), allow_nan=False, ensure_ascii=False)
-    except (ValueError, TypeError):
-        pass
-    return form.cells.dump(cell)
-
-
-def _lists(form: Form, cell: Any) -> Any:
-    if form.kind == 'tensor':
-        return as_array(cell).tolist()
-    if form.kind == 'list' and form.item is not None:
-        item = form.item
-        return [None if each is None else _lists(item, each) for each in cell]
-    plain = plain_cell(form, cell, is_text=True)
-    return plain.isoformat() if isinstance(plain, (date, time)) else plain
-
-
-def _reader(form: Form) -> Callable[[str], Any]:
-    """Return what reads the text of a cell; most texts are read by the document class."""
-    if form.kind == 'documents' and form.rows is not None:
-        codec = json_of(form.rows.doc_type)
-        return lambda text: [codec.load(json.dumps(value)) for value in json.loads(text)]
-    if form.kind in ('list', 'tensor', 'json'):
-        return form.cells.load
-    if form.kind == 'bytes':
-        return lambda text: form.cells.load(text) if text.startswith('{"$bytes"') else text
-    if form.kind == 'presence':
-        return lambda text: text.lower() == 'true'
-    return time_from_text(form)
-
-
-_DURATION = TypeAdapter(timedelta)
+        if isinstance(row, Unreadable):
+            raise TableError(row.reason)
+        made = read(row, rows)
+    except TableError as error:
+        id_ = row.get('id') if isinstance(row, Mapping) else None
+        raise TableError(at_row(number, id_, str(error), line), row=number, column=error.column) from error
+    return rows.document(made, number, line)

@@ -14,7 +14,8 @@ from tests.programs import ROOT
 PACKAGE = ROOT / 'docindex'
 
 LAYERS = [
-    {'errors', '_files', '_progress', '_aio', '_later', '_optional'},
+    {'errors', '_files', '_aio', '_later', '_optional'},
+    {'_progress'},
     {'frameworks'},
     {'tensors', 'fields', 'media'},
     {'urls'},
@@ -27,13 +28,12 @@ LAYERS = [
     {'parsing'},
     {'expressions', 'query'},
     {'execution'},
-    {'plain', 'typed'},
     {'plain'},
     {'typed'},
-    {'packing'},
+    {'packing', 'tensorjson'},
     {'tables'},
-    {'arrow', 'texts', 'jsonrows', 'pictures'},
-    {'formats', 'bookmarks'},
+    {'arrow', 'formats', 'bookmarks', 'pictures'},
+    {'texts'},
     {'frames', 'display'},
     {'loading', 'exporting'},
     {'searchable'},
@@ -52,7 +52,9 @@ OWNERS = {
     'tqdm': {'_progress'},
     'typer': {'cli'},
     'PIL': {'media'},
-    'pyarrow': {'arrow'},
+    'pyarrow': {'arrow', 'formats', 'exporting'},
+    'pandas': {'frames'},
+    'polars': {'frames'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]
@@ -76,6 +78,12 @@ def imports(module: str) -> Iterator[str]:
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == 'optional'
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value)
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + is_package] if node.level else []
             origin = '.'.join([*base, *filter(None, [node.module])])

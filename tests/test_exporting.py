@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -35,7 +35,7 @@ from docindex import (
 )
 from docindex.testing import same
 
-FILES = ['x.parquet', 'x.arrow', 'x.jsonl', 'x.jsonl.gz', 'x.csv', 'x.csv.gz']
+FILES = ['x.parquet', 'x.arrow', 'x.jsonl', 'x.json.gz', 'x.csv.gz']
 
 
 class Colour(Enum):
@@ -160,6 +160,61 @@ def test_what_is_exported_is_loaded_again(tmp_path_factory: pytest.TempPathFacto
             assert two[doc.id] == doc
         if name.startswith(('x.json', 'x.csv')):  # in Arrow the vectors of a column have one type
             assert all(same(two[doc.id], doc) for doc in docs)
+
+
+Write = Callable[[HnswDocumentIndex[Specimen], 'DocList[Specimen]', Path], Any]
+WRITE: dict[str, Write] = {
+    'x.jsonl': lambda index, docs, path: index.export(path, batch_size=2),
+    'x.json': lambda index, docs, path: index.export(path, batch_size=2),
+    'list.json': lambda index, docs, path: docs.to_json(path),
+    'x.csv': lambda index, docs, path: index.export(path, batch_size=2),
+    'list.csv': lambda index, docs, path: docs.to_csv(path),
+}
+
+
+@settings(max_examples=20)
+@given(docs=some.lists(specimens, max_size=6).map(DocList[Specimen]))
+def test_lists_and_indexes_read_each_other(tmp_path_factory: pytest.TempPathFactory, docs: DocList[Specimen]) -> None:
+    """What an index exports a `DocList` reads and the other way round, bit by bit: there is one JSON and one CSV."""
+    path = tmp_path_factory.mktemp('both')
+    with HnswDocumentIndex[Specimen](work_dir=path / 'index') as index:
+        index.index(docs)
+        for name, write in WRITE.items():
+            write(index, docs, path / name)
+            read = DocList[Specimen].from_csv if name.endswith('csv') else DocList[Specimen].from_json
+            again = read(path / name)
+            index.delete(list(index))
+            assert index.index_from(path / name, batch_size=4).stored == len(docs)
+            for mine, listed in zip(docs, again, strict=True):
+                assert same(listed, mine)
+                assert same(index[mine.id], mine)
+    assert (path / 'x.json').read_bytes() == (path / 'list.json').read_bytes()
+    assert (path / 'x.csv').read_bytes() == (path / 'list.csv').read_bytes()
+    array = json.loads((path / 'x.json').read_text(), parse_constant=pytest.fail)
+    assert [json.loads(line) for line in (path / 'x.jsonl').read_bytes().splitlines()] == array
+
+
+class Measured(BaseDoc):
+    real: float
+    maybe: float | None = None
+    reals: list[float] = Field(default_factory=list)
+    vector: NdArray = Field(dim=1)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_what_is_no_number_is_kept(tmp_path: Path, name: str) -> None:
+    """NaN and infinity come back from every format, and JSON stays JSON."""
+    nan, inf = float('nan'), float('inf')
+    docs = [
+        Measured(id=f'{at}', real=each, maybe=each, reals=[each], vector=[1.0]) for at, each in enumerate((nan, -inf))
+    ]
+    with HnswDocumentIndex[Measured](work_dir=tmp_path / 'index') as index:
+        index.index(docs)
+        index.export(tmp_path / name)
+        index.delete(list(index))
+        index.index_from(tmp_path / name)
+        again = [[doc.real, doc.maybe, *doc.reals] for doc in (index['0'], index['1'])]
+    assert repr(again) == repr([[nan] * 3, [-inf] * 3])
 
 
 class Note(BaseDoc):

@@ -19,25 +19,11 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from docindex import BaseDoc, Field, HnswDocumentIndex, LoadError, NdArray, QueryError, SourceError
+from docindex import HnswDocumentIndex, LoadError, QueryError, SourceError
 from docindex.formats import open_file
 from docindex.loading import BadRow, LoadReport
+from tests.books import Book
 from tests.programs import PATIENCE, environment
-
-
-class Cover(BaseDoc):
-    url: str = ''
-    look: NdArray | None = Field(default=None, dim=2)
-
-
-class Book(BaseDoc):
-    title: str
-    price: float | None = None
-    pages: int = 0
-    tags: list[str] = Field(default_factory=list)
-    vector: NdArray = Field(dim=2)
-    cover: Cover | None = None
-
 
 Index = HnswDocumentIndex[Book]
 
@@ -82,6 +68,10 @@ def lines_file(path: Path, of: pa.Table) -> None:
     path.write_bytes(b''.join(json.dumps(row).encode() + b'\n' for row in of.to_pylist()))
 
 
+def array_file(path: Path, of: pa.Table) -> None:
+    path.write_text('\ufeff' + json.dumps(of.to_pylist(), indent=1))
+
+
 def packed(write: Callable[[Path, pa.Table], None]) -> Callable[[Path, pa.Table], None]:
     def write_packed(path: Path, of: pa.Table) -> None:
         write(path, of)
@@ -96,6 +86,7 @@ FILES: dict[str, Callable[[Path, pa.Table], None]] = {
     'x.arrow': arrow_file,
     'x.jsonl': lines_file,
     'x.jsonl.gz': packed(lines_file),
+    'x.json': array_file,
     'x.csv': csv_file,
     'x.csv.gz': packed(csv_file),
 }
@@ -181,6 +172,16 @@ def test_a_struct_is_a_nested_document(index: Index, tmp_path: Path) -> None:
     index.index_from(tmp_path / 'x.parquet')
     assert index['a'].cover is not None
     assert index['a'].cover.url == 'a.png'
+
+
+def test_a_column_is_not_taken_for_a_misspelt_one(index: Index) -> None:
+    """A struct may have fields of its own beside those of the nested document; nothing that has a default is missed."""
+    structs = pa.array([{'url': 'a.png', 'size': 7, 'look_at': 1}])
+    index.index_from(pa.table({'id': ['a'], 'title': ['A'], 'vector': [[1.0, 2.0]], 'cover': structs, 'prices': [1]}))
+    assert index['a'].cover is not None
+    assert (index['a'].cover.url, index['a'].price) == ('a.png', None)
+    with pytest.raises(LoadError, match="no column 'title', which Book needs; is it 'titel'"):
+        index.index_from(pa.table({'titel': ['A'], 'vector': [[1.0, 2.0]]}))
 
 
 def test_a_missing_column_is_noticed_before_anything_is_read(index: Index, tmp_path: Path) -> None:
@@ -356,6 +357,26 @@ def test_files_without_rows(index: Index, tmp_path: Path) -> None:
         index.index_from(tmp_path / 'x.csv')
 
 
+def test_a_json_array_is_read_piece_by_piece(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever an array is cut while it is read, its rows and lines are the same; what is behind it is refused."""
+    given: list[Any] = rows(9)
+    given[3] = {**given[3], 'title': 'é"\\u00e9\\\\ \U0001f600 ]},', 'price': -1.5e-7, 'pages': True}
+    given[4] = [None, 'x']
+    text = json.dumps(given, indent=2)
+    starts = [at for at, line in enumerate(text.splitlines(), 1) if line in ('  {', '  [')]
+    (tmp_path / 'x.json').write_text(f' {text}\n')
+    for buffer in (2, 7, 100):
+        monkeypatch.setattr('docindex.formats._BUFFER', buffer)
+        report = index.index_from(tmp_path / 'x.json', on_error='skip', batch_size=2)
+        assert [(bad.row, bad.line) for bad in report.skipped] == [(5, starts[4])]
+        assert (report.stored, index['3'].title) == (8, given[3]['title'])
+        source = open_file(tmp_path / 'x.json', None)
+        assert [line for piece in source.pieces(2, 3, None) for line in piece.lines or ()] == starts[2:]
+    (tmp_path / 'x.json').write_text(f'{text},')
+    with pytest.raises(SourceError, match=r"after row 8: .*expected the end of the file in line \d+, got ','"):
+        index.index_from(tmp_path / 'x.json', on_error='skip', batch_size=2)
+
+
 def test_csv_as_people_write_it(index: Index, tmp_path: Path) -> None:
     """A mark at the beginning, quoted line breaks, empty lines and cells, NaN for what is optional: all understood."""
     (tmp_path / 'x.csv').write_bytes(
@@ -478,7 +499,7 @@ def test_going_on_can_be_refused(index: Index, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from docindex import HnswDocumentIndex
-from tests.test_loading import Book, Path
+from tests.books import Book
 
 class Dying(HnswDocumentIndex[Book]):
     def _put_note(self, key, value):

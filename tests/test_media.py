@@ -269,7 +269,7 @@ def test_half_a_picture_is_refused(picture: Path) -> None:
 
 def test_pictures_need_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Pillow `load` names the extra to install, and bytes can be loaded all the same."""
-    monkeypatch.setitem(sys.modules, 'PIL', None)
+    monkeypatch.setitem(sys.modules, 'PIL.Image', None)
     (tmp_path / 'file.png').write_bytes(b'x')
     with pytest.raises(MissingLibraryError, match=r'docindex-hnsw\[images\]'):
         ImageUrl(tmp_path / 'file.png').load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -26,7 +27,10 @@ from pydantic import BaseModel, ConfigDict
 
 from docindex import BaseDoc, DocList, Field, ImageUrl, MissingLibraryError, NdArray, TableError
 from docindex.arrow import arrow_schema, parquet_batches, rows_from_record_batch, to_record_batch
-from docindex.texts import json_of, row_from_texts
+from docindex.tables import rows_of
+from docindex.tensors import AnyTensor, TorchTensor
+from docindex.testing import same
+from docindex.texts import row_of_texts
 
 Way = Callable[[DocList[Any], Path], DocList[Any]]
 
@@ -289,7 +293,7 @@ class Film(BaseDoc):
         (pa.array([[1, 2], None], pa.list_(pa.float64())), np.float64),
         (pa.array([[1, 2], None], pa.large_list(pa.int64())), np.int64),
         (pa.array([[1, 2], None], pa.list_(pa.float32(), 2)), np.float32),
-        (pa.array(['[1, 2]', None]), np.int64),
+        (pa.array(['[1, 2]', None]), np.float32),
         (pa.array([b'x', [1, 2], None][1:], pa.list_(pa.float16())), np.float16),
     ],
     ids=lambda value: str(getattr(value, 'type', '')),
@@ -336,7 +340,13 @@ def test_pandas_reads_our_files(tmp_path: Path) -> None:
         ({'title': ['a', 'b'], 'v': [[1.0, 2.0], [1.0]]}, 1, 'v', 'row 1: v: expected a 2-d vector, got 1-d'),
         ({'title': ['a', 'b'], 'v': [[1.0, 2.0], [1.0, None]]}, 1, 'v', 'row 1: v: a number is missing'),
         ({'year': [1, 2]}, None, 'title', "no column 'title', which Film needs; the columns are 'year'"),
-        ({'title': ['a'], 'yaer': [1]}, None, 'yaer', "no column 'yaer'; did you mean 'year'"),
+        ({'titel': ['a'], 'year': [1]}, None, 'title', "'title', which Film needs; is it 'titel'"),
+        (
+            {'v': [[1.0, 2.0]], 'author__titel': ['a']},
+            None,
+            'title',
+            "'title', which Film needs; is it 'author__titel'",
+        ),
         ({'x': [1]}, None, 'title', "no column 'title'"),
     ],
 )
@@ -377,13 +387,14 @@ def test_a_value_that_a_column_cannot_hold() -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('title,year\na,1\nb\n', 'row 1: 1 cells for 2 columns'),
-        ('title,year\na,1\nb,x\n', 'row 1: year: Input should be a valid integer'),
+        ('title,year\na,1\nb\n', r'row 1 \(line 3\): it has 1 cells, and the header names 2 columns'),
+        ('title,year\na,1\nb,x\n', r'row 1 \(line 3\): year: Input should be a valid integer'),
         ('year\n1\n', "no column 'title'"),
-        ('title,yeer\na,1\n', "did you mean 'year'"),
-        ('title,v\na,"[1,"\n', 'row 0: v: expected an array of numbers'),
-        ('title\n"a\n', 'is no CSV'),
-        ('', "no column 'title', which Film needs; the columns are none at all"),
+        ('titlle,year\na,1\n', "is it 'titlle'"),
+        ('id,title,v\nx,a,"[1,"\n', r"row 0 \(line 2, id 'x'\): v: expected JSON, such as \[1, 2\], got '\[1,'"),
+        ('title\n"a\n', r'row 0 \(line 2\): this is no CSV'),
+        ('title,title\n', "two columns 'title'"),
+        ('', 'is empty: a CSV file begins with the names of its columns'),
     ],
 )
 def test_a_csv_file_that_does_not_fit(text: str, message: str, tmp_path: Path) -> None:
@@ -401,11 +412,18 @@ def test_a_csv_file_of_a_spreadsheet(tmp_path: Path) -> None:
     assert len(films[0].title) == 200_000
 
 
-def test_an_empty_cell_is_none(tmp_path: Path) -> None:
-    """CSV cannot tell an empty string from None where both are allowed; elsewhere it can."""
-    notes = DocList[Author]([Author(name='')])
-    assert through_csv(notes, tmp_path) == notes
-    assert row_from_texts({'id': 'a', 'text': '', 'note__b': ''}, Chunk) == {'id': 'a', 'text': '', 'note': {'b': None}}
+def test_an_empty_cell(tmp_path: Path) -> None:
+    """An empty cell is None or the default, or the empty text where nothing else can be meant; all come back."""
+
+    def read(**texts: str) -> dict[str, Any]:
+        return row_of_texts(texts, rows_of(Chunk))
+
+    chunks = DocList[Chunk]([Chunk(text=text, note=Note(b=note)) for text in ('', '""') for note in (None, '', '"')])
+    assert through_csv(chunks, tmp_path) == chunks
+    assert read(id='', text='', note__b='') == {'text': '', 'note': {'b': None}}
+    assert read(text='""', note__b='""') == {'text': '""', 'note': {'b': ''}}
+    films = DocList[Film]([Film(title='', author=Author(name='')), Film(title='')])
+    assert through_csv(films, tmp_path) == films
 
 
 def test_a_csv_file_is_csv(tmp_path: Path) -> None:
@@ -424,10 +442,16 @@ def test_a_csv_file_is_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('[{"title": "a"}, {"title": 5}]', 'row 1: title: Input should be a valid string'),
-        ('[{"title": "a"}', 'this is no JSON'),
-        ('{"title": "a"}', 'expected a JSON array of documents, got dict'),
-        ('[{"$document": {"title": {"$unknown": ["X", 1]}}}]', 'row 0: '),
+        ('[{"title": "a"}, {"title": 5}]', r'row 1 \(line 1\): title: Input should be a valid string'),
+        ('[{"title": "a"}', "expected ',' in line 1, got the end of the file"),
+        ('[{"title": "a"},\n', 'no JSON: Expecting value in the value of line 2'),
+        ('[{"title": "a"},\n{"title": "b"}] x', "expected the end of the file in line 2, got 'x'"),
+        ('[{"title": "a"}, 7]', r'row 1 \(line 1\): expected a JSON object, got int'),
+        ('[{"title": ' + '[' * 100_000, 'nested too deeply'),
+        ('{"title": "a"}\n\n{"title": 5}', r'row 1 \(line 3\): title: Input should be a valid string'),
+        ('{"title": "a"}\n{"titl', r'row 1 \(line 2\): this is no JSON'),
+        ('[{"title": "a", "v": {"dtype": "?", "shape": [7], "numbers": [1]}}]', 'row 0 .*: v: cannot reshape'),
+        ('[{"title": "a", "v": {"dtype": "no", "framework": "no"}}]', "row 0 .*: v: 'shape'"),
     ],
 )
 def test_json_that_does_not_fit(text: str, message: str) -> None:
@@ -436,14 +460,120 @@ def test_json_that_does_not_fit(text: str, message: str) -> None:
         DocList[Film].from_json(text)
 
 
-def test_json_is_what_pydantic_writes() -> None:
-    """A document of which pydantic's JSON says everything is written so; one line is one document."""
-    film = Film(id='a', title='T', v=[1.0, 2.0])
-    assert json_of(Film).dump(film) == b'{"id":"a","title":"T","year":2000,"author":null,"v":[1.0,2.0]}'
+def test_json_is_what_one_would_write() -> None:
+    """A document is an object with lists of numbers, one in a line; what JSON cannot say has its type beside it."""
+    films = DocList[Film]([Film(id='a', title='é', v=[1.0, 2.5]), Film(id='b', title='', v=[np.nan, 2.0])])
+    films[0].v = np.array([1, 2.5], np.float32)
+    lines = films.to_json().splitlines()
+    assert lines[0] == '[{"id":"a","title":"é","year":2000,"author":null,"v":[1.0,2.5]},'
+    assert json.loads(lines[1][:-1])['v'] == {'dtype': '<f8', 'shape': [2], 'base64': 'AAAAAAAA+H8AAAAAAAAAQA=='}
+    assert DocList[Film].from_json(films.to_json()) == films
     assert DocList[Film].from_json(b'[{"title": "a"}]').title == ['a']
-    with_nan = Film(id='a', title='T', v=[np.nan, 2.0])
-    assert json_of(Film).dump(with_nan).startswith(b'{"$document":')
-    assert json_of(Film).load(json_of(Film).dump(with_nan)) == with_nan
+    flat = '{"title": "a", "author__name": "A"}\n{"title": "b", "author": {"name": "B"}}\n{"title": "c"}'
+    assert DocList[Film].from_json(flat).author.name == ['A', 'B', None]
+    notes = '[{"note": true, "note__a": 1}, {"note": true}, {"note": false}, {"note__a": null}, {"note": {}}]'
+    assert [doc.note for doc in DocList[Noted].from_json(notes)] == [Note(a=1), Note(), None, None, Note()]
+
+
+class Noted(BaseDoc):
+    note: Note | None = None
+
+
+class Tensed(BaseDoc):
+    vector: NdArray = Field(dim=2)
+    whole: NdArray | None = Field(None, index=False)
+
+
+@pytest.mark.parametrize(
+    ('field', 'numbers', 'dtype'),
+    [
+        ('vector', '[1, 2]', 'float32'),
+        ('vector', '[0.5, 2]', 'float32'),
+        ('vector', '[0.1, 2]', 'float64'),
+        ('vector', '[16777217, 2]', 'float64'),
+        ('vector', '[9007199254740993, 2]', 'int64'),
+        ('vector', '[1e300, 2]', 'float64'),
+        ('vector', '[true, false]', 'bool'),
+        ('whole', '[[1, 2]]', 'int64'),
+        ('whole', '[[1.0, 2]]', 'float32'),
+        ('whole', '[[1e-40, 2]]', 'float64'),
+    ],
+)
+def test_lists_of_numbers_have_a_type(field: str, numbers: str, dtype: str, tmp_path: Path) -> None:
+    """A list is float32 if that holds each of its numbers, else float64; integers in what is no vector are int64."""
+    row = {'vector': [1, 2], field: json.loads(numbers)}
+    (tmp_path / 'x.csv').write_text(
+        f'vector,{field}\n"[1, 2]","{numbers}"\n' if field == 'whole' else f'vector\n"{numbers}"'
+    )
+    (from_json,) = DocList[Tensed].from_json(json.dumps([row]))
+    (from_csv,) = DocList[Tensed].from_csv(tmp_path / 'x.csv')
+    for doc in (from_json, from_csv):
+        assert getattr(doc, field).dtype == dtype
+        assert getattr(doc, field).tolist() == json.loads(numbers)
+
+
+TEXTS = [through_json, through_json_file, through_csv]
+
+
+@pytest.mark.parametrize('way', TEXTS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize('dtype', ['float16', 'float32', 'float64', 'int8', 'int64', 'uint64', 'bool', '>f4'])
+def test_texts_keep_the_dtype(way: Way, dtype: str, tmp_path: Path) -> None:
+    """A tensor of any type comes back from JSON and CSV as it was, to the bit, also NaN, nothing and a scalar."""
+    tensors = [np.array([1, 0], dtype), np.array([[1], [0]], dtype), np.zeros((0, 3), dtype), np.array(1, dtype)]
+    if np.dtype(dtype).kind == 'f':
+        tensors += [np.array([np.nan, -np.inf], dtype), np.array([0.1, -0.0], dtype)]
+    docs = DocList[Tensed](
+        [Tensed(vector=tensor if tensor.shape == (2,) else tensors[0], whole=tensor) for tensor in tensors]
+    )
+    assert all(same(*pair) for pair in zip(way(docs, tmp_path), docs, strict=True))
+
+
+class Torched(BaseDoc):
+    vector: TorchTensor = Field(dim=2)
+    other: TorchTensor | None = Field(None, index=False)
+    of_any: AnyTensor | None = Field(None, index=False)
+    named: dict[str, AnyTensor] = {}  # noqa: RUF012
+
+
+@every_way
+def test_tensors_of_other_frameworks(way: Way, tmp_path: Path) -> None:
+    """A torch field holds torch's tensors again; in texts and pandas with their type, and in fields of any tensor."""
+    torch = pytest.importorskip('torch')
+    docs = DocList[Torched](
+        Torched(vector=torch.tensor([0.1, 2.0]), other=torch.tensor([[1.5]]).to(dtype), named={'x': torch.ones(1)})
+        for dtype in (torch.float64, torch.bfloat16, torch.float16, torch.int8)
+    )
+    is_arrow = way in (through_arrow, through_parquet, through_polars)
+    if not is_arrow:  # Arrow's columns have one type, of numpy's
+        docs[0].of_any = torch.tensor([1, 2])
+        docs[1].vector = torch.tensor([0.1, float('nan')], dtype=torch.bfloat16)
+    for again, doc in zip(way(docs, tmp_path), docs, strict=True):
+        assert again == doc
+        assert isinstance(again.vector, torch.Tensor)
+        assert type(again.of_any) is type(doc.of_any)
+        assert is_arrow or (again.other.dtype, again.vector.dtype) == (doc.other.dtype, doc.vector.dtype)
+
+
+class Strict(BaseDoc):
+    model_config = ConfigDict(strict=True)
+    number: int = 0
+    real: float = 0.0
+    flag: bool = False
+    when: datetime = datetime(2026, 1, 31)
+    delta: timedelta = timedelta(1)
+    money: Decimal = Decimal('1.5')
+    colour: Colour = Colour.RED
+    tags: frozenset[date] = frozenset()
+    pair: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize('way', TEXTS, ids=lambda way: way.__name__)
+def test_strict_documents_come_back(way: Way, tmp_path: Path) -> None:
+    """A class that converts nothing is written and read as any other, and refuses a text that is no number."""
+    docs = DocList[Strict]([Strict(number=5, flag=True, tags=frozenset({date(2020, 1, 1)}), pair=(1, 2))])
+    assert way(docs, tmp_path) == docs
+    with pytest.raises(TableError, match='number: Input should be a valid integer'):
+        DocList[Strict].from_json('[{"number": "5"}]')
 
 
 class Open(BaseDoc):
