@@ -43,7 +43,7 @@ _MAGIC = b'docindex'
 _VERSION = 1
 _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
-_KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
+_KEPT_ROWS = 256  # rows are read before their pages are given back; Linux maps 64 KiB around each
 
 
 class VectorFile:
