@@ -86,10 +86,14 @@ def index(
     wait: Wait = 0,
 ) -> None:
     """Store the rows of a file; a load that was interrupted goes on where it was."""
-    with _errors(), _index_of(schema)(work_dir=directory, lock_timeout=wait) as opened:
-        report = opened.index_from(
-            file, batch_size=batch_size, format=format, on_error='skip' if skip else 'raise', show_progress=None
-        )
+    try:
+        with _errors(), _index_of(schema)(work_dir=directory, lock_timeout=wait) as opened:
+            report = opened.index_from(
+                file, batch_size=batch_size, format=format, on_error='skip' if skip else 'raise', show_progress=None
+            )
+    except KeyboardInterrupt:
+        typer.echo(f'docindex: interrupted; the same command goes on where {file} was', err=True)
+        raise typer.Exit(130) from None
     typer.echo(str(report))
     raise typer.Exit(1 if report.skipped else 0)
 

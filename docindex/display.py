@@ -51,7 +51,9 @@ def shortened(value: object, longest: int = _LONGEST_TEXT) -> str:
     if framework is not None:
         tensor: Any = value
         kind = '' if framework is NUMPY else f' {framework.name}'
-        return f'{" x ".join(map(str, tensor.shape)) or "one"} {framework.numpy_dtype(tensor)}{kind}'
+        name = framework.dtype(tensor)
+        dtype = str(np.dtype(name)) if name[0] in '<>|' else name
+        return f'{" x ".join(map(str, tensor.shape)) or "one"} {dtype}{kind}'
     if isinstance(value, (list, tuple, set, frozenset)) and any(isinstance(item, BaseModel) for item in value):
         return f'{len(value)} {type(next(iter(value))).__name__}{"s" if len(value) > 1 else ""}'
     if isinstance(value, DocList):

@@ -113,6 +113,8 @@ class _Place:
                         place._into(rest.split('__') if name[at:] else []) if not column.inner else place._inner(rest)
                     )
         close = difflib.get_close_matches(name.replace('.', '__'), schema.nodes, n=1)
+        inside = [level.flat(name) for level in schema.levels.values() if level.name and name in level.schema.nodes]
+        close = inside or close
         hint = f'did you mean {close[0]!r}?' if close else f'its fields are {", ".join(schema.nodes)}'
         raise FilterError(f'{schema.name} has no field {name!r}; {hint}')
 
@@ -210,7 +212,9 @@ class _Place:
     def _some(self, query: object) -> Filter:
         column = self.column
         if column.inner is None:
-            raise self._error(f'$elemMatch is for lists of documents with ids, and this is a {column.type_name}')
+            raise self._error(
+                f'$elemMatch is for lists of documents that are stored one by one, and this {column.type_name} is not'
+            )
         return self._in_lists(Some(column.name, column.path, _parse(column.inner, query), self.position))
 
     def _exists(self) -> Filter:

@@ -303,7 +303,14 @@ class Schema(Generic[D]):
         """
         for name, value in values.items():
             if name not in self.nodes:
-                raise QueryError(f'{self.name} has no field {name!r}; its fields are {", ".join(self.columns)}')
+                inside = [one for one in self.lists if name.startswith(f'{one}__')]
+                hint = f'its fields are {", ".join(self.columns)}'
+                if inside:
+                    inner = name.removeprefix(f'{inside[0]}__')
+                    hint = (
+                        f'documents in a list change by their own ids: subindex({inside[0]!r}).update(id, {inner}=...)'
+                    )
+                raise QueryError(f'{self.name} has no field {name!r}; {hint}')
             if name == 'id':
                 raise QueryError(
                     'the id of a document cannot be changed; index it under the new id and delete the old one'

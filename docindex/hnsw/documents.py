@@ -48,7 +48,7 @@ class Given(NamedTuple):
 
     def name(self) -> str:
         """Return what an error calls it."""
-        if self.parent is None:
+        if len(self.trail) == 1:  # which has the id already
             return named(self.trail)
         id_ = getattr(self.doc, 'id', None)
         return f'{named(self.trail)} (id {id_!r})' if isinstance(id_, str) else named(self.trail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import QueryError
@@ -42,7 +42,12 @@ class TextMatch(NamedTuple):
 
 
 def text_match(
-    table: FieldTable, schema_name: str, query: Any, search_field: SearchFields, mode: TextMode
+    table: FieldTable,
+    schema_name: str,
+    query: Any,
+    search_field: SearchFields,
+    mode: TextMode,
+    others: Sequence[str] = (),
 ) -> TextMatch:
     """
     Return what to search for some words in some fields.
@@ -55,7 +60,7 @@ def text_match(
         raise QueryError(f'text_search needs a string, got {type(query).__name__} {query!r}')
     if mode not in _MODES:
         raise QueryError(f'mode must be one of {", ".join(_MODES)}, got {mode!r}')
-    weights = _weights(table, schema_name, search_field)
+    weights = _weights(table, schema_name, search_field, others)
     tables = {table.text_table(table.fields[name]) for name in weights}
     if len(tables) > 1:
         raise QueryError(f'{", ".join(weights)} have different tokenizers; search them one after another, and fuse')
@@ -68,11 +73,14 @@ def text_match(
     return TextMatch(query, name, columns, each, expression, mode != 'boolean')
 
 
-def _weights(table: FieldTable, schema_name: str, search_field: SearchFields) -> dict[str, float]:
-    """Return the fields to search, with how much each counts."""
+def _weights(
+    table: FieldTable, schema_name: str, search_field: SearchFields, others: Sequence[str]
+) -> dict[str, float]:
+    """Return the fields to search, with how much each counts; `others` are in lists, and named in errors."""
+    elsewhere = f'; in its lists there are {", ".join(others)}' if others else ''
     known = [name for name, field in table.fields.items() if field.tokenizer is not None]
     if not known:
-        raise QueryError(f'{schema_name} has no field with full text; write Field(full_text=True)')
+        raise QueryError(f'{schema_name} has no field with full text; write Field(full_text=True){elsewhere}')
     if not isinstance(search_field, Iterable):
         raise QueryError(f'search_field must be a name, several, or several with weights, got {search_field!r}')
     names = [search_field] if isinstance(search_field, str) else list(search_field)
@@ -80,7 +88,8 @@ def _weights(table: FieldTable, schema_name: str, search_field: SearchFields) ->
         names = known
     for name in names:
         if name not in known:
-            raise QueryError(f'{name!r} is not a field with full text of {schema_name}; these are {", ".join(known)}')
+            these = f'these are {", ".join(known)}{elsewhere}'
+            raise QueryError(f'{name!r} is not a field with full text of {schema_name}; {these}')
     weights = search_field if isinstance(search_field, Mapping) and search_field else dict.fromkeys(names, 1.0)
     for name, weight in weights.items():
         if not _is_positive(weight):

@@ -159,10 +159,11 @@ def _way(
 ) -> tuple[list[str], list[str]]:
     way = evolution(meta['columns'], types, schema)
     if way.obstacles:
+        hint = 'open it with the schema it was made with, or index the documents anew into another work_dir'
+        if not meta['next_label']:
+            hint = 'nothing is stored in it yet: remove it'
         raise SchemaMismatchError(
-            f'the documents in this directory do not fit the schema: {"; ".join(way.obstacles)}',
-            work_dir.path,
-            'open it with the schema it was made with, or index the documents anew into another work_dir',
+            f'the documents in this directory do not fit the schema: {"; ".join(way.obstacles)}', work_dir.path, hint
         )
     return way.changes, way.new_vectors
 

@@ -159,7 +159,12 @@ class Searching(Backend[int]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
-        column = self._schema.columns[self._scope.found.name_of(name)]
+        scope = self._scope
+        column = self._schema.columns[scope.found.name_of(name)]
+        for query in queries if scope.found is not scope.names else ():
+            if isinstance(query, scope.names.schema.doc_type) and not isinstance(query, self._schema.doc_type):
+                outer, inner = scope.names.schema.name, self._schema.name
+                raise QueryError(f'{name!r} is searched with a {inner} or a vector, got a {outer}')
         return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:
@@ -191,7 +196,17 @@ class Searching(Backend[int]):
             self._check_text(name)
         if isinstance(query, BaseModel) and len(names) == 1 and names[0] in self._schema.columns:
             query = self._schema.columns[names[0]].value(query)
-        return text_match(self._table, self._schema.name, query, search_field, mode)
+        scope, fields = self._scope, self._view.state.fields
+        inside = [
+            table for table in fields if scope.names.has(f'{fields.names[table.level]}__') and table is not self._table
+        ]
+        others = [
+            scope.names.name_of(f'{fields.names[table.level]}__{name}')
+            for table in inside
+            for name, field in table.fields.items()
+            if field.tokenizer is not None and table.level
+        ]
+        return text_match(self._table, self._schema.name, query, search_field, mode, others)
 
     def _own_fields(self, search_field: SearchFields) -> SearchFields:
         """Return the same with the names that the documents that are found have."""
