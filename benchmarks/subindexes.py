@@ -80,9 +80,9 @@ def main() -> None:
 
 
 def looked_at(index: HnswDocumentIndex[Document], query: Float32Array) -> int:
-    """Return how many chunks the documents have that `find_subindex` returns."""
+    """Look at each chunk of the documents that `find_subindex` returns, for which it has to be made."""
     found = index.find_subindex(query, limit=LIMIT)
-    return sum(len(document.chunks) for document in found.root_documents)
+    return sum(chunk.page for document in found.root_documents for chunk in document.chunks)
 
 
 def documents(directory: Path, count: int) -> list[Document]:
