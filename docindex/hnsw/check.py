@@ -20,7 +20,7 @@ from ..errors import DocIndexError
 from .extraction import Extraction, Extractions
 from .graph import Graph
 from .reachability import ask_all
-from .rows import ScannedRow
+from .records import ScannedRow
 from .search import FieldSearch
 from .state import View
 from .store import Store

@@ -20,7 +20,7 @@ from ..payload import Payloads
 from ..schema import Column, Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
-from .rows import Row, StoredRow
+from .records import Row, StoredRow
 from .state import View
 from .transaction import Vectors
 

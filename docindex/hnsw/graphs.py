@@ -27,7 +27,7 @@ from .graph import Graph
 from .labels import LabelTable
 from .locks import SharedLock
 from .reachability import ask, ask_all
-from .rows import Snapshot
+from .records import Snapshot
 from .search import FieldSearch
 from .sidecar import Sidecar
 from .vectors import VectorFile

@@ -13,7 +13,7 @@ from ..fields import SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from .evolution import evolution
 from .extraction import Extractions, tables_of
-from .rows import ScannedRow
+from .records import ScannedRow
 from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Sidecar
 from .state import NO_VECTORS

@@ -21,7 +21,8 @@ from ..errors import CHECK, CorruptIndexError, FilterError, WorkDirError
 from .conditions import holds_in_sql, regex_in_sql
 from .fieldtable import FieldTable, FieldTables
 from .labels import Runs
-from .rows import FORMAT, Change, Row, Rows, ScannedRow, Snapshot, snapshot_checksum
+from .records import Change, Row, ScannedRow, Snapshot, snapshot_checksum
+from .rows import FORMAT, Rows
 
 _DOCUMENTS = """
 CREATE TABLE {} (

@@ -23,7 +23,8 @@ from .graphs import GraphCache
 from .labels import LabelTable
 from .locks import SharedLock
 from .matches import MatchCache, Matches
-from .rows import Change, Rows
+from .records import Change
+from .rows import Rows
 from .scan import Found, Gathered
 from .search import FieldSearch
 from .settings import Declared, SettingsRecord

@@ -19,7 +19,8 @@ from ..errors import QueryError
 from ..tensors import Float32Array
 from .fieldtable import FieldTables
 from .labels import Flags, LabelTable
-from .rows import Change, Row, Rows
+from .records import Change, Row
+from .rows import Rows
 from .sidecar import Sidecar
 from .state import State, View
 

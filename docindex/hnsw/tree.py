@@ -24,7 +24,7 @@ from ..schema import Level, Schema, check_id
 from .documents import Documents, Given, Kept, named
 from .extraction import Extractions
 from .fieldtable import FieldTables
-from .rows import ScannedRow, StoredRow
+from .records import ScannedRow, StoredRow
 from .state import View
 from .transaction import Part, TakenIdError
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from docindex import CorruptIndexError, FormatVersionError, WorkDirError
-from docindex.hnsw.rows import Change, Row, Rows, row_checksum
+from docindex.hnsw.records import Change, Row, row_checksum
+from docindex.hnsw.rows import Rows
 from docindex.hnsw.sidecar import Sidecar
 
 META: dict[str, Any] = {'columns': {'id': 'ID'}, 'settings': {}}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docindex import CorruptIndexError, WorkDirError
-from docindex.hnsw.rows import Change, Row, Snapshot
+from docindex.hnsw.records import Change, Row, Snapshot
 from docindex.hnsw.sidecar import Sidecar
 
 META: dict[str, Any] = {'columns': {'id': 'ID'}, 'settings': {}}

@@ -14,7 +14,7 @@ from docindex import BaseDoc, NdArray, WorkDirError, _files
 from docindex.hnsw import opening
 from docindex.hnsw.labels import LabelTable
 from docindex.hnsw.locks import SharedLock
-from docindex.hnsw.rows import Change, Row
+from docindex.hnsw.records import Change, Row
 from docindex.hnsw.sidecar import Sidecar
 from docindex.hnsw.state import Access, State
 from docindex.hnsw.transaction import Part, Transaction, Vectors
