@@ -9,12 +9,21 @@ import pytest
 
 from docindex import HnswDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_lists import SubindexContract
 
 
-class TestHnswDocumentIndex(DocumentIndexContract):
+class _Hnsw:
     @pytest.fixture
     def open_index(self, tmp_path: Path) -> OpenIndex:
         def open_(doc_type: type[Any]) -> HnswDocumentIndex[Any]:
             return HnswDocumentIndex[doc_type](work_dir=tmp_path)  # type: ignore[valid-type]  # known when it runs
 
         return open_
+
+
+class TestHnswDocumentIndex(_Hnsw, DocumentIndexContract):
+    pass
+
+
+class TestHnswSubindexes(_Hnsw, SubindexContract):
+    pass
