@@ -26,7 +26,7 @@ from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
-from .tables import Rows, rows_of
+from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
 
 logger = logging.getLogger('docindex')
@@ -75,6 +75,7 @@ class LoadReport:
         stored: How many rows are stored, by this call.
         skipped: The rows that were not, with `on_error='skip'`; those of this call.
         resumed_from: How many rows an earlier call, which was interrupted, had dealt with; 0: this one began anew.
+        ignored: The columns, or names in rows, that no field has.
         seconds: How long it took.
     """
 
@@ -82,6 +83,7 @@ class LoadReport:
     stored: int
     skipped: list[BadRow] = field(default_factory=list)
     resumed_from: int = 0
+    ignored: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -89,6 +91,9 @@ class LoadReport:
         text = f'{self.source}: {_rows(self.stored)} stored in {self.seconds:,.1f} s{rate}'
         if self.resumed_from:
             text += f'; went on after row {self.resumed_from:,}'
+        if self.ignored:
+            shown_names = ', '.join(map(repr, self.ignored[:_SHOWN]))
+            text += f'; no field is called {shown_names}{", ..." if len(self.ignored) > _SHOWN else ""}'
         if self.skipped:
             text += f'; {_rows(len(self.skipped))} skipped:'
         shown = [f'\n  {bad}' for bad in self.skipped[:_SHOWN]]
@@ -171,7 +176,8 @@ class _Loading:
             except LoadError as error:
                 error.stored, error.done = self._stored, self._done
                 raise
-        return LoadReport(source.name, self._stored, self._skipped, start, time.perf_counter() - began)
+        ignored = sorted(self._conversion.ignored)
+        return LoadReport(source.name, self._stored, self._skipped, start, ignored, time.perf_counter() - began)
 
     def _store(self, piece: Piece) -> None:
         rows, bad = self._conversion.rows(piece)
@@ -212,6 +218,7 @@ class _Conversion:
 
     Attributes:
         wanted: The columns that it needs; None: nobody knows the columns.
+        ignored: The columns, or names in rows seen by now, that no field has.
 
     Raises:
         LoadError: a column is missing that every document needs (L2).
@@ -226,6 +233,8 @@ class _Conversion:
         elif source.has_texts:
             self._read = row_of_texts
         self.wanted: list[str] | None = None
+        self.ignored: set[str] = set()
+        self._meant = {*table.columns, *table.doc_type.model_fields}
         unknown = [name for name in rename.values() if name.partition('__')[0] not in table.doc_type.model_fields]
         if unknown:
             raise QueryError(f'rename: {table.doc_type.__name__} has no field {unknown[0]!r}')
@@ -239,9 +248,9 @@ class _Conversion:
         except TableError as error:
             raise LoadError(f'{source.name}: {error}', source.name) from error
         self.wanted = [name for name, inner in source.columns.items() if known & set(self._names((name, inner)))]
-        ignored = [name for name in source.columns if name not in self.wanted]
-        if ignored:
-            logger.info('%s: no field has the names of the columns %s; they are ignored', source.name, ignored)
+        self.ignored = set(source.columns).difference(self.wanted)
+        if self.ignored:
+            logger.info('%s: no field is called %s; they are ignored', source.name, sorted(self.ignored))
 
     def _names(self, column: tuple[str, Sequence[str]]) -> Sequence[str]:
         """Return what a column of the source is called here, and if it is a nested document, what is inside."""
@@ -276,11 +285,17 @@ class _Conversion:
                 return [Unreadable(str(error).partition(': ')[2])]  # it has placed itself in a batch of one
             return [*self._from_arrow(batch[: len(batch) // 2]), *self._from_arrow(batch[len(batch) // 2 :])]
 
+    def _is_unknown(self, name: Any) -> bool:
+        """Return whether a name is neither a field's nor that of one in a nested document or a list of dicts."""
+        return not isinstance(name, str) or not any(meant.startswith(f'{name}__') for meant in self._meant)
+
     def _from_dict(self, row: Any) -> Any:
         if not isinstance(row, Mapping):
             return row  # the index says what it thinks of it
         if self._rename:
             row = {self._renamed(name): value for name, value in row.items()}
+        if self.wanted is None and EXTRA not in self._meant:
+            self.ignored.update(name for name in row.keys() - self._meant if self._is_unknown(name))
         try:
             return self._read(row, self._table)
         except (ValueError, TypeError, KeyError) as error:

@@ -194,11 +194,22 @@ def test_a_missing_column_is_noticed_before_anything_is_read(index: Index, tmp_p
 
 
 def test_columns_that_no_field_has_are_ignored(index: Index, caplog: pytest.LogCaptureFixture) -> None:
-    """Further columns are ignored, and a line in the log says which."""
+    """Further columns are ignored, and the report and a line in the log say which."""
     with caplog.at_level(logging.INFO, 'docindex'):
-        index.index_from(table().append_column('shelf', pa.array([1] * 50)))
+        report = index.index_from(table().append_column('shelf', pa.array([1] * 50)))
     assert len(index) == 50
+    assert report.ignored == ['shelf']
+    assert "no field is called 'shelf'" in str(report)
     assert [message for message in caplog.messages if "['shelf']" in message] == caplog.messages
+
+
+def test_names_in_rows_that_no_field_has_are_reported(index: Index) -> None:
+    """Names of no field in rows are in the report, and those of nested documents are not."""
+    rows = [
+        {'title': 'a', 'vector': [1, 2], 'cover': {'url': 'a.png'}},
+        {'title': 'b', 'vector': [1, 2], 'cover__url': 'b.png', 'titel': 'c', 'Vector': 1},
+    ]
+    assert index.index_from(rows).ignored == ['Vector', 'titel']
 
 
 @pytest.mark.parametrize('ending', ['parquet', 'jsonl', 'csv'])
