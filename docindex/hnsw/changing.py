@@ -85,7 +85,8 @@ class Changing(Reading[D]):
         try:
             store.put(parts, show_progress, lists)
         except TakenIdError as error:
-            raise self._tree.taken(error, store.state.fields) from None
+            with store.reading() as view:
+                raise self._tree.taken(error, view, store.path) from None
 
     def delete(self, ids: str | Iterable[str]) -> int:
         """Delete the documents with these ids, passing over unknown ones; return how many there were."""

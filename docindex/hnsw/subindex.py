@@ -79,7 +79,8 @@ class SubIndex(Changing[D]):
             try:
                 store.extend(parts, above, {labels[parent_id]: len(given)})
             except TakenIdError as error:
-                raise self._tree.taken(error, fields) from None
+                with store.reading() as view:
+                    raise self._tree.taken(error, view, store.path) from None
 
     @property
     def _outer(self) -> Changing[Any]:

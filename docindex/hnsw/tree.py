@@ -120,13 +120,20 @@ class Tree(Generic[D]):
         for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
             yield from self._inside(inner, name, given)
 
-    def taken(self, error: TakenIdError, fields: FieldTables) -> DocumentError:
+    def taken(self, error: TakenIdError, view: View, path: Path) -> DocumentError:
         """Return the error that a user sees where an id in a list is taken."""
+        fields = view.state.fields
         level = self.schema.levels[fields.names[error.level]]
         name, outer = level.list_column.name, self.schema.levels[level.outer or ''].schema.name
+        where = f'in {name} of {error.owner!r}'
+        if level.outer:
+            above = fields.number(level.outer)
+            labels = np.array(list(view.rows.labels_of([error.owner], above).values()), np.int64)
+            (root,) = view.rows.ids_of(self.roots_of(view, labels, above, path).tolist()).values()
+            where += f', which belongs to {root!r}'
         return DocumentError(
-            f'the id {error.row.id!r} in {name} of {outer} {error.row.parent!r} is taken: it is in {name} of '
-            f'{error.owner!r}; ids are unique in all {level.name} of an index'
+            f'the id {error.row.id!r} in {name} of {outer} {error.row.parent!r} is taken: it is {where}; '
+            f'ids are unique in all {level.name} of an index'
         )
 
     # -- out of the store --------------------------------------------------------------------------
