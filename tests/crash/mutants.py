@@ -24,6 +24,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from docindex import (
     BaseDoc,
@@ -495,6 +496,16 @@ def ask_everything(index: Any, oracle: Oracle, verdict: Verdict) -> set[str]:
     return raised
 
 
+def _looked_at(answer: Any) -> Any:
+    """Return an answer once all documents in it are made: what is damaged in their lists is noticed then."""
+    if isinstance(answer, BaseModel):
+        answer.model_dump()
+    elif isinstance(answer, (list, tuple)):
+        for each in answer:
+            _looked_at(each)
+    return answer
+
+
 class _Within:
     """The documents in a list, taken anew for each call, which may fail."""
 
@@ -524,7 +535,7 @@ def _ask_across(index: Any, oracle: Oracle, name: str, verdict: Verdict) -> set[
 
     def ask(call: Callable[[], Any], stored: dict[str, Any], expected: set[str]) -> bool:
         try:
-            answer = call()
+            answer = _looked_at(call())
         except CorruptIndexError as error:
             verdict.errors.append(f'across: {_lines_of(error)}')
             return True
@@ -564,7 +575,7 @@ def _ask_all(index: Any, oracle: Oracle, verdict: Verdict) -> set[str]:
 
     def ask(about: str, call: Callable[[], Any], check: Callable[[Any], bool | None]) -> bool:
         try:
-            answer = call()
+            answer = _looked_at(call())
         except (CorruptIndexError, OSError) as error:
             raised.add(about)
             verdict.errors.append(f'{about}: {_lines_of(error)}')
