@@ -231,12 +231,9 @@ class Schema(Generic[D]):
         _check_file_names(self.name, vectors)
         return vectors
 
-    def level_of(self, vectors: Iterable[str]) -> dict[str, Level]:
-        """Return the level that each vector column, by its flat name, belongs to."""
-        known = {
-            level.flat(column.name): level for level in self.levels.values() for column in level.schema.columns.values()
-        }
-        return {name: known[name] for name in vectors}
+    def level_of(self, name: str) -> Level:
+        """Return the level of the documents that have, or could have, a field of this flat name."""
+        return max((level for level in self.levels.values() if level.has(name)), key=lambda level: len(level.name))
 
     def describe(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """

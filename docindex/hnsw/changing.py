@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
-from ..schema import check_id
 from ..searchable import ids_of
-from .documents import Given
+from .documents import Given, last_of_each
 from .reading import Reading
 from .store import Store
 from .transaction import Lists, Part, TakenIdError
@@ -63,17 +62,14 @@ class Changing(Reading[D]):
 
     def _given(self, docs: Sequence[Any]) -> list[Given]:
         """Return documents that exist, the last of each id, with their places in lists."""
-        ids = [check_id(getattr(doc, 'id', None), lambda at=at: f'document {at}') for at, doc in enumerate(docs)]  # type: ignore[misc]
-        last = {id_: (at, docs[at]) for at, id_ in enumerate(ids)}
-        labels = self._labels_of(ids)
+        given = last_of_each(docs)
+        labels = self._labels_of([one.doc.id for one in given])
+        if self._level.outer is None:
+            return given
         with self._usable().reading() as view:
-            places = view.rows.places(list(labels.values())) if self._level.outer is not None else {}
-        given: list[Given] = []
-        for id_, (at, doc) in last.items():
-            place = places.get(labels[id_])
-            trail = (f'document {at} (id {id_!r})',)
-            given.append(Given(doc, place and place.parent, place.position if place else 0, trail))
-        return given
+            places = view.rows.places(list(labels.values()))
+        each = ((one, places[labels[one.doc.id]]) for one in given)
+        return [one._replace(parent=place.parent, position=place.position) for one, place in each]
 
     def _put(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
 from ..matrices import column_matrix
 from ..payload import Payloads
-from ..schema import Column, Level
+from ..schema import Column, Level, check_id
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
 from .records import Row, StoredRow
@@ -52,6 +52,20 @@ class Given(NamedTuple):
             return named(self.trail)
         id_ = getattr(self.doc, 'id', None)
         return f'{named(self.trail)} (id {id_!r})' if isinstance(id_, str) else named(self.trail)
+
+
+def last_of_each(docs: Sequence[Any]) -> list[Given]:
+    """
+    Return documents that are in no list, or whose place is not known yet: the last of each id.
+
+    Raises:
+        IdTypeError, DocumentError: something is no id.
+    """
+    last: dict[str, Given] = {}
+    for at, doc in enumerate(docs):
+        id_ = check_id(getattr(doc, 'id', None), partial('document {}'.format, at))
+        last[id_] = Given(doc, None, 0, (f'document {at} (id {id_!r})',))
+    return list(last.values())
 
 
 def named(trail: tuple[Any, ...]) -> str:

@@ -46,8 +46,7 @@ def evolution(before: Types, now: Types, schema: Schema[Any]) -> Evolution:
     for name, type_ in before.items():
         if name in now:
             continue
-        level = max((one for one in schema.levels.values() if one.has(name)), key=lambda one: len(one.name))
-        forbids = level.schema.doc_type.model_config.get('extra') == 'forbid'
+        forbids = schema.level_of(name).schema.doc_type.model_config.get('extra') == 'forbid'
         if type_.startswith(('vector[', 'documents')):
             what = 'vectors' if type_.startswith('vector[') else 'documents'
             found.obstacles.append(f'{name} is {type_} there and missing here, and its {what} would be lost')
@@ -76,9 +75,6 @@ def _add(found: Evolution, before: Types, name: str, type_: str, schema: Schema[
 
 def _field(schema: Schema[Any], name: str) -> tuple[str, Column]:
     """Return the flat name of the document or list that a field is in, and the field."""
-    for level in schema.levels.values():
-        inner = name.removeprefix(f'{level.name}__') if level.name else name
-        if level.flat(inner) == name and inner in level.schema.nodes:
-            column = level.schema.nodes[inner]
-            return (level.flat(column.outer) if column.outer else level.name), column
-    raise KeyError(name)
+    level = schema.level_of(name)
+    column = level.schema.nodes[level.name_of(name)]
+    return (level.flat(column.outer) if column.outer else level.name), column

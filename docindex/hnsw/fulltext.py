@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import QueryError
@@ -47,7 +47,7 @@ def text_match(
     query: Any,
     search_field: SearchFields,
     mode: TextMode,
-    others: Sequence[str] = (),
+    others: Callable[[], list[str]],
 ) -> TextMatch:
     """
     Return what to search for some words in some fields.
@@ -74,13 +74,14 @@ def text_match(
 
 
 def _weights(
-    table: FieldTable, schema_name: str, search_field: SearchFields, others: Sequence[str]
+    table: FieldTable, schema_name: str, search_field: SearchFields, others: Callable[[], list[str]]
 ) -> dict[str, float]:
     """Return the fields to search, with how much each counts; `others` are in lists, and named in errors."""
-    elsewhere = f'; in its lists there are {", ".join(others)}' if others else ''
     known = [name for name, field in table.fields.items() if field.tokenizer is not None]
     if not known:
-        raise QueryError(f'{schema_name} has no field with full text; write Field(full_text=True){elsewhere}')
+        raise QueryError(
+            f'{schema_name} has no field with full text; write Field(full_text=True){_elsewhere(others())}'
+        )
     if not isinstance(search_field, Iterable):
         raise QueryError(f'search_field must be a name, several, or several with weights, got {search_field!r}')
     names = [search_field] if isinstance(search_field, str) else list(search_field)
@@ -88,13 +89,17 @@ def _weights(
         names = known
     for name in names:
         if name not in known:
-            these = f'these are {", ".join(known)}{elsewhere}'
+            these = f'these are {", ".join(known)}{_elsewhere(others())}'
             raise QueryError(f'{name!r} is not a field with full text of {schema_name}; {these}')
     weights = search_field if isinstance(search_field, Mapping) and search_field else dict.fromkeys(names, 1.0)
     for name, weight in weights.items():
         if not _is_positive(weight):
             raise QueryError(f'the weight of {name!r} must be a positive number, got {weight!r}')
     return {name: float(weight) for name, weight in weights.items()}
+
+
+def _elsewhere(others: list[str]) -> str:
+    return f'; in its lists there are {", ".join(others)}' if others else ''
 
 
 def _expression(query: str, mode: TextMode, is_trigram: bool) -> str:

@@ -70,7 +70,7 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     # A level keeps its number; new ones come after it.
     levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
     new_levels = range(len(meta['levels']), len(levels))
-    level_of = {field: levels.index(level.name) for field, level in schema.level_of(given).items()}
+    level_of = {field: levels.index(schema.level_of(field).name) for field in given}
     description = {**_description(schema, declared), 'settings': settings, 'levels': levels}
     sidecar.adapt({**description, 'fields': meta['fields'] + [[]] * len(new_levels)}, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))

@@ -101,7 +101,7 @@ class Reading(Searchable[D]):
     ) -> FindResultBatched[D]:
         store = self._usable()
         name = vector_field(self._level, self._tree.vectors, search_field)
-        scope = Scope(self._level, self._tree.level_of(name))
+        scope = Scope(self._level, self._tree.schema.level_of(name))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
         condition = parse(self._level.schema, filter_)
         with store.reading() as view:
@@ -194,7 +194,7 @@ class Reading(Searchable[D]):
         found: dict[str, Level] = {}
         for step in query.steps:
             if isinstance(step, FindStep):
-                level = self._tree.level_of(vector_field(self._level, self._tree.vectors, step.search_field))
+                level = self._tree.schema.level_of(vector_field(self._level, self._tree.vectors, step.search_field))
                 found[level.name] = level
             elif isinstance(step, TextStep):
                 found |= {level.name: level for level in self._levels_named(step.search_field)}
@@ -215,7 +215,7 @@ class Reading(Searchable[D]):
         names = [search_field] if isinstance(search_field, str) else search_field
         if not isinstance(names, Iterable) or list(names) in ([''], []):
             return [self._level]
-        return [self._tree.level_of(self._level.flat(name)) for name in names if isinstance(name, str)]
+        return [self._tree.schema.level_of(self._level.flat(name)) for name in names if isinstance(name, str)]
 
     def snippets(
         self,

@@ -196,17 +196,18 @@ class Searching(Backend[int]):
             self._check_text(name)
         if isinstance(query, BaseModel) and len(names) == 1 and names[0] in self._schema.columns:
             query = self._schema.columns[names[0]].value(query)
-        scope, fields = self._scope, self._view.state.fields
-        inside = [
-            table for table in fields if scope.names.has(f'{fields.names[table.level]}__') and table is not self._table
-        ]
-        others = [
-            scope.names.name_of(f'{fields.names[table.level]}__{name}')
-            for table in inside
+        return text_match(self._table, self._schema.name, query, search_field, mode, self._texts_in_lists)
+
+    def _texts_in_lists(self) -> list[str]:
+        """Return the fields with full text that documents in lists have, for an error."""
+        names, fields = self._scope.names, self._view.state.fields
+        return [
+            names.name_of(f'{fields.names[table.level]}__{name}')
+            for table in fields
+            if table.level and table is not self._table and names.has(f'{fields.names[table.level]}__')
             for name, field in table.fields.items()
-            if field.tokenizer is not None and table.level
+            if field.tokenizer is not None
         ]
-        return text_match(self._table, self._schema.name, query, search_field, mode, others)
 
     def _own_fields(self, search_field: SearchFields) -> SearchFields:
         """Return the same with the names that the documents that are found have."""

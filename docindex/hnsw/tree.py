@@ -21,7 +21,7 @@ from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
 from ..schema import Level, Schema, check_id
-from .documents import Documents, Given, Kept, named
+from .documents import Documents, Given, Kept, last_of_each, named
 from .extraction import Extractions
 from .fieldtable import FieldTables
 from .records import ScannedRow, StoredRow
@@ -59,11 +59,6 @@ class Tree(Generic[D]):
         self.vectors = list(dims)
         self.extractions: Extractions = {name: documents.extraction for name, documents in self.levels.items()}
 
-    def level_of(self, name: str) -> Level:
-        """Return the level of the documents that have a field, by its flat name in the outermost ones."""
-        outer = [level for level in self.schema.levels.values() if level.has(name)]
-        return max(outer, key=lambda level: len(level.name))
-
     # -- into the store ----------------------------------------------------------------------------
 
     def parts(
@@ -78,10 +73,7 @@ class Tree(Generic[D]):
         Raises:
             DocumentError: a document cannot be stored; the message says which and why.
         """
-        ids = [check_id(getattr(doc, 'id', None), lambda at=at: f'document {at}') for at, doc in enumerate(docs)]  # type: ignore[misc]
-        last = {id_: at for at, id_ in enumerate(ids)}
-        given = [Given(docs[at], None, 0, (f'document {at} (id {id_!r})',)) for id_, at in last.items()]
-        return self.parts_of('', given, fields, settings)
+        return self.parts_of('', last_of_each(docs), fields, settings)
 
     def parts_of(
         self, name: str, given: Sequence[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
@@ -95,7 +87,7 @@ class Tree(Generic[D]):
         self, name: str, given: Iterable[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
     ) -> Iterator[Part]:
         levels = self.schema.levels
-        for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
+        for inner in _from(levels, name):
             documents, level = self.levels[inner], fields.number(inner)
             mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
             each = iter(given if inner == name else unlike(self._inside(inner, name, given)))
@@ -116,8 +108,7 @@ class Tree(Generic[D]):
 
     def _below(self, name: str, given: Iterable[Given]) -> Iterator[Given]:
         """Yield documents of a level and all that are in lists of theirs."""
-        levels = self.schema.levels
-        for inner in [name, *(other for other in levels if _is_below(levels, other, name))]:
+        for inner in _from(self.schema.levels, name):
             yield from self._inside(inner, name, given)
 
     def taken(self, error: TakenIdError, view: View, path: Path) -> DocumentError:
@@ -277,6 +268,11 @@ def _listed(level: Level, outer: Given) -> Iterable[BaseModel]:
             what = f'{level.list_column.name}[{position}]'
             raise DocumentError(f'{outer.name()}: {what} is a {type(doc).__name__} and no {wanted.__name__}')
     return found
+
+
+def _from(levels: Mapping[str, Level], top: str) -> list[str]:
+    """Return a level, and all in whose lists its documents have others, each after the one it is in."""
+    return [top, *(name for name in levels if _is_below(levels, name, top))]
 
 
 def _is_below(levels: Mapping[str, Level], name: str, top: str) -> bool:
