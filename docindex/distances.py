@@ -25,6 +25,10 @@ def unit(vectors: Float32Array) -> Float32Array:
 
     hnswlib's own normalisation squares in float32, where 1e-25 underflows and 1e25 overflows.
     """
+    if len(vectors) == 1:  # a query: a quarter of the time
+        length = float(vectors[0].dot(vectors[0])) ** 0.5
+        if _SMALLEST_NORM < length < _LARGEST_NORM:
+            return vectors / np.float32(length)
     norms: Float32Array = np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
     if len(norms) and norms.min() > _SMALLEST_NORM and norms.max() < _LARGEST_NORM:
         return np.asarray(vectors / norms[:, None], np.float32)

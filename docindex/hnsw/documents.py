@@ -98,6 +98,7 @@ class Documents(Generic[D]):
         self.dims = dims
         schema = level.schema
         self._schema = schema
+        self._flat = {name: level.flat(name) for name in dims}
         self.doc_type: type[D] = schema.doc_type
         self.lists = list(schema.lists.values())
         self._columns = [schema.columns[name] for name in dims]
@@ -155,12 +156,12 @@ class Documents(Generic[D]):
         return Kept(self._document, vectors, path)
 
     def _of(self, view: View, labels: Labels, rows: Sequence[tuple[bytes, bytes | None]], path: Path) -> list[D]:
-        names = list(self.dims)
-        columns = [view.vectors_or_none(self.level.flat(name), labels) for name in names]
-        docs: list[D] = []
-        for row, *vectors in zip(rows, *columns, strict=True):
-            docs.append(self._document(row, dict(zip(names, vectors, strict=True)), path))
-        return docs
+        columns = {name: view.vectors_or_none(flat, labels) for name, flat in self._flat.items()}
+        docs = self._payloads.load_alike(rows, columns)
+        if docs is not None:
+            return docs
+        each = [dict(zip(columns, vectors, strict=True)) for vectors in zip(*columns.values(), strict=True)]
+        return [self._document(row, vectors, path) for row, vectors in zip(rows, each or [{}] * len(rows), strict=True)]
 
     def without_vectors(self, view: View, labels: Labels, path: Path) -> list[D]:
         """
@@ -241,7 +242,7 @@ def _fetched(view: View, labels: Labels, path: Path) -> dict[int, tuple[bytes, b
     """Return the JSON and the tensors of the documents with these labels, by label."""
     wanted = set(labels.tolist())
     rows = view.rows.fetch(list(wanted))
-    for label in wanted - rows.keys():
+    for label in wanted - rows.keys() if len(rows) < len(wanted) else ():
         raise CorruptIndexError(
             f'a graph knows the label {label}, which has no document', path, 'remove its "graphs" directory and reopen'
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from ..distances import Labels, unit
 from ..fields import VectorSettings
 from ..tensors import Float32Array
+from .hugepages import HugePages
 from .labels import FlagColumn, Flags
 from .twins import ReadVectors, Twins
 
@@ -59,13 +61,15 @@ class Graph:
         self._ef = _EfGate()
         self._twins = Twins()
         self._index = _new_index(settings)
-        self._index.init_index(
-            max_elements=_room_for(capacity, settings.max_elements),
-            M=settings.M,
-            ef_construction=settings.ef_construction,
-            random_seed=settings.random_seed,
-            allow_replace_deleted=settings.allow_replace_deleted,
-        )
+        room = _room_for(capacity, settings.max_elements)
+        with HugePages(room * _node_size(settings)):
+            self._index.init_index(
+                max_elements=room,
+                M=settings.M,
+                ef_construction=settings.ef_construction,
+                random_seed=settings.random_seed,
+                allow_replace_deleted=settings.allow_replace_deleted,
+            )
 
     @classmethod
     def load(
@@ -94,9 +98,11 @@ class Graph:
         for node, on_it in graph._twins.shared():
             graph._is_dead.mark([node], not on_it)
         # Always into a new object: hnswlib frees the old graph first and keeps a dangling pointer when the load fails.
-        graph._index = _new_index(settings)
+        graph._index = index = _new_index(settings)
         room = max(covered, settings.max_elements)
-        graph._index.load_index(str(path), max_elements=room, allow_replace_deleted=settings.allow_replace_deleted)
+        is_open = weakref.ref(graph)
+        with HugePages(room * _node_size(settings), True, lambda: is_open() is not None):
+            index.load_index(str(path), max_elements=room, allow_replace_deleted=settings.allow_replace_deleted)
         return graph
 
     def save(self, path: Path) -> None:
@@ -133,7 +139,9 @@ class Graph:
     def reserve(self, total: int) -> None:
         """Make room for `total` vectors, by doubling."""
         if total > self.capacity:
-            self._index.resize_index(_room_for(total, max(self.capacity, self.settings.max_elements)))
+            room = _room_for(total, max(self.capacity, self.settings.max_elements))
+            with HugePages(room * _node_size(self.settings)):
+                self._index.resize_index(room)
 
     def add(self, labels: Labels, vectors: Float32Array, read: ReadVectors, is_living: Callable[[int], bool]) -> None:
         """
@@ -261,7 +269,7 @@ class Graph:
             except RuntimeError as error:
                 # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
                 raise ShortAnswerError from error
-        return nodes.astype(np.int64), distances
+        return nodes.view(np.int64), distances  # which hnswlib says are unsigned
 
     def _ask_living(self, ready: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
         """Return the nearest living nodes: ask for more, by the share of the dead, and then for twice as many again."""
@@ -327,6 +335,11 @@ class _EfGate:
 def _new_index(settings: VectorSettings) -> hnswlib.Index:
     # 'cosine' is 'ip' on vectors of length 1, and those are made here.
     return hnswlib.Index(space='l2' if settings.space == 'l2' else 'ip', dim=settings.dim)
+
+
+def _node_size(settings: VectorSettings) -> int:
+    """Return the bytes of a node: its vector, its links on the lowest level and their number, its label (hnswalg.h)."""
+    return 4 * settings.dim + 4 * (2 * settings.M + 1) + 8
 
 
 def _room_for(total: int, capacity: int) -> int:

@@ -120,6 +120,10 @@ class LabelTable:
         """Return at which positions in `labels`, which are in that order, another level begins, and which."""
         return self._levels.runs_of(labels)
 
+    def is_complete(self, field: str) -> bool:
+        """Return whether every label that there ever was has a vector in a field."""
+        return self._levels.is_flat and field not in self._absent and not self._level_of.get(field, 0)
+
     def absent(self, field: str, labels: Labels) -> Flags:
         """Return which of these labels have no vector in a field, which may be one of another level."""
         return np.asarray(~self.is_of_level(field, labels) | self.lacks_vector(field, labels))
@@ -158,19 +162,19 @@ class _Levels:
         self._numbers = np.zeros(0, np.int8)
         self._living: dict[int, int] = {}
         self._stops: dict[int, int] = {}
-        self._is_flat = True
+        self.is_flat = True
 
     def copy(self) -> _Levels:
         other = _Levels()
-        other.last, other._is_flat = self.last, self._is_flat
+        other.last, other.is_flat = self.last, self.is_flat
         other._numbers = self._numbers.copy()
         other._living, other._stops = self._living.copy(), self._stops.copy()
         return other
 
     def extend(self, start: int, stop: int, runs: Runs) -> None:
         """Note the levels of the labels from `start` to before `stop`."""
-        if self._is_flat and any(level for _, level in runs):
-            self._is_flat, self._numbers = False, np.zeros(max(1024, start), np.int8)
+        if self.is_flat and any(level for _, level in runs):
+            self.is_flat, self._numbers = False, np.zeros(max(1024, start), np.int8)
         ends = [first for first, _ in runs] + [stop]
         for level, first, end in zip(
             [self.last, *(level for _, level in runs)], [start, *ends[:-1]], ends, strict=True
@@ -179,7 +183,7 @@ class _Levels:
                 continue
             self._living[level] = self._living.get(level, 0) + end - first
             self._stops[level] = end
-            if not self._is_flat:
+            if not self.is_flat:
                 self._fill(first, end, level)
         self.last = runs[-1][1] if runs else self.last
 
@@ -191,7 +195,7 @@ class _Levels:
         self._numbers[start:stop] = level
 
     def bury(self, labels: Sequence[int]) -> None:
-        if self._is_flat:
+        if self.is_flat:
             self._living[0] = self._living.get(0, 0) - len(labels)
             return
         levels, counts = np.unique(self._numbers[np.asarray(labels, np.int64)], return_counts=True)
@@ -205,25 +209,25 @@ class _Levels:
         return self._stops.get(level, 0)
 
     def is_of(self, level: int, label: int) -> bool:
-        return level == (0 if self._is_flat else self._numbers[label])
+        return level == (0 if self.is_flat else self._numbers[label])
 
     def are_of(self, level: int, labels: Labels) -> Flags:
         """Return which labels (n,) are of a level."""
-        if self._is_flat:
+        if self.is_flat:
             return np.full(len(labels), level == 0)
         return np.asarray(self._numbers[labels] == level)
 
     def among(self, level: int, is_out: Flags, start: int) -> Labels:
         """Return the labels of a level, from `start` on, that are not out."""
-        if self._is_flat:
+        if self.is_flat:
             return np.flatnonzero(~is_out) + start if level == 0 else np.empty(0, np.int64)
         return np.flatnonzero((self._numbers[start : start + len(is_out)] == level) & ~is_out) + start
 
     def in_order(self, labels: Labels) -> Labels:
-        return labels if self._is_flat else labels[np.argsort(self._numbers[labels], kind='stable')]
+        return labels if self.is_flat else labels[np.argsort(self._numbers[labels], kind='stable')]
 
     def runs_of(self, labels: Labels) -> list[tuple[int, int]]:
-        if self._is_flat:
+        if self.is_flat:
             return []
         levels, firsts = np.unique(self._numbers[labels], return_index=True)
         return [(first, level) for level, first in zip(levels.tolist(), firsts.tolist(), strict=True) if level]

@@ -271,6 +271,8 @@ class View:
 
     def vectors_or_none(self, field: str, labels: Labels) -> list[Float32Array | None]:
         """Return the vectors of these labels (n,), checked, with None for those that have none."""
+        if self.labels.is_complete(field):
+            return list(self.state.files[field].rows(labels))
         is_absent = self.labels.absent(field, labels)
         vectors = self.state.vectors(field, labels, self.labels)
         return [None if absent else vector for absent, vector in zip(is_absent.tolist(), vectors, strict=True)]

@@ -43,7 +43,8 @@ _MAGIC = b'docindex'
 _VERSION = 1
 _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
-_KEPT_ROWS = 256  # rows are read before their pages are given back; Linux maps 64 KiB around each
+_KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
+_TRUSTED_ROWS = 65_536  # rows are read before those that were found sound are checked anew
 
 
 class VectorFile:
@@ -81,6 +82,8 @@ class VectorFile:
             raise
         self._table = np.empty((0, dim + 1), np.float32)
         self._lengths = np.zeros(0, np.float32)
+        self._is_sound: Flags = np.zeros(0, bool)
+        self._trusted = 0
         self._mapped: mmap.mmap | None = None
         self._taken = 0
 
@@ -140,7 +143,9 @@ class VectorFile:
         """
         with self._translated():
             self._write(first_label, vectors)
-            self._lengths[first_label:] = _UNKNOWN  # what a transaction wrote there that was rolled back
+            # What a transaction wrote there that was rolled back.
+            self._lengths[first_label:] = _UNKNOWN
+            self._is_sound[first_label:] = False
 
     def sync(self) -> None:
         """
@@ -192,14 +197,23 @@ class VectorFile:
 
     def rows(self, labels: Labels) -> Float32Array:
         """
-        Return copies of the rows of `labels` (n,), shape (n, dim), each checked.
+        Return copies of the rows of `labels` (n,), shape (n, dim), each checked at the first time, and now and then.
 
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
         table = self._take(labels)
-        self._check(labels, table)
+        if not self._are_sound(labels):
+            self._check(labels, table)
+            self._is_sound[labels] = True
         return table[:, : self.dim]
+
+    def _are_sound(self, labels: Labels) -> bool:
+        """Return whether all of some rows, which are there, have been checked: half of what it takes to read them."""
+        self._trusted += len(labels)
+        if self._trusted > _TRUSTED_ROWS or len(self._is_sound) < len(self._table):
+            self._is_sound, self._trusted = np.zeros(len(self._table), bool), 0
+        return bool(self._is_sound[labels].all())
 
     def kept(self, rows: int) -> Callable[[Labels], Float32Array]:
         """Return what does later what `rows` does, below row `rows`, even if the file is closed or removed by then."""
