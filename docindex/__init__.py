@@ -15,47 +15,67 @@ docindex: a typed document index. Vector search over every vector field of a pyd
     ...     docs, scores = index.find([2, 4], search_field='thumbnail__tensor', limit=3)
     ...     docs.title, scores.round(3).tolist()
     (['A boat'], [0.0])
+
+A name is looked for when it is used. So `import docindex` alone loads nothing else, not even numpy.
 """
 
-from .doclist import DocList
-from .document import ID, BaseDoc
-from .errors import (
-    ClosedIndexError,
-    CorruptIndexError,
-    DimensionError,
-    DocIndexError,
-    DocumentError,
-    DocumentNotFoundError,
-    ExportError,
-    FilterError,
-    FormatVersionError,
-    IdTypeError,
-    LoadError,
-    MissingLibraryError,
-    QueryError,
-    ReadOnlyError,
-    SchemaError,
-    SchemaMismatchError,
-    SettingsError,
-    SourceError,
-    TableError,
-    UrlError,
-    VectorError,
-    WorkDirError,
-    WorkDirLockedError,
-)
-from .expressions import contains, contains_all, contains_any, elem_match, exists, fields_of, given, is_in, regex, size
-from .fields import Field, VectorSettings
-from .filters import Filter
-from .fromdocarray.importing import import_docarray
-from .fusion import Ranking
-from .hnsw.index import HnswDocumentIndex
-from .index import DocumentIndex
-from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
-from .query import Query, QueryBuilder
-from .results import Explanation, FindResult, FindResultBatched, SubindexFindResult
-from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor
-from .urls import AnyUrl, AudioUrl, ImageUrl, TextUrl, VideoUrl
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._later import later
+
+if TYPE_CHECKING:
+    from .doclist import DocList
+    from .document import ID, BaseDoc
+    from .errors import (
+        ClosedIndexError,
+        CorruptIndexError,
+        DimensionError,
+        DocIndexError,
+        DocumentError,
+        DocumentNotFoundError,
+        ExportError,
+        FilterError,
+        FormatVersionError,
+        IdTypeError,
+        LoadError,
+        MissingLibraryError,
+        QueryError,
+        ReadOnlyError,
+        SchemaError,
+        SchemaMismatchError,
+        SettingsError,
+        SourceError,
+        TableError,
+        UrlError,
+        VectorError,
+        WorkDirError,
+        WorkDirLockedError,
+    )
+    from .expressions import (
+        contains,
+        contains_all,
+        contains_any,
+        elem_match,
+        exists,
+        fields_of,
+        given,
+        is_in,
+        regex,
+        size,
+    )
+    from .fields import Field, VectorSettings
+    from .filters import Filter
+    from .fromdocarray.importing import import_docarray
+    from .fusion import Ranking
+    from .hnsw.index import HnswDocumentIndex
+    from .index import DocumentIndex
+    from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
+    from .query import Query, QueryBuilder
+    from .results import Explanation, FindResult, FindResultBatched, SubindexFindResult
+    from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor
+    from .urls import AnyUrl, AudioUrl, ImageUrl, TextUrl, VideoUrl
 
 __version__ = '0.1.0'
 
@@ -124,3 +144,45 @@ __all__ = [
     'regex',
     'size',
 ]
+
+_HOMES = {
+    'doclist': 'DocList',
+    'document': 'ID BaseDoc',
+    'errors': (
+        'ClosedIndexError CorruptIndexError DimensionError DocIndexError DocumentError DocumentNotFoundError '
+        'ExportError FilterError FormatVersionError IdTypeError LoadError MissingLibraryError QueryError '
+        'ReadOnlyError SchemaError SchemaMismatchError SettingsError SourceError TableError UrlError '
+        'VectorError WorkDirError WorkDirLockedError'
+    ),
+    'expressions': 'contains contains_all contains_any elem_match exists fields_of given is_in regex size',
+    'fields': 'Field VectorSettings',
+    'filters': 'Filter',
+    'fromdocarray.importing': 'import_docarray',
+    'fusion': 'Ranking',
+    'hnsw.index': 'HnswDocumentIndex',
+    'index': 'DocumentIndex',
+    'predefined': 'AudioDoc ImageDoc TextDoc VideoDoc',
+    'query': 'Query QueryBuilder',
+    'results': 'Explanation FindResult FindResultBatched SubindexFindResult',
+    'tensors': 'AnyTensor JaxArray NdArray TensorFlowTensor TorchTensor',
+    'urls': 'AnyUrl AudioUrl ImageUrl TextUrl VideoUrl',
+}
+"""The public names, by the modules that define them."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+if not TYPE_CHECKING:  # which would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Return a public name, or a module that defines some, and keep it: it is looked for once."""
+        if name in _HOME_OF:
+            globals()[name] = getattr(later(_HOME_OF[name]), name)
+            return globals()[name]
+        if name in _HOMES:  # `docindex.errors`, which importing it from here would have made an attribute
+            return later(name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith('__'))]

@@ -1,12 +1,17 @@
-"""Calls that an event loop need not wait for."""
+"""
+Calls that an event loop need not wait for.
+
+Whoever waits for one has asyncio loaded; it is imported in the calls, so that nobody else loads all that it needs.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -14,6 +19,8 @@ R = TypeVar('R')
 
 async def beside(call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """Return what `call` returns, from a thread of asyncio's own pool."""
+    import asyncio
+
     return await asyncio.to_thread(call, *arguments, **named)
 
 
@@ -29,6 +36,9 @@ class OneByOne:
 
     async def run(self, call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """Return what `call` returns, once the earlier calls are done."""
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, 'docindex')
         context = contextvars.copy_context()

@@ -1,8 +1,10 @@
 """
 Modules that are called by their names.
 
-A list of documents can become a table, and a document can be printed; what does that knows lists and documents, so
-that they cannot import it. They ask for it here when somebody calls.
+Two kinds. Some know who calls them: a list of documents can become a table, and a document can be printed; what does
+that knows lists and documents, so that they cannot import it. Others are left alone until a call needs them, so that a
+program which only indexes and finds does not wait for them: loading, exporting, checking, reading media. And what
+`docindex` itself shows, its public names, it asks for when somebody uses them.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from .hnsw.check import verify
 from .hnsw.index import HnswDocumentIndex
 from .hnsw.state import Access
 from .hnsw.store import Store
-from .loading import BATCH_SIZE
+from .index import BATCH_SIZE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

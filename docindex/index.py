@@ -12,19 +12,25 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from os import PathLike
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
 from ._aio import OneByOne, beside
+from ._later import later
 from .doclist import DocList
-from .exporting import Moment, export
 from .filters import FilterLike
-from .loading import BATCH_SIZE, LoadReport, OnError, load
 from .results import SubindexFindResult
 from .searchable import Searchable
 
+if TYPE_CHECKING:
+    from .exporting import Moment
+    from .loading import LoadReport, OnError
+
 D = TypeVar('D', bound=BaseModel)
+
+BATCH_SIZE = 4096
+"""How many rows are loaded or exported at once unless a call says otherwise."""
 
 
 class DocumentIndex(Searchable[D]):
@@ -175,7 +181,7 @@ class DocumentIndex(Searchable[D]):
             QueryError: an argument makes no sense.
             MissingLibraryError: pyarrow is needed.
         """
-        return load(
+        report: LoadReport = later('loading').load(
             self,
             self._documents_class(),
             source,
@@ -187,6 +193,7 @@ class DocumentIndex(Searchable[D]):
             format=format,
             rename=rename,
         )
+        return report
 
     def export(
         self,
@@ -219,7 +226,7 @@ class DocumentIndex(Searchable[D]):
             QueryError: the format is not clear, or this thread is in a batch.
             MissingLibraryError: pyarrow is needed.
         """
-        return export(
+        written: int = later('exporting').export(
             lambda size: self._moment(filter, size),
             self._documents_class(),
             path,
@@ -227,6 +234,7 @@ class DocumentIndex(Searchable[D]):
             batch_size=batch_size,
             show_progress=show_progress,
         )
+        return written
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:

@@ -33,8 +33,6 @@ logger = logging.getLogger('docindex')
 
 OnError = Literal['raise', 'skip']
 
-BATCH_SIZE = 4096
-
 _REFUSED = (DocumentError, IdTypeError, VectorError)
 _SHOWN = 10
 
@@ -106,13 +104,13 @@ def load(
     doc_type: type[BaseModel],
     source: Any,
     *,
-    batch_size: int = BATCH_SIZE,
-    show_progress: bool | None = None,
-    on_error: OnError = 'raise',
-    resume: bool = True,
-    resume_key: str | None = None,
-    format: str | None = None,  # noqa: A002 (as in the index's own method)
-    rename: Mapping[str, str] | None = None,
+    batch_size: int,
+    show_progress: bool | None,
+    on_error: OnError,
+    resume: bool,
+    resume_key: str | None,
+    format: str | None,  # noqa: A002 (as in the index's own method)
+    rename: Mapping[str, str] | None,
 ) -> LoadReport:
     """Do what `DocumentIndex.index_from` says."""
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:

@@ -26,13 +26,6 @@ from .frameworks import Array
 if TYPE_CHECKING:
     from PIL.Image import Image as Image
 
-MAX_BYTES = 64 << 20
-"""How much is read unless a call says otherwise: 64 MiB."""
-MAX_PIXELS = 50_000_000
-"""How many pixels a picture may have unless a call says otherwise; unpacked they take three bytes each."""
-TIMEOUT = 10.0
-"""How many seconds the network may take unless a call says otherwise."""
-
 # Not all that Pillow knows: of some formats it lets other programs make a picture (EPS, by Ghostscript).
 _PICTURES = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'TGA', 'ICO', 'AVIF', 'JPEG2000')
 

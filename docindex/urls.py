@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from . import media
+from ._later import later
 from .errors import UrlError
 from .frameworks import Array
-from .media import MAX_BYTES, MAX_PIXELS, TIMEOUT
 
 if TYPE_CHECKING:
     from typing import Self
 
     from .media import Image
+
+MAX_BYTES = 64 << 20
+"""How much is read unless a call says otherwise: 64 MiB."""
+MAX_PIXELS = 50_000_000
+"""How many pixels a picture may have unless a call says otherwise; unpacked they take three bytes each."""
+TIMEOUT = 10.0
+"""How many seconds the network may take unless a call says otherwise."""
 
 _SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 
@@ -73,7 +79,8 @@ class AnyUrl(str):
 
     def load_bytes(self, *, max_bytes: int = MAX_BYTES, allow_network: bool = False, timeout: float = TIMEOUT) -> bytes:
         """Return the content of what the url names."""
-        return media.read(self, max_bytes, allow_network, timeout)
+        data: bytes = later('media').read(self, max_bytes, allow_network, timeout)
+        return data
 
 
 class ImageUrl(AnyUrl):
@@ -109,7 +116,9 @@ class ImageUrl(AnyUrl):
             MissingLibraryError: Pillow is not installed; `pip install 'docindex-hnsw[images]'`.
         """
         limits: dict[str, Any] = {'max_bytes': max_bytes, 'allow_network': allow_network, 'timeout': timeout}
-        return media.pixels(self.load_pil(max_pixels=max_pixels, **limits), width, height, axis_layout)
+        image = self.load_pil(max_pixels=max_pixels, **limits)
+        array: Array = later('media').pixels(image, width, height, axis_layout)
+        return array
 
     def load_pil(
         self,
@@ -121,7 +130,8 @@ class ImageUrl(AnyUrl):
     ) -> Image:
         """Return the image as Pillow's, in the colours that it has; arguments and errors are those of `load`."""
         data = self.load_bytes(max_bytes=max_bytes, allow_network=allow_network, timeout=timeout)
-        return media.picture(data, self, max_pixels)
+        image: Image = later('media').picture(data, self, max_pixels)
+        return image
 
 
 class VideoUrl(AnyUrl):
@@ -148,7 +158,8 @@ class AudioUrl(AnyUrl):
             UrlError: there is no WAVE file, or a compressed one.
         """
         data = self.load_bytes(max_bytes=max_bytes, allow_network=allow_network, timeout=timeout)
-        return media.samples(data, self)
+        sound: tuple[Array, int] = later('media').samples(data, self)
+        return sound
 
 
 class TextUrl(AnyUrl):

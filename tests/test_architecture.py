@@ -109,6 +109,17 @@ def test_nothing_imports_the_package_root(module: str) -> None:
     assert '' not in ours(module)
 
 
+def test_modules_that_are_called_later_exist() -> None:
+    """Each `later('name')` names a module of docindex, so that a mistyped one fails here and not at somebody's call."""
+    called = {
+        ast.literal_eval(node.args[0])
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == 'later' and isinstance(node.args[0], ast.Constant)
+    }
+    assert {'display', 'loading', 'hnsw.check'} <= called <= set(TREES)
+
+
 def test_there_are_no_import_cycles() -> None:
     """The modules can be read in an order in which each knows only earlier ones."""
     order = list(TopologicalSorter({module: ours(module) for module in TREES}).static_order())

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel
 
-from ..display import IndexSummary, file_sizes, show
+from .._later import later
 from ..doclist import DocList
 from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
-from ..exporting import Moment
 from ..filters import FilterLike
 from ..index import DocumentIndex
 from ..parsing import parse
@@ -23,12 +22,16 @@ from ..results import SubindexFindResult
 from ..schema import Schema
 from . import sharing
 from .changing import Changing
-from .check import CheckReport, verify
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
 from .searching import Scope, Searching, vector_field
 from .store import Store
 from .subindex import SubIndex
 from .tree import Tree
+
+if TYPE_CHECKING:
+    from ..display import IndexSummary
+    from ..exporting import Moment
+    from .check import CheckReport
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -223,7 +226,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
                     self._check(docs, condition)
                     yield docs
 
-            yield Moment(len(labels), batches)
+            yield later('exporting').Moment(len(labels), batches)
 
     # -- settings, closing ---------------------------------------------------------------------------
 
@@ -292,7 +295,9 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         store = self._usable()
         if repair:
             store.check_writable()
-        return verify(store, self._tree.reread, self._tree.extractions, repair, show_progress)
+        read, extractions = self._tree.reread, self._tree.extractions
+        report: CheckReport = later('hnsw.check').verify(store, read, extractions, repair, show_progress)
+        return report
 
     def compact(self, *, show_progress: bool | None = None) -> None:
         """
@@ -374,7 +379,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
 
     def summary(self) -> None:
         """Print the schema, the vector fields with their settings, and what is stored: documents and bytes."""
-        show(self._summary())
+        later('display').show(self._summary())
 
     def _summary(self) -> IndexSummary:
         with self._usable().reading() as view:
@@ -382,9 +387,13 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
             vectors = {name: settings[name].to_dict() for name in self._tree.vectors}
             documents = {name: view.labels.documents(level) for level, name in enumerate(view.state.fields.names)}
         lists = {name: count for name, count in documents.items() if name}
-        files = file_sizes(self.work_dir)
+        display = later('display')
+        files = display.file_sizes(self.work_dir)
         name, doc_type = type(self).__name__, self._schema.doc_type
-        return IndexSummary(name, doc_type, self.work_dir, documents[''], lists, vectors, files)
+        summary: IndexSummary = display.IndexSummary(
+            name, doc_type, self.work_dir, documents[''], lists, vectors, files
+        )
+        return summary
 
     def _repr_html_(self) -> str | None:
         return self._summary()._repr_html_() if self._release.alive else None

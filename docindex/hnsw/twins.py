@@ -10,6 +10,7 @@ its twins, and a search that finds the node returns all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,19 @@ def _sorted(hashes: _Hashes, labels: Labels) -> tuple[_Hashes, Labels]:
 
 def _hashes(vectors: Float32Array) -> _Hashes:
     """Return 64-bit hashes of the bits of vectors (n, dim): multilinear, with odd factors."""
-    factors = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
     bits = (vectors + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0, to which it is equal
-    return np.asarray(np.einsum('ij,j->i', bits.astype(np.uint64), factors), np.uint64)
+    return np.asarray(np.einsum('ij,j->i', bits.astype(np.uint64), _factors(vectors.shape[1])), np.uint64)
+
+
+@lru_cache
+def _factors(dim: int) -> _Hashes:
+    """
+    Return odd 64-bit numbers (dim,) without a pattern: the first of SplitMix64, their last bits set.
+
+    (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.)
+    """
+    # Not from numpy.random: to import it takes as long as to index the first twenty documents.
+    numbers = np.arange(1, dim + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ numbers >> np.uint64(shift)) * np.uint64(factor)
+    return numbers ^ numbers >> np.uint64(31) | np.uint64(1)
