@@ -272,7 +272,7 @@ class _TableSeen:
     def compare(self, label: int, doc: Any) -> None:
         """Count a row that is not what the document with a label has, or not there."""
         self._pass_to(label)
-        if self._next != (label, *self._extraction.values(doc)):
+        if self._next != (label, *self._extraction.values([doc])[0]):
             self.wrong += 1
 
     def close(self) -> None:

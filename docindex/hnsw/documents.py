@@ -27,6 +27,7 @@ from .transaction import Vectors
 D = TypeVar('D', bound=BaseModel)
 
 _BLOCK = 64
+_NEAR = 256  # documents that are looked at several times while they are in the processor's caches
 
 
 class Given(NamedTuple):
@@ -129,14 +130,29 @@ class Documents(Generic[D]):
             vectors[column.name] = Vectors(matrix, is_present)
             originals[column.name] = arrays
         rows: list[Row] = []
-        for at, (doc, parent, position, _) in enumerate(given):
-            try:
-                data, tensors = self._payloads.dump(doc, {name: arrays[at] for name, arrays in originals.items()})
-            except DocumentError as error:
-                raise DocumentError(f'{given[at].name()}: {error}') from error
-            children = sum(len(column.value(doc) or ()) for column in self.lists)
-            rows.append(Row(doc.id, data, tensors, self.extraction.values(doc), parent, position, children))
+        for start in range(0, len(given), _NEAR):
+            part = given[start : start + _NEAR]
+            dumped = self._dumped(part, {name: arrays[start : start + _NEAR] for name, arrays in originals.items()})
+            for one, (data, tensors), fields in zip(
+                part, dumped, self.extraction.values(docs[start : start + _NEAR]), strict=True
+            ):
+                rows.append(Row(one.doc.id, data, tensors, fields, one.parent, one.position, self._children(one.doc)))
         return rows, vectors
+
+    def _dumped(
+        self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]]
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Return the JSON and the tensors of documents, whose vectors, as they were given, are `originals`."""
+        dumped: list[tuple[bytes, bytes | None]] = []
+        for at, one in enumerate(given):
+            try:
+                dumped.append(self._payloads.dump(one.doc, {name: arrays[at] for name, arrays in originals.items()}))
+            except DocumentError as error:
+                raise DocumentError(f'{one.name()}: {error}') from error
+        return dumped
+
+    def _children(self, doc: Any) -> int:
+        return sum([len(column.value(doc) or ()) for column in self.lists]) if self.lists else 0
 
     def load(self, view: View, labels: Labels, path: Path) -> list[D]:
         """

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from math import isnan
+from types import NoneType
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+from pydantic_core import to_json as serialised
 
 from ..kinds import canonical_of
 from ..payload import Payloads
 from ..schema import Column, Schema
 from ..tensors import Float32Array
-from ..values import OPAQUE, canonical, encode, to_json, to_sql
+from ..values import OPAQUE, canonical, to_json, to_sql
 from .fieldtable import FieldTable, FieldTables, stored_fields
 
 _LARGE = 1 << 62
@@ -36,11 +41,13 @@ class Extraction:
         self.fields = stored_fields(schema)
         self._payloads = payloads
         self._vectors = vectors
-        self._read = [_reader(schema.nodes[name]) for name in (field.name for field in self.fields)]
+        self._readers = [_Reader(schema.nodes[field.name]) for field in self.fields]
 
-    def values(self, doc: BaseModel) -> tuple[Any, ...]:
-        """Return what stands in the columns for a document."""
-        return tuple([read(doc) for read in self._read])
+    def values(self, docs: Sequence[BaseModel]) -> list[tuple[Any, ...]]:
+        """Return what stands in the columns, for each of some documents."""
+        # Column by column: most are looked at as a whole, which takes a tenth of the time.
+        columns = [reader.column(docs) for reader in self._readers]
+        return [*zip(*columns, strict=True)] if columns else [()] * len(docs)
 
     def reread(self, data: bytes, tensors: bytes | None) -> tuple[Any, ...]:
         """
@@ -49,7 +56,7 @@ class Extraction:
         Raises:
             DocumentError: it does not fit its class.
         """
-        return self.values(self._payloads.load(data, tensors, self._vectors))
+        return self.values([self._payloads.load(data, tensors, self._vectors)])[0]
 
 
 Extractions = Mapping[str, Extraction]
@@ -62,37 +69,55 @@ def tables_of(extractions: Extractions, names: Sequence[str]) -> FieldTables:
     return FieldTables(names, tables)
 
 
-def _reader(column: Column) -> Callable[[BaseModel], Any]:
-    kind, value_of = column.kind, _getter(column)
-    if kind.name == 'opaque':
-        return lambda doc: None if value_of(doc) is None else to_sql(OPAQUE)
-    if kind.name == 'list' and kind.element().type is str:
-        return lambda doc: _texts(value_of(doc))
-    if not kind.is_scalar:
-        return lambda doc: None if (value := canonical_of(kind, value_of(doc))) is None else to_json(value)
+class _Reader:
+    """Reads one column."""
 
-    def read(doc: BaseModel) -> Any:
-        value = value_of(doc)
-        # Nearly all values are as SQLite is to have them.
-        if value is None or (type(value) is str and value.isascii()):
-            return value
-        if (type(value) is int and -_LARGE < value < _LARGE) or (type(value) is float and value == value):
-            return value
-        return to_sql(canonical(value))
+    def __init__(self, column: Column) -> None:
+        kind = column.kind
+        self._value_of = column.value
+        self._name = column.path[0] if len(column.path) == 1 else None
+        self._convert: Callable[[list[Any]], list[Any]] = _scalars
+        if kind.name == 'opaque':
+            self._convert = _each(lambda value: to_sql(OPAQUE))
+        elif kind.name == 'list' and kind.element().type is str:
+            self._convert = _each(_texts)
+        elif not kind.is_scalar:
+            self._convert = _each(lambda value: _json(canonical_of(kind, value)))
 
-    return read
+    def column(self, docs: Sequence[BaseModel]) -> list[Any]:
+        """Return what stands in the column, for each document."""
+        if self._name is None:
+            return self._convert([self._value_of(doc) for doc in docs])
+        return self._convert([doc.__dict__.get(self._name) for doc in docs])
+
+
+def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    return lambda values: [None if value is None else convert(value) for value in values]
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    """Return values as SQLite is to have them, which nearly all are already."""
+    types = {*map(type, values)} - {NoneType}
+    if types == {str}:
+        return [value if value is None or value.isascii() else to_sql(canonical(value)) for value in values]
+    there = [value for value in values if value is not None]
+    if types == {int}:
+        is_ready = min(there) > -_LARGE and max(there) < _LARGE
+    elif types == {float}:
+        is_ready = not any(map(isnan, there))  # NaN is none
+    else:
+        is_ready = not types
+    return values if is_ready else [None if value is None else to_sql(canonical(value)) for value in values]
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else to_json(value)
 
 
 def _texts(value: Any) -> str | None:
     if type(value) is list:
-        text = encode(value)
-        if text.isascii():
-            return text
-    return None if value is None else to_json(canonical(value))
-
-
-def _getter(column: Column) -> Callable[[BaseModel], Any]:
-    if len(column.path) > 1:
-        return column.value
-    (name,) = column.path
-    return lambda doc: doc.__dict__.get(name)
+        with suppress(PydanticSerializationError):  # half of a surrogate pair
+            text = serialised(value)  # what `encode` of values does, in a fifth of the time
+            if text.isascii():
+                return text.decode()
+    return to_json(canonical(value))

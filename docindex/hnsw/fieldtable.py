@@ -220,10 +220,20 @@ class FieldTable:
     def _create(self, name: str) -> str:
         return f'CREATE TABLE {name} (label INTEGER PRIMARY KEY{self._columns})'
 
-    def _create_beside(self) -> Iterator[str]:
+    def create_indexes(self) -> Iterator[str]:
+        """Yield the statements that make its indexes."""
         for field in self.fields.values():
             if field.is_indexed:
                 yield f'CREATE INDEX index_{self._infix}{field.column} ON {self.name} ({field.column})'
+
+    def drop_indexes(self) -> Iterator[str]:
+        """Yield the statements that remove them."""
+        yield from (
+            f'DROP INDEX index_{self._infix}{field.column}' for field in self.fields.values() if field.is_indexed
+        )
+
+    def _create_beside(self) -> Iterator[str]:
+        yield from self.create_indexes()
         for name, fields in self.text_tables().items():
             columns = ', '.join(field.column for field in fields)
             old, new = (', '.join(f'{side}.{field.column}' for field in fields) for side in ('old', 'new'))
