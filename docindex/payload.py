@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, SchemaValidator
 
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
@@ -116,7 +116,7 @@ class Payloads(Generic[D]):
             return None
         tensors = TensorColumns(columns)
         try:
-            docs = self._all_alike.validate_json(
+            docs: list[D] = self._all_alike.validate_json(
                 b'[%b]' % b','.join([text for text, _ in contents]), context=tensors, by_alias=False, by_name=True
             )
         except (ValidationError, LostTensorError):
@@ -125,8 +125,8 @@ class Payloads(Generic[D]):
         return docs if len(docs) == len(contents) and tensors.are_used_up() else None
 
     @cached_property
-    def _all_alike(self) -> TypeAdapter[list[D]]:
-        return TypeAdapter(list[self._doc_type])  # type: ignore[name-defined]
+    def _all_alike(self) -> SchemaValidator:
+        return cast(SchemaValidator, TypeAdapter(list[self._doc_type]).validator)  # type: ignore[name-defined]
 
     def _unshared(self, doc: D, vectors: Mapping[str, Tensor | None]) -> tuple[D, Mapping[str, Tensor | None]]:
         """Return a document in which no two vector columns are one object: each is referred to by its own name."""

@@ -15,7 +15,7 @@ of another framework, becomes one of the field's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -157,12 +157,15 @@ class TensorColumns(Tensors):
 
     def __init__(self, columns: Mapping[str, Sequence[Tensor | None]]) -> None:
         super().__init__({})
-        self._left = {name: iter([one for one in column if one is not None]) for name, column in columns.items()}
+        self._left: dict[str | int, Iterator[Tensor]] = {
+            name: iter([one for one in column if one is not None]) for name, column in columns.items()
+        }
 
     def resolve(self, reference: str | int) -> Tensor:
-        for tensor in self._left.get(reference, ()) if isinstance(reference, str) else ():
-            return tensor
-        raise LostTensorError(reference)
+        try:
+            return next(self._left[reference])
+        except (LookupError, StopIteration) as error:
+            raise LostTensorError(reference) from error
 
     def are_used_up(self) -> bool:
         """Return whether each has been handed out."""
@@ -213,8 +216,9 @@ class _Tensor(metaclass=_TensorType):
 
     @classmethod
     def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Tensor:
-        if isinstance(info.context, Tensors) and isinstance(value, (str, int)):
-            return info.context.resolve(value)
+        context = info.context
+        if isinstance(context, Tensors) and isinstance(value, (str, int)):
+            return context.resolve(value)
         try:
             tensor = as_tensor(value, cls.framework)
         except VectorError as error:

@@ -44,6 +44,7 @@ _VERSION = 1
 _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
 _KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
+_SMALL = 64 << 20  # bytes of a file whose pages need not be given back: that many rows of another take as much
 _TRUSTED_ROWS = 65_536  # rows are read before those that were found sound are checked anew
 
 
@@ -213,7 +214,7 @@ class VectorFile:
         self._trusted += len(labels)
         if self._trusted > _TRUSTED_ROWS or len(self._is_sound) < len(self._table):
             self._is_sound, self._trusted = np.zeros(len(self._table), bool), 0
-        return bool(self._is_sound[labels].all())
+        return bool(self._is_sound.take(labels).all())
 
     def kept(self, rows: int) -> Callable[[Labels], Float32Array]:
         """Return what does later what `rows` does, below row `rows`, even if the file is closed or removed by then."""
@@ -269,7 +270,9 @@ class VectorFile:
         return self._read_up_to(stop)[start:stop, : self.dim]
 
     def _take(self, labels: Labels) -> Float32Array:
-        table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)
+        table = self._table
+        if not len(labels) or labels.max() >= len(table):
+            table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)
         if len(labels) <= _KEPT_ROWS:
             rows = table.take(labels, axis=0)
             self._let_go(len(labels))
@@ -290,8 +293,9 @@ class VectorFile:
         """
         self._taken += taken
         if self._taken >= _KEPT_ROWS and self._mapped is not None and hasattr(mmap, 'MADV_DONTNEED'):
-            self._mapped.madvise(mmap.MADV_DONTNEED)
             self._taken = 0
+            if len(self._mapped) > _SMALL:
+                self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def _check(self, labels: Labels, table: Float32Array) -> None:
         is_damaged = self._mismatches(labels, table)
