@@ -162,36 +162,48 @@ class Sidecar:
         execute = self._writer.many
         try:
             self._writer.all('SAVEPOINT change')
-            execute('DELETE FROM documents WHERE label = ?', ((label,) for label in change.buried))
-            execute('INSERT INTO tombstones (label) VALUES (?)', ((label,) for label in change.buried))
-            execute(fields.delete, ((label,) for label in change.buried))
-            execute(
-                'UPDATE documents SET parent = ?, position = ?, children = ?, data = CAST(? AS TEXT), tensors = ?, '
-                'checksum = ? WHERE label = ?',
-                ((*_values(row), label) for label, row in change.rewritten),
-            )
-            execute(fields.delete, ((label,) for label, _ in change.rewritten))
-            execute(fields.insert, ((label, *row.fields) for label, row in change.rewritten))
-            first = change.next_label - len(change.inserted)
-            execute(
-                f'INSERT INTO documents (label, level, id, {_COLUMNS}) '
-                'VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)',
-                ((label, change.level, row.id, *_values(row)) for label, row in enumerate(change.inserted, first)),
-            )
-            with self._indexing(fields, len(change.inserted)):
-                execute(fields.insert, ((label, *row.fields) for label, row in enumerate(change.inserted, first)))
-            execute(
-                'UPDATE documents SET children = children + ? WHERE label = ?',
-                ((more, label) for label, more in change.recounted.items()),
-            )
-            self._insert_absences(change.absences)
-            self._insert_runs(change.runs)
-            execute('INSERT OR REPLACE INTO notes VALUES (?, ?)', list(change.notes.items()))
+            self._bury(change.buried, fields)
+            self._rewrite(change.rewritten, fields)
+            self._insert(change, fields)
+            if change.recounted:
+                more = ((more, label) for label, more in change.recounted.items())
+                execute('UPDATE documents SET children = children + ? WHERE label = ?', more)
+            if change.notes:
+                execute('INSERT OR REPLACE INTO notes VALUES (?, ?)', list(change.notes.items()))
             self._set_meta({'next_label': change.next_label})
             self._writer.all('RELEASE change')
         except BaseException:
             self._undo_to('change')
             raise
+
+    def _bury(self, labels: Sequence[int], fields: FieldTable) -> None:
+        statements = 'DELETE FROM documents WHERE label = ?', 'INSERT INTO tombstones (label) VALUES (?)', fields.delete
+        for statement in statements if labels else ():
+            self._writer.many(statement, ((label,) for label in labels))
+
+    def _rewrite(self, rewritten: Sequence[tuple[int, Row]], fields: FieldTable) -> None:
+        if rewritten:
+            self._writer.many(
+                'UPDATE documents SET parent = ?, position = ?, children = ?, data = CAST(? AS TEXT), tensors = ?, '
+                'checksum = ? WHERE label = ?',
+                ((*_values(row), label) for label, row in rewritten),
+            )
+            self._writer.many(fields.delete, ((label,) for label, _ in rewritten))
+            self._writer.many(fields.insert, ((label, *row.fields) for label, row in rewritten))
+
+    def _insert(self, change: Change, fields: FieldTable) -> None:
+        if change.inserted:
+            first = change.next_label - len(change.inserted)
+            self._writer.many(
+                f'INSERT INTO documents (label, level, id, {_COLUMNS}) '
+                'VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)',
+                ((label, change.level, row.id, *_values(row)) for label, row in enumerate(change.inserted, first)),
+            )
+            with self._indexing(fields, len(change.inserted)):
+                rows = ((label, *row.fields) for label, row in enumerate(change.inserted, first))
+                self._writer.many(fields.insert, rows)
+            self._insert_absences(change.absences)
+            self._insert_runs(change.runs)
 
     @contextmanager
     def _indexing(self, fields: FieldTable, rows: int) -> Iterator[None]:

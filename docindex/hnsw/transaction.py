@@ -270,6 +270,8 @@ class Transaction:
 
     def _unchanged_vectors(self, part: Part, known: Mapping[str, int]) -> set[int]:
         """Return the positions of the documents that exist with just these vectors: they need no work in a graph."""
+        if not known:
+            return set()
         positions = [position for position, row in enumerate(part.rows) if row.id in known]
         labels = np.array([known[part.rows[position].id] for position in positions], np.int64)
         is_same = np.ones(len(positions), bool)

@@ -23,6 +23,7 @@ _Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 _Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _READ_ROWS = 16_384
+_LAST = 1_024
 
 
 class Twins:
@@ -137,16 +138,26 @@ class Twins:
 
 
 class _HashTable:
-    """Hashes of vectors and their labels: sorted runs of doubling length, 16 bytes a vector."""
+    """
+    Hashes of vectors and their labels: sorted runs of doubling length, 16 bytes a vector; the last few in a dictionary.
+
+    One by one, without that, each would look through a dozen runs.
+    """
 
     def __init__(self) -> None:
         self._runs: list[tuple[_Hashes, Labels]] = []
+        self._last: dict[int, int] = {}
 
     def is_empty(self) -> bool:
-        return not self._runs
+        return not self._runs and not self._last
 
     def add(self, hashes: _Hashes, labels: Labels) -> None:
-        self._runs.append(_sorted(hashes, labels))
+        if len(hashes) + len(self._last) <= _LAST:
+            self._last.update(zip(hashes.tolist(), labels.tolist(), strict=True))
+            return
+        last_hashes, last_labels = np.array(list(self._last), np.uint64), np.array(list(self._last.values()), np.int64)
+        self._runs.append(_sorted(np.concatenate([last_hashes, hashes]), np.concatenate([last_labels, labels])))
+        self._last.clear()
         while len(self._runs) > 1 and len(self._runs[-1][0]) * 2 > len(self._runs[-2][0]):
             (some, their_labels), (others, other_labels) = self._runs.pop(), self._runs.pop()
             self._runs.append(_sorted(np.concatenate([others, some]), np.concatenate([other_labels, their_labels])))
@@ -158,6 +169,9 @@ class _HashTable:
             if len(known):
                 at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
                 found = np.where(known[at] == hashes, labels[at], found)
+        if self._last:
+            last = np.array([self._last.get(one, -1) for one in hashes.tolist()], np.int64)
+            found = np.where(last >= 0, last, found)
         return found
 
 
