@@ -311,7 +311,7 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
-        for doc in docs if filter_ != And() else []:
+        for doc in docs if filter_ != _ALL else []:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'
                 raise CorruptIndexError(message, self._usable().path, CHECK)

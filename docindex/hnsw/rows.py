@@ -18,6 +18,7 @@ import json
 import logging
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -158,12 +159,7 @@ class Rows:
         """
         found: dict[int, tuple[bytes, bytes | None]] = {}
         for chunk in _chunks(labels):
-            # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
-            sql = (
-                'SELECT label, CAST(data AS BLOB), tensors, parent, position, checksum FROM documents '
-                f'WHERE label IN ({_marks(chunk)})'
-            )
-            for label, data, tensors, parent, position, checksum in self._all(sql, chunk):
+            for label, data, tensors, parent, position, checksum in self._all(_fetching(len(chunk)), chunk):
                 # Most have neither tensors nor a parent; asking for those in another function takes as long again.
                 is_bare = data and tensors is None and parent is None
                 if checksum != (crc32(data) if is_bare else row_checksum(data, tensors, parent, position)):
@@ -515,6 +511,13 @@ def _names_are_safe(meta: Mapping[str, Any]) -> bool:
 
 def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (values[start : start + _VARIABLES] for start in range(0, len(values), _VARIABLES))
+
+
+@lru_cache(maxsize=64)
+def _fetching(count: int) -> str:
+    # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
+    columns = 'label, CAST(data AS BLOB), tensors, parent, position, checksum'
+    return f'SELECT {columns} FROM documents WHERE label IN ({_marks(range(count))})'
 
 
 def _marks(values: Sequence[Any]) -> str:

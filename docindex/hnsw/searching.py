@@ -83,7 +83,7 @@ class Searching(Backend[int]):
         """Return a filter as SQL."""
         tables, scope = self._view.state.fields, self._scope
         found = where(filter_, tables, self._table.level, tables.number(scope.names.name))
-        if scope.root_filter == And():
+        if scope.root_filter == _ALL:
             return found
         root = where_roots(scope.root_filter, tables, self._table.level)
         return Where(f'({found.sql} AND {root.sql})', (*found.parameters, *root.parameters), found.table)
@@ -124,7 +124,7 @@ class Searching(Backend[int]):
 
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
-        if filter_ == And() and self._scope.root_filter == And():
+        if filter_ == _ALL and self._scope.root_filter == _ALL:
             with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
@@ -279,6 +279,8 @@ def vector_field(names: Level, vectors: Sequence[str], name: str) -> str:
     Raises:
         QueryError: there is no such field, or there are several.
     """
+    if name in names.schema.columns and names.flat(name) in vectors:
+        return names.flat(name)  # nearly always
     known = {names.name_of(flat): flat for flat in vectors if names.has(flat)}
     if not name:
         own = [flat for inner, flat in known.items() if inner in names.schema.columns] or list(known.values())

@@ -459,8 +459,11 @@ class _Connection:
         return call
 
     def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        with _Translated(self.path, self):
+        try:
             return self._connection.execute(sql, parameters).fetchall()
+        except BaseException as error:
+            _Translated(self.path, self).__exit__(type(error), error, None)
+            raise
 
     def each(self, sql: str) -> Iterator[Any]:
         with _Translated(self.path, self):

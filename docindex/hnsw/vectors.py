@@ -270,13 +270,13 @@ class VectorFile:
         return self._read_up_to(stop)[start:stop, : self.dim]
 
     def _take(self, labels: Labels) -> Float32Array:
-        table = self._table
-        if not len(labels) or labels.max() >= len(table):
-            table = self._read_up_to(int(labels.max()) + 1 if len(labels) else 0)
         if len(labels) <= _KEPT_ROWS:
-            rows = table.take(labels, axis=0)
             self._let_go(len(labels))
-            return rows
+            try:
+                return self._table.take(labels, axis=0)
+            except IndexError:  # rows that were written after it was mapped
+                return self._read_up_to(int(labels.max(initial=-1)) + 1).take(labels, axis=0)
+        table = self._read_up_to(int(labels.max()) + 1)
         rows = np.empty((len(labels), table.shape[1]), np.float32)
         for start in range(0, len(labels), _KEPT_ROWS):
             part = slice(start, start + _KEPT_ROWS)
