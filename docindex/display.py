@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from .doclist import DocList
 from .errors import TableError
-from .fields import declared_settings
+from .fields import VectorSettings, declared_settings
 from .frameworks import NUMPY, Array, framework_of
 from .pictures import cell_as_html, table_as_html, tree_as_html, vector_as_blocks
 from .tables import is_document_type, rows_of
@@ -327,7 +327,12 @@ class IndexSummary:
     @property
     def columns(self) -> Shown:
         """The vector fields and their settings, as a table."""
-        names = ['dim', 'space', 'M', 'ef_construction', 'ef', 'index']
+        names, usual = ['dim', 'space', 'M', 'ef_construction', 'ef', 'index'], VectorSettings().to_dict()
+        names += [  # seldom set, and the table is wide
+            name
+            for name in ('index_dim', 'index_by', 'stored_as')
+            if any(settings[name] != usual[name] for settings in self.vectors.values())
+        ]
         rows = [[field, *(_setting(settings[name]) for name in names)] for field, settings in self.vectors.items()]
         return Shown('Vector fields', ['field', *names], rows)
 

@@ -20,6 +20,8 @@ from .errors import SettingsError
 
 Space = Literal['l2', 'ip', 'cosine']
 Tokenizer = Literal['unicode61', 'porter', 'trigram']
+IndexBy = Literal['prefix', 'projection']
+StoredAs = Literal['float32', 'float16']
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,16 @@ class VectorSettings:
         num_threads: Threads for adding and for batches of queries. -1: one for each processor.
         allow_replace_deleted: Passed on to hnswlib. It changes nothing here: an update takes a new place
             in the graph, which was measured to be faster and to keep recall higher.
-        random_seed: Seed of the graph's random levels.
+        random_seed: Seed of the graph's random levels, and of a projection.
+        index_dim: How many values of each vector stand in the graph, in memory; see `index_by`. A search then compares
+            the `ef` candidates of the graph exactly, with the vector file. None, or as many as `dim`: all values,
+            and no second comparison.
+        index_by: Which values these are: 'prefix', the first ones, which carry most where a model was trained for it
+            (Matryoshka embeddings), or 'projection', a random projection (see `docindex.hnsw.reduction`).
+        oversampling: With `index_dim`, an `ef` that nobody gives is at least so many times `limit`: that many
+            candidates are compared exactly for each result (Qdrant's name; LanceDB's is `refine_factor`).
+        stored_as: What the vector file holds: 'float32', or 'float16' in half the room. Documents come back
+            with what it holds: about three decimal digits of each value.
     """
 
     dim: int = -1
@@ -59,12 +70,32 @@ class VectorSettings:
     num_threads: int = 1
     allow_replace_deleted: bool = True
     random_seed: int = 100
+    index_dim: int | None = None
+    index_by: IndexBy = 'prefix'
+    oversampling: int = 20
+    stored_as: StoredAs = 'float32'
+
+    @property
+    def graph_dim(self) -> int:
+        """How many values of each vector stand in the graph."""
+        return self.dim if self.index_dim is None else self.index_dim
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether that is less than the whole vector."""
+        return self.graph_dim != self.dim
+
+    def built_in(self) -> dict[str, Any]:
+        """Return what of these is built into a graph, equal where the graph would be."""
+        found = {name: getattr(self, name) for name in GRAPH_SETTINGS}
+        return {**found, 'index_dim': self.graph_dim, 'index_by': self.index_by if self.is_reduced else None}
 
     def search_ef(self, limit: int) -> int:
         """Return how many candidates a search for `limit` neighbours examines."""
         if self.ef is not None and self.ef > 0:
             return self.ef
-        return max(self.ef_min, min(self.ef_factor * limit, self.ef_max))
+        least = self.oversampling * limit if self.is_reduced else 0
+        return max(self.ef_min, min(self.ef_factor * limit, self.ef_max), least)
 
     def changed(self, settings: Mapping[str, Any], where: str) -> VectorSettings:
         """Return a copy with `settings` applied, checked; `where` names their origin in errors."""
@@ -72,6 +103,11 @@ class VectorSettings:
         changed = replace(self, **settings)
         if changed.ef_min > changed.ef_max:
             raise SettingsError(f'{where}: ef_min ({changed.ef_min}) is larger than ef_max ({changed.ef_max})')
+        if changed.index_dim is not None and 0 < changed.dim < changed.index_dim:
+            raise SettingsError(
+                f'{where}: index_dim ({changed.index_dim}) is larger than dim ({changed.dim}); it says how many '
+                'values of each vector stand in the graph'
+            )
         return changed
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,10 +118,22 @@ class VectorSettings:
 SETTING_NAMES = frozenset(field.name for field in fields(VectorSettings))
 TEXT_SETTINGS = frozenset({'full_text', 'tokenizer'})
 """What can be said about a field of strings; `index` can be said about any field."""
-SEARCH_SETTINGS = frozenset({'ef', 'ef_min', 'ef_max', 'ef_factor', 'flat_search_cutoff', 'num_threads'})
+SEARCH_SETTINGS = frozenset(
+    {'ef', 'ef_min', 'ef_max', 'ef_factor', 'oversampling', 'flat_search_cutoff', 'num_threads'}
+)
 """What hnswlib can change in a graph that holds vectors; a larger `max_elements` is possible too."""
-GRAPH_SETTINGS = ('space', 'M', 'ef_construction', 'random_seed', 'allow_replace_deleted')
+GRAPH_SETTINGS = (
+    'space',
+    'M',
+    'ef_construction',
+    'random_seed',
+    'allow_replace_deleted',
+    'index_dim',
+    'index_by',
+)
 """What is built into a graph: another value needs another graph."""
+FILE_SETTINGS = ('dim', 'stored_as')
+"""What is built into a vector file: another value needs another index."""
 
 
 def check_settings(settings: Mapping[str, Any], where: str, known: frozenset[str] = SETTING_NAMES) -> None:
@@ -132,6 +180,13 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     'allow_replace_deleted': _BOOLEAN,
     'random_seed': _within(0, 1 << 62),
+    'index_dim': (
+        'a positive integer, or None for all values',
+        lambda v: v is None or (_is_int(v) and 0 < v < 1 << 20),
+    ),
+    'index_by': ("'prefix' or 'projection'", lambda value: value in ('prefix', 'projection')),
+    'oversampling': _within(1, 1_000_000),
+    'stored_as': ("'float32' or 'float16'", lambda value: value in ('float32', 'float16')),
     'full_text': _BOOLEAN,
     'tokenizer': ("'unicode61', 'porter' or 'trigram'", lambda value: value in ('unicode61', 'porter', 'trigram')),
 }
@@ -159,6 +214,10 @@ def Field(  # noqa: N802 (pydantic's name)
     num_threads: int | None = None,
     allow_replace_deleted: bool | None = None,
     random_seed: int | None = None,
+    index_dim: int | None = None,
+    index_by: IndexBy | None = None,
+    oversampling: int | None = None,
+    stored_as: StoredAs | None = None,
     full_text: bool | None = None,
     tokenizer: Tokenizer | None = None,
     default_factory: Callable[[], Any] | Callable[[dict[str, Any]], Any] | None = None,
@@ -222,6 +281,10 @@ def Field(  # noqa: N802 (pydantic's name)
         'num_threads': num_threads,
         'allow_replace_deleted': allow_replace_deleted,
         'random_seed': random_seed,
+        'index_dim': index_dim,
+        'index_by': index_by,
+        'oversampling': oversampling,
+        'stored_as': stored_as,
         'full_text': full_text,
         'tokenizer': tokenizer,
     }

@@ -10,13 +10,15 @@ from pydantic import BaseModel
 
 from .distances import check_comparable
 from .errors import DimensionError, DocumentError, QueryError, VectorError
-from .fields import VectorSettings
+from .fields import StoredAs, VectorSettings
 from .frameworks import Array, framework_of
 from .schema import Column
 from .tensors import Float32Array, Tensor, as_array
 
 # Squares of lengths between which each check is passed.
 _SMALLEST_READY, _LARGEST_READY = 1e-30, 1e30
+_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+_MOST_LOST = 2.0**-10
 
 
 def column_matrix(
@@ -24,6 +26,8 @@ def column_matrix(
 ) -> tuple[Float32Array, list[Tensor | None]]:
     """
     Return the values of a vector column as a matrix (n, dim) with zeros for None, and each as the tensor it is.
+
+    The matrix has what the vector file will: with `stored_as='float16'`, values that float16 holds.
 
     Args:
         values: The values.
@@ -34,7 +38,8 @@ def column_matrix(
     Raises:
         DocumentError: a required vector is missing.
         DimensionError: a vector has another length than the column.
-        VectorError: a vector is not numeric, not finite, or too large for the space.
+        VectorError: a vector is not numeric, not finite, too large for the space, or too large or too small for what it
+            is stored as.
     """
     arrays: list[Array | None] = []
     for at, value in enumerate(values):
@@ -45,11 +50,48 @@ def column_matrix(
     matrix = _float32([nothing if array is None else array for array in arrays], settings.dim)
     _check_values(matrix, arrays, column.name, document)
     check_comparable(matrix, settings.space, column.name, document)
+    matrix = rounded(matrix, settings.stored_as, column.name, document)
     if all(array is value for array, value in zip(arrays, values, strict=True)):
         return matrix, arrays  # nearly always
     return matrix, [
         value if framework_of(value) is not None else array for array, value in zip(arrays, values, strict=True)
     ]
+
+
+def rounded(matrix: Float32Array, stored_as: StoredAs, field: str, document: Callable[[int], str]) -> Float32Array:
+    """
+    Return finite vectors (n, dim) as a vector file gives them back: float32, rounded to what they are stored as.
+
+    Args:
+        matrix: The vectors.
+        stored_as: What they are stored as.
+        field: Their field, for an error.
+        document: Names, for an error, the document whose vector stands in a row.
+
+    Raises:
+        VectorError: a value is infinite in float16, or a vector so small that more is lost than its precision.
+    """
+    if stored_as == 'float32':
+        return matrix
+    with np.errstate(over='ignore', under='ignore'):
+        stored = matrix.astype(np.float16).astype(np.float32)
+    if not np.isfinite(stored).all():
+        row, position = np.argwhere(~np.isfinite(stored))[0].tolist()
+        raise VectorError(
+            f'{document(row)}: field {field!r} has {matrix[row, position]:.6g} at position {position}; '
+            f"stored_as='float16' holds up to {_LARGEST_FLOAT16:,.0f}: scale the vectors down"
+        )
+    # A value rounds to one near it, by 2 ** -11 of itself at most, unless it is nearly 0. That does no harm to one
+    # value among many, and real embeddings have such values; a vector of nothing else would become another one.
+    lost, lengths = (np.linalg.norm(each.astype(np.float64), axis=1) for each in (matrix - stored, matrix))
+    is_lost = lost > _MOST_LOST * lengths
+    if is_lost.any():
+        row = int(is_lost.argmax())
+        raise VectorError(
+            f'{document(row)}: field {field!r} is a vector of length {lengths[row]:.3g}, which is too small for '
+            f"stored_as='float16': {lost[row] / lengths[row]:.0%} of it would be lost; scale the vectors up"
+        )
+    return stored
 
 
 def query_matrix(queries: object, column: Column, settings: VectorSettings) -> Float32Array:

@@ -4,7 +4,8 @@ The tensors of a document as bytes, exactly: what the vector files do not say of
 A table of contents in JSON behind its length, then the tensors one after another. For each:
 
     [reference, dtype, shape]             its elements follow
-    [reference, dtype, null]              a vector that float32 holds exactly: its elements stand in the vector file
+    [reference, dtype, null]              a vector that float32 holds exactly, or whose rounding is wanted: its elements
+                                          stand in the vector file
     [reference, dtype, shape, framework]  either, where the framework is not the one to be expected
 
 To be expected is the framework that the type of a vector column names, and numpy everywhere else. A float32 vector of
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,11 @@ class Packing:
         """Whether a vector, as it stands in its file, has to become a tensor of another framework."""
         return bool(self._to_make)
 
-    def pack(self, tensors: Tensors) -> bytes | None:
+    def pack(self, tensors: Tensors, rounded: Collection[str] = ()) -> bytes | None:
         """
         Return what is needed to give the tensors of a document back; None if the vector files have all of it.
+
+        Vectors in the columns `rounded` are to come back as the vector files have them, exact or not.
 
         Raises:
             DocumentError: a tensor has no numbers in it that could be written: a sparse one, one of Python objects.
@@ -62,7 +65,7 @@ class Packing:
             framework = framework_of(tensor) or NUMPY
             named = [] if framework is self._expected.get(reference, NUMPY) else [framework.name]
             dtype = framework.dtype(tensor)
-            if isinstance(reference, str) and _fits_float32(framework.numbers(tensor)):
+            if isinstance(reference, str) and (reference in rounded or _fits_float32(framework.numbers(tensor))):
                 contents.append([reference, dtype, None, *named])
             else:
                 contents.append([reference, dtype, list(tensor.shape), *named])

@@ -8,7 +8,7 @@ JSON, as `docindex.packing` writes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
@@ -50,7 +50,9 @@ class Payloads(Generic[D]):
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
 
-    def dump(self, doc: D, vectors: Mapping[str, Tensor | None]) -> tuple[bytes, bytes | None]:
+    def dump(
+        self, doc: D, vectors: Mapping[str, Tensor | None], rounded: Collection[str] = ()
+    ) -> tuple[bytes, bytes | None]:
         """
         Return a document's JSON as UTF-8, and its tensors as bytes; `docindex.packing` says which.
 
@@ -58,6 +60,7 @@ class Payloads(Generic[D]):
             doc: A document of the class; what a subclass adds is left out.
             vectors: The values of its vector columns by flat name, None where there is none. As float32 they are kept
                 elsewhere; here go those that would not come back exactly from float32.
+            rounded: The columns whose vectors need not come back exactly: none of them goes here.
 
         Raises:
             DocumentError: a value cannot be stored.
@@ -70,7 +73,7 @@ class Payloads(Generic[D]):
                 doc = _with_value(doc, column.path, type(full)())
         tensors = Tensors(vectors)
         text = (self._dump_plain(doc, tensors) if self.is_plain else None) or self._dump_typed(doc, tensors)
-        return text, self._packing.pack(tensors)
+        return text, self._packing.pack(tensors, rounded)
 
     def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array | None]) -> D:
         """

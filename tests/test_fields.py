@@ -24,6 +24,10 @@ ALL_SETTINGS: dict[str, Any] = {
     'num_threads': 2,
     'allow_replace_deleted': False,
     'random_seed': 9,
+    'index_dim': 2,
+    'index_by': 'projection',
+    'oversampling': 4,
+    'stored_as': 'float16',
 }
 OUT_OF_RANGE: list[tuple[str, Any]] = [
     ('dim', 0),
@@ -55,6 +59,14 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ('num_threads', -2),
     ('allow_replace_deleted', 'yes'),
     ('random_seed', -1),
+    ('index_dim', 0),
+    ('index_dim', 1.5),
+    ('index_dim', True),
+    ('index_by', 'pca'),
+    ('oversampling', 0),
+    ('oversampling', 1.5),
+    ('stored_as', 'float64'),
+    ('stored_as', 'half'),
 ]
 
 

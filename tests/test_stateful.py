@@ -27,14 +27,14 @@ from docindex.testing import ExactIndex, same
 
 class Part(BaseDoc):
     name: str = ''
-    shape: NdArray = Field(dim=2, space='cosine')
+    shape: NdArray = Field(dim=2, space='cosine', stored_as='float16')
 
 
 class Thing(BaseDoc):
     text: str = ''
     number: int = 0
     main: NdArray = Field(dim=3, space='l2', max_elements=2)
-    side: NdArray | None = Field(default=None, dim=2, space='ip')
+    side: NdArray | None = Field(default=None, dim=2, space='ip', index_dim=1)
     part: Part | None = None
 
 
@@ -52,7 +52,8 @@ def _vectors(dim: int) -> st.SearchStrategy[Any]:
     return st.lists(_numbers, min_size=dim, max_size=dim).map(lambda numbers: np.array(numbers, np.float32))
 
 
-_parts = st.builds(Part, id=st.just('part'), name=st.text(max_size=3), shape=_vectors(2))
+_halves = _vectors(2).map(lambda vector: np.float32(np.float16(vector)))
+_parts = st.builds(Part, id=st.just('part'), name=st.text(max_size=3), shape=_halves)
 _things = st.builds(
     Thing,
     id=_ids,

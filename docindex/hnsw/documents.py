@@ -129,24 +129,28 @@ class Documents(Generic[D]):
             is_present = np.array([array is not None for array in arrays], bool)
             vectors[column.name] = Vectors(matrix, is_present)
             originals[column.name] = arrays
+        rounded = [name for name, one in settings.items() if one.stored_as == 'float16']
         rows: list[Row] = []
         for start in range(0, len(given), _NEAR):
             part = given[start : start + _NEAR]
-            dumped = self._dumped(part, {name: arrays[start : start + _NEAR] for name, arrays in originals.items()})
-            for one, (data, tensors), fields in zip(
-                part, dumped, self.extraction.values(docs[start : start + _NEAR]), strict=True
-            ):
-                rows.append(Row(one.doc.id, data, tensors, fields, one.parent, one.position, self._children(one.doc)))
+            near = {name: arrays[start : start + _NEAR] for name, arrays in originals.items()}
+            dumped = self._dumped(part, near, rounded)
+            fields = self.extraction.values(docs[start : start + _NEAR])
+            for one, (data, tensors), in_fields in zip(part, dumped, fields, strict=True):
+                rows.append(
+                    Row(one.doc.id, data, tensors, in_fields, one.parent, one.position, self._children(one.doc))
+                )
         return rows, vectors
 
     def _dumped(
-        self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]]
+        self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]], rounded: Sequence[str]
     ) -> list[tuple[bytes, bytes | None]]:
-        """Return the JSON and the tensors of documents, whose vectors, as they were given, are `originals`."""
+        """Return the JSON and the tensors of documents; `originals` are their vectors as they were given."""
         dumped: list[tuple[bytes, bytes | None]] = []
         for at, one in enumerate(given):
             try:
-                dumped.append(self._payloads.dump(one.doc, {name: arrays[at] for name, arrays in originals.items()}))
+                vectors = {name: arrays[at] for name, arrays in originals.items()}
+                dumped.append(self._payloads.dump(one.doc, vectors, rounded))
             except DocumentError as error:
                 raise DocumentError(f'{one.name()}: {error}') from error
         return dumped

@@ -69,11 +69,15 @@ class FilteredSearch:
         """Return the `limit` nearest to each query (q, dim) of the vectors that match, or all if there are fewer."""
         if exact or self._search.graph is None or self._are_few(limit):
             return self._scan(queries, limit)
-        ef = ef or self._search.settings.search_ef(limit)
-        found = [self._by_graph(query[None], limit, ef) for query in queries]
+        settings = self._search.settings
+        ef = ef or settings.search_ef(limit)
+        # Where the graph only gives candidates, of those that match there must be as many as `ef` says.
+        wanted = max(limit, ef) if settings.is_reduced else limit
+        found = [self._by_graph(query[None], wanted, ef) for query in queries]
         if not found:
             return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
-        return np.concatenate([labels for labels, _ in found]), np.concatenate([scores for _, scores in found])
+        labels, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+        return labels[:, :limit], scores[:, :limit]
 
     # -- how many ----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .hugepages import HugePages
 from .labels import FlagColumn, Flags
+from .reduction import reduced
 from .twins import ReadVectors, Twins
 
 _MANY = 1_000
@@ -151,8 +152,8 @@ class Graph:
         """
         if not len(labels):
             return
-        ready = self._ready(vectors)
-        nodes = self._twins.nodes(labels, ready, self._nodes, lambda known: self._ready(read(known)))
+        ready = self.ready(vectors)
+        nodes = self._twins.nodes(labels, ready, self._nodes, lambda known: self.ready(read(known)))
         is_node = nodes == labels
         self.reserve(self.held + int(is_node.sum()))
         self._put(*((labels, ready) if is_node.all() else (labels[is_node], ready[is_node])))
@@ -167,10 +168,15 @@ class Graph:
     def relink(self, labels: Labels, vectors: Float32Array) -> None:
         """Look for the neighbours of vectors that are in it once more, and link them from both sides."""
         nodes, first = np.unique(self.nodes_of(labels), return_index=True)
-        self._put(nodes, self._ready(vectors[first]))
+        self._put(nodes, self.ready(vectors[first]))
 
-    def _ready(self, vectors: Float32Array) -> Float32Array:
-        """Return vectors as hnswlib is to see them: for 'cosine' of length 1, so that 'ip' does the rest."""
+    def ready(self, vectors: Float32Array) -> Float32Array:
+        """
+        Return vectors (n, dim) as hnswlib is to see them, shape (n, graph_dim).
+
+        For 'cosine' of length 1, so that 'ip' does the rest.
+        """
+        vectors = reduced(vectors, self.settings)
         return unit(vectors) if self.settings.space == 'cosine' else vectors
 
     def _put(self, nodes: Labels, ready: Float32Array) -> None:
@@ -202,7 +208,7 @@ class Graph:
 
     def vectors(self, labels: Labels) -> Float32Array | None:
         """Return its copies of vectors (n, dim), which are in it; None if these are not what was given to it."""
-        if self.settings.space == 'cosine':  # scaled to length 1
+        if self.settings.space == 'cosine' or self.settings.is_reduced:  # scaled to length 1, or not whole
             return None
         return np.asarray(self._index.get_items(self.nodes_of(labels), return_type='numpy'), np.float32)
 
@@ -218,12 +224,12 @@ class Graph:
         Return the labels and distances, both (q, k), of about the `k` nearest vectors to each query (q, dim).
 
         `k` is at most the number of living labels; the larger of `ef` and `k` is the number of candidates examined.
+        Distances are those of what stands in the graph.
 
         Raises:
             ShortAnswerError: some query found fewer than `k`.
         """
-        ready, count = self._ready(queries), min(k, self.live)
-        nodes, distances = self._ask_living(ready, count, ef) if self.dead else self._ask(ready, count, ef)
+        nodes, distances = self._nearest(queries, k, ef)
         return self._labels_on(nodes, distances, k)
 
     def search_among(self, queries: Float32Array, k: int, ef: int, is_wanted: Flags) -> tuple[Labels, Float32Array]:
@@ -239,12 +245,38 @@ class Graph:
         Raises:
             ShortAnswerError: some query found fewer than `k`.
         """
+        nodes, distances = self._nearest(queries, k, ef, is_wanted)
+        return self._labels_on(nodes, distances, k, is_wanted)
+
+    def candidates(self, queries: Float32Array, count: int, ef: int, is_wanted: Flags | None = None) -> list[Labels]:
+        """
+        Return for each query (q, dim) all labels, in no order, that live on about the `count` nearest nodes.
+
+        Args:
+            queries: Shape (q, dim).
+            count: How many nodes; all, if there are fewer.
+            ef: How many to examine, at least.
+            is_wanted: For each label below `covered`, whether it may be among them; None: all may.
+
+        Raises:
+            ShortAnswerError: some query found fewer nodes.
+        """
+        nodes, _ = self._nearest(queries, count, ef, is_wanted)
+        return [self._twins.all_on(row, is_wanted) for row in nodes]
+
+    def _nearest(
+        self, queries: Float32Array, k: int, ef: int, is_wanted: Flags | None = None
+    ) -> tuple[Labels, Float32Array]:
+        """Return the `k` nearest nodes on which somebody lives, who is wanted; all such nodes if there are fewer."""
+        ready = self.ready(queries)
+        if is_wanted is None:
+            count = min(k, self.live)
+            return self._ask_living(ready, count, ef) if self.dead else self._ask(ready, count, ef)
         on_nodes = bytearray(is_wanted[: self.covered].tobytes())
         for node, labels in self._twins.shared():
             on_nodes[node] = any(is_wanted[label] for label in labels)
         # Called for each node on the way; a method of a built-in type makes no frame of Python's.
-        nodes, distances = self._ask(self._ready(queries), min(k, on_nodes.count(1)), ef, on_nodes.__getitem__)
-        return self._labels_on(nodes, distances, k, is_wanted)
+        return self._ask(ready, min(k, on_nodes.count(1)), ef, on_nodes.__getitem__)
 
     def _labels_on(
         self, nodes: Labels, distances: Float32Array, k: int, is_wanted: Flags | None = None
@@ -277,6 +309,8 @@ class Graph:
         found_distances = np.empty((len(ready), k), np.float32)
         share = self.held / self.live
         most = min(self.held, max(_MANY, self.held // 4))  # a scan is no slower than asking for more than this
+        if k > most:
+            raise ShortAnswerError
         more, ef = min(int(k * share * 1.25) + 2, most), int(ef * share)
         missing = np.arange(len(ready))
         while len(missing):
@@ -334,12 +368,12 @@ class _EfGate:
 
 def _new_index(settings: VectorSettings) -> hnswlib.Index:
     # 'cosine' is 'ip' on vectors of length 1, and those are made here.
-    return hnswlib.Index(space='l2' if settings.space == 'l2' else 'ip', dim=settings.dim)
+    return hnswlib.Index(space='l2' if settings.space == 'l2' else 'ip', dim=settings.graph_dim)
 
 
 def _node_size(settings: VectorSettings) -> int:
     """Return the bytes of a node: its vector, its links on the lowest level and their number, its label (hnswalg.h)."""
-    return 4 * settings.dim + 4 * (2 * settings.M + 1) + 8
+    return 4 * settings.graph_dim + 4 * (2 * settings.M + 1) + 8
 
 
 def _room_for(total: int, capacity: int) -> int:

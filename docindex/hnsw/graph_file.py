@@ -8,7 +8,7 @@ A checksum tells damage, not a lie: whoever writes a file can write its checksum
     0                8          offsetLevel0: 0
     8                8          max_elements: for how many elements `load_index` is to make room
     16               8          cur_element_count, here n
-    24               8          size_data_per_element: 4 + 8 * M + 4 * dim + 8
+    24               8          size_data_per_element: 4 + 8 * M + 4 * dim + 8; dim is that of the graph
     32               8          label_offset: 4 + 8 * M + 4 * dim
     40               8          offsetData: 4 + 8 * M
     48               4          maxlevel: that of the entry point, and no element is above it; -1 if n = 0
@@ -140,7 +140,7 @@ def _read(file: io.BufferedReader, size: int) -> bytes:
 
 def _check_settings(header: _Header, settings: VectorSettings) -> None:
     """Check what follows from the settings."""
-    links, vector = 4 + 8 * settings.M, 4 * settings.dim
+    links, vector = 4 + 8 * settings.M, 4 * settings.graph_dim
     expected = {
         'offset_level0': 0,
         'size_data_per_element': links + vector + 8,

@@ -21,13 +21,14 @@ from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import SettingsError
-from ..fields import GRAPH_SETTINGS, VectorSettings
+from ..fields import VectorSettings
 from . import graph_file
 from .graph import Graph
 from .labels import LabelTable
 from .locks import SharedLock
 from .reachability import ask, ask_all
 from .records import Snapshot
+from .reduction import built_in
 from .search import FieldSearch
 from .sidecar import Sidecar
 from .vectors import VectorFile
@@ -168,7 +169,7 @@ class GraphCache:
 
     def _doubt(self, snapshot: Snapshot, settings: VectorSettings, path: Path) -> str | None:
         """Return what speaks against a graph file, before hnswlib sees it."""
-        if json.loads(snapshot.settings) != _built_in(settings):
+        if json.loads(snapshot.settings) != built_in(settings):
             return 'was built with other settings'
         if not path.is_file() or path.is_symlink():
             return 'is missing'
@@ -203,7 +204,7 @@ class GraphCache:
         graph = self._graphs.get(field)
         if not settings.index:
             self._graphs.pop(field, None)
-        elif graph is None or _built_in(graph.settings) != _built_in(settings):
+        elif graph is None or built_in(graph.settings) != built_in(settings):
             self._graphs[field] = self._empty(field, settings)
             self._disown(field)
         else:
@@ -439,7 +440,7 @@ class GraphCache:
             dead=graph.dead,
             twins=json.dumps(graph.twins()),
             strays=json.dumps(graph.strays),
-            settings=json.dumps(_built_in(graph.settings)),
+            settings=json.dumps(built_in(graph.settings)),
         )
 
     def _replace(self, snapshot: Snapshot) -> None:
@@ -460,7 +461,3 @@ def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:
     if not all(0 <= label < covered for label in (*labels, *nodes, *strays)):
         return 'has a record with labels that it does not cover'
     return None
-
-
-def _built_in(settings: VectorSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in (*GRAPH_SETTINGS, 'dim')}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..distances import check_comparable
 from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
-from ..fields import SEARCH_SETTINGS, VectorSettings
+from ..fields import FILE_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from .evolution import evolution
 from .extraction import Extractions, tables_of
@@ -43,7 +43,8 @@ def create(
             )
     remembered = first_entry(declared)
     for field, both in remembered.items():
-        VectorFile.create(work_dir.vector_file(field, 0), both['effective']['dim'])
+        own = both['effective']
+        VectorFile.create(work_dir.vector_file(field, 0), own['dim'], stored_as=own['stored_as'])
     if not remembered:
         VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
     levels = list(schema.levels)
@@ -63,10 +64,11 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
         return
     changes, new_vectors = _way(work_dir, meta, types, schema)
     given = {field: declared[field] for field in new_vectors if field in declared}
-    for field, settings in given.items():
-        path = work_dir.vector_file(field, meta['generation'])
-        VectorFile.create(path, settings['dim'], rows=meta['next_label'])
-    settings = {**meta['settings'], **first_entry(given)}
+    new = first_entry(given)
+    for field, both in new.items():
+        path, own = work_dir.vector_file(field, meta['generation']), both['effective']
+        VectorFile.create(path, own['dim'], meta['next_label'], own['stored_as'])
+    settings = {**meta['settings'], **new}
     # A level keeps its number; new ones come after it.
     levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
     new_levels = range(len(meta['levels']), len(levels))
@@ -114,12 +116,14 @@ def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> Non
     Take over the settings that the schema says anew.
 
     Raises:
+        SettingsError: a setting is built into the vector file.
         VectorError: the vectors that are there are too long for a new space.
     """
     meta = sidecar.rows.meta()
     settings = SettingsRecord(sidecar, meta['settings'], {})
     news = settings.news(declared)
     for field, new in news.items():
+        check_file_settings(field, settings.effective[field], new)
         if settings.effective[field].space == 'cosine' != new.space:
             _check_lengths(work_dir, meta, field, new)
     settings.put(news, declared)
@@ -131,7 +135,7 @@ def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: 
 
     Raises:
         SchemaMismatchError: the stored documents do not fit the schema.
-        SettingsError: the distance is another one.
+        SettingsError: the distance is another one, or what is built into a vector file.
     """
     meta, types = sidecar.rows.meta(), schema.describe(declared)
     if meta['columns'] != types:
@@ -143,15 +147,32 @@ def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: 
                 work_dir.path,
                 'open it once for writing with this schema',
             )
-    anew = SettingsRecord(sidecar, meta['settings'], {}).declared_anew(declared)
+    settings = SettingsRecord(sidecar, meta['settings'], {})
+    anew = settings.declared_anew(declared)
     for field, news in anew.items():
+        stored = settings.effective[field]
+        check_file_settings(field, stored, stored.changed(news, field))
         if 'space' in news:
-            stored = meta['settings'][field]['effective']['space']
             raise SettingsError(
-                f'{field}: space is {stored!r} in {work_dir} and {news["space"]!r} in the schema; open it once for '
-                'writing with this schema to change it'
+                f'{field}: space is {stored.space!r} in {work_dir} and {news["space"]!r} in the schema; open it once '
+                'for writing with this schema to change it'
             )
     return {field: {name: news[name] for name in news if name in SEARCH_SETTINGS} for field, news in anew.items()}
+
+
+def check_file_settings(field: str, old: VectorSettings, new: VectorSettings) -> None:
+    """
+    Check that settings do not ask for another vector file.
+
+    Raises:
+        SettingsError: they do.
+    """
+    for name in FILE_SETTINGS:
+        if getattr(new, name) != getattr(old, name):
+            raise SettingsError(
+                f'{field}: {name} is {getattr(old, name)!r} and cannot become {getattr(new, name)!r}: the vectors are '
+                'stored like that. Make a new index in another work_dir, and index the documents there'
+            )
 
 
 def _way(
@@ -170,7 +191,7 @@ def _way(
 
 def _check_lengths(work_dir: WorkDir, meta: Mapping[str, Any], field: str, new: VectorSettings) -> None:
     path = work_dir.vector_file(field, meta['generation'])
-    with closing(VectorFile(path, new.dim, 0, read_only=True)) as file:
+    with closing(VectorFile(path, new.dim, 0, stored_as=new.stored_as, read_only=True)) as file:
         rows = min(file.held, meta['next_label'])
         for start in range(0, rows, _CHECK_ROWS):
             block = file.block(start, min(start + _CHECK_ROWS, rows))

@@ -60,13 +60,17 @@ def ask(search: FieldSearch, labels: Labels) -> Answer:
             return Answer(labels, 0)
         each = [ask(search, labels[at : at + 1]) for at in range(len(labels))]
         return Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
-    lengths = np.einsum('ij,ij->i', vectors, vectors, dtype=np.float64)
+    ready = graph.ready(vectors)  # in all that follows, what stands in the graph
+    lengths = np.einsum('ij,ij->i', ready, ready, dtype=np.float64)
     # A vector of zeros has no direction, and is at a distance of 1 from everything.
     own = {'l2': 0 * lengths, 'ip': 1 - lengths, 'cosine': (lengths == 0).astype(float)}[settings.space]
-    # Equal vectors are exactly 0 apart in l2; in the other spaces their distance is rounded.
-    slack = {'l2': 0 * lengths, 'ip': _TOLERANCE * np.maximum(1, lengths), 'cosine': 0 * lengths + _TOLERANCE}[
-        settings.space
-    ]
+    # Equal vectors are exactly 0 apart in l2, unless another machine has projected one of them; in the other spaces
+    # their distance is rounded.
+    slack = {
+        'l2': _TOLERANCE**2 * lengths * settings.is_reduced,
+        'ip': _TOLERANCE * np.maximum(1, lengths),
+        'cosine': 0 * lengths + _TOLERANCE,
+    }[settings.space]
     is_own = found == labels[:, None]
     # Not missed either if all that was returned is as near: the vector has that many equals.
     is_found = is_own.any(axis=1) | (found_distances[:, -1] <= own + slack) | np.isin(labels, graph.strays)

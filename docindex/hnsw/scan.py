@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..distances import Labels, exact_search, unit
+from ..distances import Labels, exact_search, products, unit
 from ..fields import Space
 from ..tensors import Float32Array
 from .labels import Flags
@@ -37,7 +37,6 @@ class Gathered(NamedTuple):
 
 
 _ROWS = 4096
-_FEW_QUERIES = 4
 _MOST_ESTIMATES = 1 << 24
 _ROUNDING = float(np.finfo(np.float32).eps)
 
@@ -109,20 +108,13 @@ def _open(queries: Float32Array, k: int, space: Space, rows: Iterator[Gathered],
     with np.errstate(all='ignore'):  # what is not finite is left open
         for first, (vectors, lengths) in zip(range(0, count, _ROWS), rows, strict=True):
             longest = max(longest, float(lengths.max()))
-            estimates[:, first : first + len(vectors)] = _estimated(_products(queries, vectors), lengths, own, space)
+            estimates[:, first : first + len(vectors)] = _estimated(products(queries, vectors), lengths, own, space)
         # Rounding in sums of `dim` products; twice, for the k-th may be too small and another one too large.
         largest = {'l2': (longest + own) ** 2, 'ip': 1 + longest * own, 'cosine': np.full(len(own), 2.0)}[space]
         tolerance = 2 * _ROUNDING * (queries.shape[1] + 8) * largest
     for row, margin in zip(estimates, tolerance.tolist(), strict=True):
         threshold = np.partition(row, k - 1)[k - 1] + margin
         yield ~(row > threshold)  # not a number: open
-
-
-def _products(queries: Float32Array, vectors: Float32Array) -> Float32Array:
-    # BLAS would share even one query among threads: 16 ms instead of 0.03 where another process keeps the cores busy.
-    if len(queries) > _FEW_QUERIES:
-        return np.asarray(queries @ vectors.T, np.float32)
-    return np.stack([np.einsum('ij,j->i', vectors, query) for query in queries])
 
 
 def _estimated(products: Float32Array, lengths: Float32Array, own: Float32Array, space: Space) -> Float32Array:

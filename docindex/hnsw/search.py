@@ -11,6 +11,7 @@ from ..distances import Labels, distances, nearest
 from ..errors import CHECK, CorruptIndexError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
+from . import rescoring
 from .graph import Graph, ShortAnswerError
 from .labels import Flags, LabelTable
 from .scan import Found, Gathered, scan
@@ -86,7 +87,8 @@ class FieldSearch:
         if strays:
             beside, is_wanted = np.concatenate([np.array(strays, np.int64), beside]), is_wanted.copy()
             is_wanted[strays] = False
-        found = graph.search_among(queries, min(k, len(labels) - len(beside)), ef, is_wanted)
+        count = min(k, len(labels) - len(beside))
+        found = rescoring.search(graph, self.file, queries, count, ef, is_wanted)
         return _merged(found, self.among(queries, k, beside), k) if len(beside) else found
 
     def _with_strays(self, graph: Graph, found: Found, queries: Float32Array) -> Found:
@@ -117,7 +119,7 @@ class FieldSearch:
 
     def _ask(self, graph: Graph, queries: Float32Array, k: int, ef: int) -> Found:
         try:
-            return graph.search(queries, k, ef)
+            return rescoring.search(graph, self.file, queries, k, ef)
         except ShortAnswerError:
             if len(queries) == 1:
                 return self._scan(queries, k, 0, graph.covered)

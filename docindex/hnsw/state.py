@@ -16,6 +16,7 @@ import numpy as np
 
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, SettingsError
+from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .conditions import Where
 from .fieldtable import FieldTables
@@ -124,11 +125,11 @@ class State:
             files: dict[str, VectorFile] = {}
             for name, given in settings.effective.items():
                 path = work_dir.vector_file(name, meta['generation'])
-                files[name] = file = _open_file(path, given.dim, labels.rows_needed(name), meta, access)
+                files[name] = file = _open_file(path, given, labels.rows_needed(name), meta, access)
                 undo.callback(file.close)
             counters = list(files.values())
             if not counters:
-                counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), 0, 0, meta, access))
+                counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), VectorSettings(dim=0), 0, meta, access))
                 undo.callback(counters[0].close)
             for file in counters:
                 _check_commits(file, meta['commits'], sidecar, access)
@@ -286,10 +287,12 @@ def _check_levels(labels: LabelTable, fields: FieldTables, rows: Rows) -> None:
             raise CorruptIndexError('this file has documents of other levels than it says', rows.path, CHECK)
 
 
-def _open_file(path: Path, dim: int, rows: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
+def _open_file(path: Path, given: VectorSettings, rows: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
     # What was not synced may have been cut off together with the power: those documents count as damaged.
     may_lack_rows = access.is_tolerant or not meta['is_synced']
-    return VectorFile(path, dim, rows, read_only=access.read_only, may_lack_rows=may_lack_rows)
+    return VectorFile(
+        path, given.dim, rows, stored_as=given.stored_as, read_only=access.read_only, may_lack_rows=may_lack_rows
+    )
 
 
 def _check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Access) -> None:

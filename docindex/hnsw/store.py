@@ -52,7 +52,6 @@ from .settings import Declared
 from .sidecar import Sidecar
 from .state import Access, State, View
 from .transaction import Lists, Part, Transaction
-from .vectors import VectorFile
 from .workdir import WorkDir, disk_errors
 
 logger = logging.getLogger('docindex')
@@ -299,11 +298,11 @@ class Store:
 
     def _check_changeable(self, field: str, new: VectorSettings) -> None:
         old = self.settings[field]
-        if new.dim != old.dim:
-            raise SettingsError(f'{field}: dim is {old.dim} and cannot become {new.dim}; make a new index')
+        opening.check_file_settings(field, old, new)
         if self.state.graphs.get(field) is None or not self.state.labels.all_documents:
             return
-        fixed = [name for name in GRAPH_SETTINGS if getattr(new, name) != getattr(old, name)]
+        before, after = old.built_in(), new.built_in()
+        fixed = [name for name in GRAPH_SETTINGS if after[name] != before[name]]
         if fixed:
             raise SettingsError(
                 f'{field}: {", ".join(fixed)} cannot be changed while the graph is in use; change it in the schema or '
@@ -502,7 +501,7 @@ class Store:
                 with self.reading() as view:
                     if rows.hold() == view.state.commits:  # or another process has written in between
                         files = {
-                            name: undo.enter_context(closing(VectorFile(file.path, file.dim, 0, read_only=True)))
+                            name: undo.enter_context(closing(file.reopened()))
                             for name, file in view.state.files.items()
                         }
                         state, labels = replace(view.state, files=files), view.labels.copy()

@@ -111,6 +111,14 @@ class Twins:
         """Return the labels that live on a shared node; None if it is not shared."""
         return self._shared.get(node)
 
+    def all_on(self, nodes: Labels, is_wanted: _Flags | None = None) -> Labels:
+        """Return all labels that live on nodes (n,), and are wanted, in no order."""
+        labels = nodes
+        if self._shared and not self._shared.keys().isdisjoint(nodes.tolist()):
+            every = (self._shared.get(node, (node,)) for node in nodes.tolist())
+            labels = np.fromiter((label for on_it in every for label in on_it), np.int64)
+        return labels if is_wanted is None else labels[is_wanted[labels]]
+
     def expand(
         self, nodes: Labels, distances: Float32Array, k: int, is_wanted: _Flags | None = None
     ) -> tuple[Labels, Float32Array] | None:

@@ -68,10 +68,10 @@ def next_generation(
 
 def _copied(work_dir: WorkDir, state: State, field: str, labels: Labels, generation: int) -> VectorFile:
     """Return a new vector file with the rows of `labels`, in that order, level by level, synced."""
-    path, dim = work_dir.vector_file(field, generation), state.files[field].dim
-    VectorFile.create(path, dim)
+    path, old = work_dir.vector_file(field, generation), state.files[field]
+    VectorFile.create(path, old.dim, stored_as=old.stored_as)
     with ExitStack() as undo:
-        file = undo.enter_context(closing(VectorFile(path, dim, 0)))
+        file = undo.enter_context(closing(VectorFile(path, old.dim, 0, stored_as=old.stored_as)))
         for start in range(0, len(labels), _COPY_ROWS):
             part = labels[start : start + _COPY_ROWS]
             # Labels of other levels have no row: the file has a hole there, which takes no room.

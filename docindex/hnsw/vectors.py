@@ -7,11 +7,13 @@ The vectors of one field as an append-only matrix on disk: row number = label.
     12               4          dim
     16               8          commits: how many SQLite had acknowledged when the last one was, or fewer
     24               4          CRC-32 of the field's name, which is the beginning of the file's
-    28               36         zeros
-    64 + r * stride  4 * dim    row r: the vector of label r as float32, zeros if there is none
-    ... + 4 * dim    4          CRC-32 of the row's vector, XOR the low 32 bits of its label
+    28               4          width: 4 bytes for each value, float32, or 2, float16
+    32               32         zeros
+    64 + r * stride  width*dim  row r: the vector of label r, zeros if there is none
+    ... + width*dim  4          CRC-32 of the row's vector, XOR the low 32 bits of its label
 
-stride = 4 * dim + 4. Which rows count is not written here: SQLite knows the next label, and rows from
+stride = width * dim + 4. Whatever a row is kept as, it is read as float32, which holds each float16 exactly; the name
+of the file ends in .f32 either way. Which rows count is not written here: SQLite knows the next label, and rows from
 there on are what a crash left over, to be written over. But if SQLite knows of fewer commits than stand here, it has
 lost some: a write-ahead log that is gone or damaged is dropped by SQLite without a word.
 """
@@ -32,11 +34,16 @@ import numpy as np
 from .. import _files
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, WorkDirError
+from ..fields import StoredAs
 from ..tensors import Float32Array
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+_Rows = np.ndarray[Any, np.dtype[np.void]]
+"""Rows as they stand in the file, shape (n,): `vector` and `checksum`."""
 
-_HEADER = struct.Struct('<8sIIQI36x')
+_WIDTHS: dict[StoredAs, int] = {'float32': 4, 'float16': 2}
+
+_HEADER = struct.Struct('<8sIIQII32x')
 _COMMITS = struct.Struct('<Q')
 _COMMITS_OFFSET = 16
 _MAGIC = b'docindex'
@@ -53,26 +60,39 @@ class VectorFile:
     An open vector file. One thread writes; any number may read rows that were written before.
 
     Attributes:
+        path: The file.
+        dim: Length of its vectors.
+        stored_as: What it holds them as.
         commits: How many commits SQLite must know of at least.
 
     Args:
         path: The file.
         dim: Length of its vectors.
+        stored_as: What it holds them as.
         rows: How many rows must be there at least.
         read_only: Nothing will be written.
         may_lack_rows: Take a file that is too short; what it lacks counts as damaged.
 
     Raises:
-        CorruptIndexError: it is missing, too short or not a vector file of this dimension.
+        CorruptIndexError: it is missing, too short or not a vector file of this kind.
         FormatVersionError: a newer docindex wrote it.
     """
 
     def __init__(
-        self, path: Path, dim: int, rows: int, *, read_only: bool = False, may_lack_rows: bool = False
+        self,
+        path: Path,
+        dim: int,
+        rows: int,
+        *,
+        stored_as: StoredAs = 'float32',
+        read_only: bool = False,
+        may_lack_rows: bool = False,
     ) -> None:
         self.path = path
         self.dim = dim
-        self._stride = 4 * dim + 4
+        self.stored_as = stored_as
+        self._row = np.dtype([('vector', f'<f{_WIDTHS[stored_as]}', (dim,)), ('checksum', '<u4')])
+        self._stride = self._row.itemsize
         self._fd = self._open(read_only)
         try:
             self._check_header(0 if may_lack_rows else rows)
@@ -81,7 +101,7 @@ class VectorFile:
         except BaseException:
             os.close(self._fd)
             raise
-        self._table = np.empty((0, dim + 1), np.float32)
+        self._table = np.empty(0, self._row)
         self._lengths = np.zeros(0, np.float32)
         self._is_sound: Flags = np.zeros(0, bool)
         self._trusted = 0
@@ -89,10 +109,15 @@ class VectorFile:
         self._taken = 0
 
     @staticmethod
-    def create(path: Path, dim: int, rows: int = 0) -> None:
+    def create(path: Path, dim: int, rows: int = 0, stored_as: StoredAs = 'float32') -> None:
         """Make a file, synced, with room for `rows` labels that have no vector."""
-        size = _HEADER.size + rows * (4 * dim + 4)
-        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0, _name_checksum(path)), size)
+        width = _WIDTHS[stored_as]
+        size = _HEADER.size + rows * (width * dim + 4)
+        _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0, _name_checksum(path), width), size)
+
+    def reopened(self) -> VectorFile:
+        """Return the same file, open once more, to be read."""
+        return VectorFile(self.path, self.dim, 0, stored_as=self.stored_as, read_only=True)
 
     @staticmethod
     def is_unused(path: Path) -> bool:
@@ -107,7 +132,7 @@ class VectorFile:
         size = os.fstat(self._fd).st_size
         if len(head) < _HEADER.size:
             raise CorruptIndexError('this vector file has no complete header', self.path, CHECK)
-        magic, version, dim, self.commits, name = _HEADER.unpack(head)
+        magic, version, dim, self.commits, name, width = _HEADER.unpack(head)
         if magic != _MAGIC or not version:
             raise CorruptIndexError('this is not a vector file', self.path, CHECK)
         if version > _VERSION:
@@ -118,6 +143,9 @@ class VectorFile:
             raise CorruptIndexError('this file holds the vectors of another field', self.path, CHECK)
         if dim != self.dim:
             raise CorruptIndexError(f'this file holds {dim}-d vectors, not {self.dim}-d', self.path, CHECK)
+        if width != _WIDTHS[self.stored_as]:
+            message = f'this file has {width} bytes for each value, not {_WIDTHS[self.stored_as]} ({self.stored_as})'
+            raise CorruptIndexError(message, self.path, CHECK)
         if size < _HEADER.size + rows * self._stride:
             held = (size - _HEADER.size) // self._stride
             raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, CHECK)
@@ -182,12 +210,12 @@ class VectorFile:
     def _write(self, first_label: int, vectors: Float32Array) -> None:
         for start in range(0, len(vectors), _WRITE_ROWS):
             part = vectors[start : start + _WRITE_ROWS]
-            table = np.empty((len(part), self.dim + 1), '<f4')
-            table[:, : self.dim] = part
+            table = np.empty(len(part), self._row)
+            table['vector'] = part
             labels = np.arange(first_label + start, first_label + start + len(part))
-            table.view('<u4')[:, self.dim] = self._checksums(labels, table)
+            table['checksum'] = self._checksums(labels, table)
             offset = _HEADER.size + (first_label + start) * self._stride
-            _files.write_at(self._fd, table.data.cast('B'), offset)
+            _files.write_at(self._fd, table.view(np.uint8).data, offset)
 
     def acknowledge(self, commits: int) -> None:
         """Note that SQLite has made this many commits. Not synced: it only serves to notice that SQLite lost some."""
@@ -207,7 +235,7 @@ class VectorFile:
         if not self._are_sound(labels):
             self._check(labels, table)
             self._is_sound[labels] = True
-        return table[:, : self.dim]
+        return _float32(table)
 
     def _are_sound(self, labels: Labels) -> bool:
         """Return whether all of some rows, which are there, have been checked: half of what it takes to read them."""
@@ -221,9 +249,9 @@ class VectorFile:
         mapped = self._read_up_to(rows)
 
         def read(labels: Labels) -> Float32Array:
-            table = mapped.take(labels, axis=0)
+            table = mapped.take(labels)
             self._check(labels, table)
-            return table[:, : self.dim]
+            return _float32(table)
 
         return read
 
@@ -243,12 +271,13 @@ class VectorFile:
             self._lengths = grown
         unknown = labels[self._lengths[labels] == _UNKNOWN]
         if len(unknown):
-            table = self._take(unknown)
+            table = self._take(unknown, is_kept=True)
             self._check(unknown, table)
-            self._lengths[unknown] = np.sqrt(np.einsum('ij,ij->i', table[:, : self.dim], table[:, : self.dim]))
+            vectors = _float32(table)
+            self._lengths[unknown] = np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
         if last - first == len(labels):
-            return self._read_up_to(last)[first:last, : self.dim]
-        return self._take(labels)[:, : self.dim]
+            return _float32(self._read_up_to(last)[first:last])
+        return _float32(self._take(labels, is_kept=True))
 
     def lengths(self, labels: Labels) -> Float32Array:
         """Return the lengths of rows (n,) that were scanned; infinite or 0 where float32 cannot hold their squares."""
@@ -256,7 +285,7 @@ class VectorFile:
 
     def peek(self, labels: Labels) -> Float32Array:
         """Return copies of the rows of `labels` (n,), unchecked: to compare with."""
-        return self._take(labels)[:, : self.dim]
+        return _float32(self._take(labels))
 
     def damaged(self, labels: Labels) -> Labels:
         """Return those of `labels` whose row is missing or does not match its checksum."""
@@ -266,22 +295,27 @@ class VectorFile:
         return np.concatenate([there[is_damaged], labels[labels >= held]])
 
     def block(self, start: int, stop: int) -> Float32Array:
-        """Return a view of the rows from `start` to before `stop`, unchecked."""
-        return self._read_up_to(stop)[start:stop, : self.dim]
+        """Return the rows from `start` to before `stop`, unchecked: of float32 ones a view."""
+        return _float32(self._read_up_to(stop)[start:stop])
 
-    def _take(self, labels: Labels) -> Float32Array:
-        if len(labels) <= _KEPT_ROWS:
-            self._let_go(len(labels))
+    def _take(self, labels: Labels, is_kept: bool = False) -> _Rows:
+        """
+        Return copies of rows. With `is_kept` the kernel is not given their pages back, for searches come again.
+
+        Of 4,096 scattered rows of 384 that are mapped already, copies take 1 ms; to map them anew takes 20.
+        """
+        if len(labels) <= _KEPT_ROWS or is_kept:
+            self._let_go(0 if is_kept else len(labels))
             try:
-                return self._table.take(labels, axis=0)
+                return self._table.take(labels)
             except IndexError:  # rows that were written after it was mapped
-                return self._read_up_to(int(labels.max(initial=-1)) + 1).take(labels, axis=0)
+                return self._read_up_to(int(labels.max(initial=-1)) + 1).take(labels)
         table = self._read_up_to(int(labels.max()) + 1)
-        rows = np.empty((len(labels), table.shape[1]), np.float32)
+        rows = np.empty(len(labels), self._row)
         for start in range(0, len(labels), _KEPT_ROWS):
             part = slice(start, start + _KEPT_ROWS)
             # All of them are in the table; numpy's own check of that would take forty times as long.
-            table.take(labels[part], axis=0, out=rows[part], mode='clip')
+            table.take(labels[part], out=rows[part], mode='clip')
             self._let_go(len(rows[part]))
         return rows
 
@@ -297,24 +331,24 @@ class VectorFile:
             if len(self._mapped) > _SMALL:
                 self._mapped.madvise(mmap.MADV_DONTNEED)
 
-    def _check(self, labels: Labels, table: Float32Array) -> None:
+    def _check(self, labels: Labels, table: _Rows) -> None:
         is_damaged = self._mismatches(labels, table)
         if is_damaged.any():
             label = int(labels[is_damaged][0])
             raise CorruptIndexError(f'the vector of row {label} does not match its checksum', self.path, CHECK)
 
-    def _mismatches(self, labels: Labels, table: Float32Array) -> Flags:
-        return np.asarray(self._checksums(labels, table) != table.view('<u4')[:, self.dim])
+    def _mismatches(self, labels: Labels, table: _Rows) -> Flags:
+        return np.asarray(self._checksums(labels, table) != table['checksum'])
 
     def close(self) -> None:
         """Close the file. Views that were handed out stay valid."""
-        self._table, self._mapped = np.empty((0, self.dim + 1), np.float32), None
+        self._table, self._mapped = np.empty(0, self._row), None
         os.close(self._fd)
 
-    def _checksums(self, labels: Labels, table: Float32Array) -> np.ndarray[Any, np.dtype[np.uint32]]:
-        """Return the checksums of rows (n, dim + 1). With its label in it, a row in the place of another is noticed."""
-        row_bytes, vector_bytes = self._stride, 4 * self.dim
-        view = table.reshape(-1).view(np.uint8).data
+    def _checksums(self, labels: Labels, table: _Rows) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        """Return the checksums of rows (n,). With its label in it, a row in the place of another is noticed."""
+        row_bytes, vector_bytes = self._stride, self._stride - 4
+        view = table.view(np.uint8).data
         starts = range(0, len(table) * row_bytes, row_bytes)
         checksums = np.array([zlib.crc32(view[start : start + vector_bytes]) for start in starts], np.uint32)
         return checksums ^ labels.astype(np.uint32)
@@ -324,17 +358,22 @@ class VectorFile:
         """How many rows are there."""
         return (os.fstat(self._fd).st_size - _HEADER.size) // self._stride
 
-    def _read_up_to(self, rows: int) -> Float32Array:
-        """Return a table of at least `rows` rows, vector and checksum, mapped from the file."""
+    def _read_up_to(self, rows: int) -> _Rows:
+        """Return a table of at least `rows` rows, mapped from the file."""
         table = self._table
         if len(table) < rows:
             held = self.held  # all that is there, so a growing file is not mapped anew for each row
             mapped = mmap.mmap(self._fd, _HEADER.size + held * self._stride, access=mmap.ACCESS_READ)
-            table = np.frombuffer(mapped, '<f4', held * (self.dim + 1), _HEADER.size).reshape(held, self.dim + 1)
+            table = np.frombuffer(mapped, self._row, held, _HEADER.size)
             self._table, self._mapped = table, mapped
         if len(table) < rows:
             raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, CHECK)
         return table
+
+
+def _float32(rows: _Rows) -> Float32Array:
+    """Return the vectors of rows (n,), shape (n, dim): of float32 ones a view."""
+    return np.asarray(rows['vector'], np.float32)
 
 
 def _name_checksum(path: Path) -> int:

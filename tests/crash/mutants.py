@@ -51,7 +51,7 @@ _PAGE, _ROW, _HEADER = 4096, 20, 64  # bytes: of SQLite; of a vector and its che
 
 
 class Leaf(BaseDoc):
-    look: NdArray | None = Field(default=None, dim=4, space='cosine')
+    look: NdArray | None = Field(default=None, dim=4, space='cosine', index_dim=2, ef=1000)
 
 
 class Thing(BaseDoc):

@@ -28,7 +28,8 @@ LISTS = {'sections': {'gist': 'l2'}, 'sections__notes': {'hue': 'ip'}}
 
 
 class Picture(BaseDoc):
-    look: NdArray = Field(dim=4, space='l2')
+    # With so many candidates the graph's answers are exact, whatever stands in it.
+    look: NdArray = Field(dim=4, space='l2', stored_as='float16', index_dim=3, index_by='projection', ef=1000)
 
 
 class Note(BaseDoc):
@@ -38,7 +39,7 @@ class Note(BaseDoc):
 
 class Section(BaseDoc):
     title: str = Field(full_text=True)
-    gist: NdArray = Field(dim=4, space='l2')
+    gist: NdArray = Field(dim=4, space='l2', index_dim=2, ef=1000)
     notes: DocList[Note] = Field(default_factory=DocList[Note])
 
 
@@ -63,7 +64,7 @@ def pages(ids: Sequence[str], step: int, chance: Random, has_lists: bool = True)
             title=f'{id_} of step {step}',
             step=step,
             text=random.standard_normal(8).astype(np.float32),
-            picture=Picture(id='p', look=random.standard_normal(4).astype(np.float32)) if at % 3 else None,
+            picture=Picture(id='p', look=np.float32(np.float16(random.standard_normal(4)))) if at % 3 else None,
             sections=DocList[Section](sections(id_, step, chance) if has_lists else ()),
         )
         for at, id_ in enumerate(ids)

@@ -51,8 +51,8 @@ class Specimen(BaseDoc):
     when: datetime.datetime | str | None = None
     price: decimal.Decimal | None = None
     weights: dict[int, float] = Field(default_factory=dict)
-    vector: NdArray = Field(dim=4, space='cosine')
-    double: NdArray | None = Field(default=None, dim=2)
+    vector: NdArray = Field(dim=4, space='cosine', index_dim=2, index_by='projection')
+    double: NdArray | None = Field(default=None, dim=2, stored_as='float16')
     pixels: NdArray | None = Field(default=None, index=False)
 
 
@@ -64,6 +64,7 @@ class Entry(BaseDoc):
 
 
 def _vector(seed: int, dim: int, dtype: str = 'f4') -> Any:
+    # All of them float16 holds exactly.
     # Not numpy's generators, whose numbers another numpy need not repeat.
     return np.array([((seed * 37 + at * 101 + 11) * 7919 % 2003 - 1001) / 256 for at in range(dim)], dtype)
 

@@ -998,3 +998,20 @@ def test_opening_warns_of_nothing(work_dir: Path) -> None:
     with HnswDocumentIndex[doc_type](work_dir=work_dir) as index:
         index.index(doc_type(id='a'))
         assert index['a'].raw == b'\xff'
+
+
+@pytest.mark.parametrize('index_dim', [4, 8])
+@pytest.mark.parametrize('deleted', [1, 500])
+def test_a_large_limit_after_a_deletion(deleted: int, index_dim: int, tmp_path: Path) -> None:
+    """A search for more than a graph with dead nodes is asked for has all of them, nearest first."""
+
+    class Point(BaseDoc):
+        v: NdArray[8] = Field(index_dim=index_dim)
+
+    vectors = np.random.default_rng(0).normal(size=(1_600, 8)).astype(np.float32)
+    with HnswDocumentIndex[Point](work_dir=tmp_path) as index:
+        index.index([Point(id=str(at), v=vector) for at, vector in enumerate(vectors)])
+        index.delete([str(at) for at in range(deleted)])
+        found, exact = (index.find(vectors[0], limit=1_050, exact=exact) for exact in (False, True))
+        assert found.documents.id == exact.documents.id
+        assert len(found.documents) == 1_050

@@ -207,7 +207,7 @@ def test_a_document_that_cannot_be_read_is_not_half_stored(sidecar: Sidecar) -> 
     fill(sidecar, 'a', 'b')
     sidecar.begin()
     with pytest.raises(OSError, match='Input/output'):
-        sidecar.apply(Change(2, buried=Broken()))
+        sidecar.apply(Change(2, buried=Broken([0])))
     sidecar.commit()
     assert (sidecar.rows.ids(), sidecar.rows.tombstones()) == (['a', 'b'], [])
 

@@ -280,7 +280,7 @@ def fails(transaction: Transaction, monkeypatch: pytest.MonkeyPatch, how: str) -
         if how == 'files':
             patch.setattr(_files, 'write_at', full)
         if how == 'removed':
-            patch.setattr(Sidecar, '_insert_absences', full)
+            patch.setattr(Sidecar, '_set_meta', full)
         calls: dict[str, Callable[[], object]] = {
             'an id twice': lambda: transaction.put([Part(0, [Row('x', b'', None, NO_FIELDS)] * 3, vectors(docs))]),
             'removed': lambda: transaction.remove([0, 1]),

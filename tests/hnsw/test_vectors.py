@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from docindex import CorruptIndexError, FormatVersionError, WorkDirError, _files
+from docindex.hnsw import vectors
 from docindex.hnsw.vectors import VectorFile
 
 HEADER, ROW = 64, 16
@@ -239,12 +240,25 @@ def test_a_scan_checks_each_row_once(file: VectorFile, checked: list[list[int]])
     assert checked == [[1, 2], [0, 3], [4]]
 
 
-def test_rows_are_checked_whenever_they_are_read(file: VectorFile, checked: list[list[int]]) -> None:
-    """What a scan has checked is checked again where documents are read: the disk may have failed since."""
+def test_rows_are_checked_when_they_are_first_read(file: VectorFile, checked: list[list[int]]) -> None:
+    """What a scan has checked is checked again where documents are read, and then trusted."""
     file.scan(labels(0, 1))
-    file.rows(labels(0, 1))
-    file.rows(labels(1))
-    assert checked == [[0, 1], [0, 1], [1]]
+    for asked in ([0, 1], [1], [0], [1, 2], [0, 1, 2]):
+        assert file.rows(labels(*asked)).tobytes() == ROWS[asked].tobytes()
+    assert checked == [[0, 1], [0, 1], [1, 2]]
+
+
+def test_rows_are_checked_again_now_and_then(
+    file: VectorFile, checked: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many rows each is checked anew: the disk may have failed since."""
+    monkeypatch.setattr(vectors, '_TRUSTED_ROWS', 4)
+    for _ in range(6):
+        file.rows(labels(0, 1))
+    assert checked == [[0, 1], [0, 1]]
+    damage(file, 1, 0)
+    with pytest.raises(CorruptIndexError, match='row 1'):
+        file.rows(labels(0, 1))
 
 
 @pytest.mark.parametrize('byte', range(ROW))
