@@ -49,7 +49,10 @@ class HugePages:
 
     def __enter__(self) -> None:
         if self._can_ask:
-            self._before = _areas()
+            try:
+                self._before = _areas()
+            except OSError:  # a container without /proc
+                self._can_ask = False
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None or not self._can_ask:
