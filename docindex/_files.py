@@ -13,6 +13,7 @@ import shutil
 import stat
 import sys
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -136,3 +137,19 @@ def checksum(path: Path) -> int:
         while block := file.read(_READ_SIZE):
             crc = zlib.crc32(block, crc)
     return crc
+
+
+def size(path: Path) -> int:
+    """Return how many bytes a file has; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_through(path: Path, advance: Callable[[int], object]) -> None:
+    """Read a file, if it is there, so that the operating system has it in memory; `advance` is told of the bytes."""
+    with suppress(FileNotFoundError), path.open('rb', buffering=0) as file:
+        block = memoryview(bytearray(_READ_SIZE))
+        while count := file.readinto(block):
+            advance(count)

@@ -67,7 +67,7 @@ def backup(
 ) -> None:
     """Copy an index into another directory. The index has to be closed; index.backup() copies one that is open."""
     with _opened(directory, Access(), wait) as store:
-        store.backup(target)
+        store.backup(target, show_progress=None)
         typer.echo(f'{store.state.labels.documents():,} documents copied to {target}')
 
 

@@ -296,8 +296,33 @@ def _type_name(annotation: Any) -> str:
 # -- an index ------------------------------------------------------------------------------------------------
 
 
+class Sections:
+    """Something that shows itself as a line, and trees and tables below it."""
+
+    @property
+    def title(self) -> str:
+        """What it is, in a line."""
+        raise NotImplementedError
+
+    def _parts(self) -> Sequence[Branch | Shown]:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return '\n\n'.join([self.title, *map(str, self._parts())])
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(Text(self.title, style='bold'), *self._parts())
+
+    def _repr_html_(self) -> str:
+        parts = ''.join(part._repr_html_() for part in self._parts())
+        return f'<div class="docindex">{tree_as_html(self.title, ())}{parts}</div>'
+
+
 @dataclass(frozen=True)
-class IndexSummary:
+class IndexSummary(Sections):
     """
     What an index is, and what it holds.
 
@@ -339,27 +364,13 @@ class IndexSummary:
     @property
     def disk(self) -> Shown:
         """How much room the files take, as a table."""
-        rows = [[kind, _size(size)] for kind, size in self.files.items()]
-        return Shown('On disk', ['files', 'size'], [*rows, ['all', _size(sum(self.files.values()))]])
+        return files_as_table(self.files)
 
     @property
     def title(self) -> str:
         """What it is, in a line."""
         inside = ''.join(f', {count:,} {name}' for name, count in self.lists.items())
         return f'{self.name}: {self.documents:,} documents{inside} in {str(self.work_dir)!r}'
-
-    def __str__(self) -> str:
-        return '\n\n'.join([self.title, *map(str, self._parts())])
-
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.text import Text
-
-        return Group(Text(self.title, style='bold'), *self._parts())
-
-    def _repr_html_(self) -> str:
-        parts = ''.join(part._repr_html_() for part in self._parts())
-        return f'<div class="docindex">{tree_as_html(self.title, ())}{parts}</div>'
 
     def _parts(self) -> list[Branch | Shown]:
         return [self.schema, *([self.columns] if self.vectors else []), self.disk]
@@ -368,13 +379,20 @@ class IndexSummary:
 def file_sizes(work_dir: Path) -> dict[str, int]:
     """Return how many bytes the files of a work directory have: of documents, vectors and graphs."""
     return {
-        'documents': sum(map(_bytes, work_dir.glob('documents.sqlite3*'))),
-        'vectors': sum(map(_bytes, work_dir.glob('vectors/*'))),
-        'graphs': sum(map(_bytes, work_dir.glob('graphs/*'))),
+        'documents': sum(map(bytes_of, work_dir.glob('documents.sqlite3*'))),
+        'vectors': sum(map(bytes_of, work_dir.glob('vectors/*'))),
+        'graphs': sum(map(bytes_of, work_dir.glob('graphs/*'))),
     }
 
 
-def _bytes(path: Path) -> int:
+def files_as_table(files: Mapping[str, int]) -> Shown:
+    """Return how many bytes files have, by what is in them, as a table."""
+    rows = [[kind, size_as_text(size)] for kind, size in files.items()]
+    return Shown('On disk', ['files', 'size'], [*rows, ['all', size_as_text(sum(files.values()))]])
+
+
+def bytes_of(path: Path) -> int:
+    """Return how much room a file takes; 0 if it is not there."""
     try:
         found = path.stat()
         # Where documents in lists have vectors, the files of the others have holes, which take no room.
@@ -387,7 +405,8 @@ def _setting(value: Any) -> str:
     return 'automatic' if value is None else str(value)
 
 
-def _size(count: float) -> str:
+def size_as_text(count: float) -> str:
+    """Return a number of bytes with a unit."""
     for unit in ('bytes', 'kB', 'MB'):
         if count < 1000:
             return f'{count:.3g} {unit}' if unit != 'bytes' else f'{count} bytes'

@@ -41,7 +41,8 @@ class VectorSettings:
             60,000 sentence embeddings). A positive number is taken as it is.
         flat_search_cutoff: Up to how many documents that match a filter are compared with the query one by one,
             without the graph (Weaviate's name). None: as many as take no longer than the graph would.
-        num_threads: Threads for adding and for batches of queries. -1: one for each processor.
+        num_threads: Threads for adding and for batches of queries. -1: one for each processor. With 1, the same vectors
+            make the same graph each time.
         allow_replace_deleted: Passed on to hnswlib. It changes nothing here: an update takes a new place
             in the graph, which was measured to be faster and to keep recall higher.
         random_seed: Seed of the graph's random levels, and of a projection.
@@ -67,7 +68,7 @@ class VectorSettings:
     ef_max: int = 500
     ef_factor: int = 8
     flat_search_cutoff: int | None = None
-    num_threads: int = 1
+    num_threads: int = -1
     allow_replace_deleted: bool = True
     random_seed: int = 100
     index_dim: int | None = None

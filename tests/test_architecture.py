@@ -56,6 +56,7 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
+    'matplotlib': {'hnsw.tuning'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]

@@ -1,8 +1,13 @@
 import io
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
 from docindex._progress import progress_bar
 
 
@@ -84,3 +89,84 @@ def test_an_error_inside_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError), progress_bar(2, 'indexing', show=True):
         raise ZeroDivisionError
     assert terminal.getvalue()
+
+
+# -- each long operation ---------------------------------------------------------------------------
+
+
+class Note(BaseDoc):
+    title: str
+    vector: NdArray[4]
+
+
+Notes = HnswDocumentIndex[Note]
+VECTORS = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+
+
+def notes(path: Path) -> HnswDocumentIndex[Note]:
+    index = Notes(work_dir=path)
+    index.index(Note(id=str(n), title=f'title {n}', vector=vector) for n, vector in enumerate(VECTORS))
+    return index
+
+
+LONG: dict[str, Callable[[HnswDocumentIndex[Note], Path, bool | None], object]] = {
+    'index': lambda index, path, show: index.index(
+        Note(id=f'new {show}', title='', vector=VECTORS[0] + 1), show_progress=show
+    ),
+    'compact': lambda index, path, show: index.compact(show_progress=show),
+    'verify': lambda index, path, show: index.verify(show_progress=show),
+    'save_graphs': lambda index, path, show: index.save_graphs(show_progress=show),
+    'backup': lambda index, path, show: index.backup(path / f'backup {show}', show_progress=show),
+    'export': lambda index, path, show: index.export(path / f'{show}.jsonl', show_progress=show),
+    'tune': lambda index, path, show: index.tune(sample=5, show_progress=show),
+    'recall': lambda index, path, show: index.recall(sample=5, show_progress=show),
+    'warm_up': lambda index, path, show: index.warm_up(show_progress=show),
+}
+
+
+@pytest.mark.parametrize('work', LONG)
+def test_each_long_operation_has_a_bar_and_a_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+    """`show_progress=True` shows a bar, `False` none on a terminal, and `None` none in a pipe."""
+    pytest.importorskip('tqdm')
+    with notes(tmp_path / 'notes') as index:
+        terminal = looking(monkeypatch)
+        LONG[work](index, tmp_path, False)
+        assert terminal.getvalue() == ''
+        LONG[work](index, tmp_path, True)
+        if work != 'save_graphs':  # all was saved by then
+            assert '%|' in terminal.getvalue()
+        pipe = io.StringIO()
+        monkeypatch.setattr(sys, 'stderr', pipe)
+        LONG[work](index, tmp_path, None)
+        assert pipe.getvalue() == ''
+
+
+def test_saving_shows_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`save_graphs(show_progress=True)` shows how much has been saved."""
+    pytest.importorskip('tqdm')
+    with notes(tmp_path) as index:
+        terminal = looking(monkeypatch)
+        index.save_graphs(show_progress=True)
+        assert '40/40' in terminal.getvalue()
+
+
+def test_opening_shows_a_bar_where_it_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built while a directory is opened, and read anew for a new schema, has a bar on a terminal."""
+    pytest.importorskip('tqdm')
+    notes(tmp_path).close()
+    asked: list[str] = []
+
+    @contextmanager
+    def noted(total: int, what: str, show: bool | None, *more: object) -> Iterator[Callable[[int], object]]:
+        asked.extend([what] if show is None and total else [])
+        yield lambda done: None
+
+    class Searched(BaseDoc):
+        title: str = Field(full_text=True)
+        vector: NdArray[4] = Field(M=5)
+
+    monkeypatch.setattr('docindex.hnsw.graphs.progress_bar', noted)
+    monkeypatch.setattr('docindex.hnsw.opening.progress_bar', noted)
+    with HnswDocumentIndex[Searched](work_dir=tmp_path) as index:
+        assert len(index.text_search('title').documents) == 10
+    assert asked == ['reading anew', 'indexing']

@@ -98,6 +98,7 @@ def verify(
         show_progress: Whether to show a bar.
     """
     report = CheckReport()
+    store.wake_all(show_progress)
     with store.still() as view:
         of_sqlite = [Problem(f'SQLite: {line}') for line in view.rows.integrity()]
         report.problems += of_sqlite

@@ -34,7 +34,7 @@ class HnswDBConfig:
         index_name: A name for this index, if `work_dir` holds several: each gets a directory in it.
         default_column_config: Under the key `np.ndarray`, settings for all vector fields that do not have
             their own; see `docindex.fields.VectorSettings`.
-        read_only, shared_writes, durability, auto_compact, trust_graphs, lock_timeout: See `HnswDocumentIndex`.
+        read_only, shared_writes, durability, auto_compact, trust_graphs, lazy, lock_timeout: See `HnswDocumentIndex`.
     """
 
     work_dir: str | os.PathLike[str] = '.'
@@ -45,6 +45,7 @@ class HnswDBConfig:
     durability: Durability = 'power'
     auto_compact: float | bool = 0.5
     trust_graphs: bool = True
+    lazy: bool = False
     lock_timeout: float | None = None
 
     def changed(self, **options: Any) -> HnswDBConfig:
@@ -72,7 +73,7 @@ class HnswDBConfig:
         Raises:
             SettingsError: that makes no sense.
         """
-        for name in ('read_only', 'shared_writes', 'trust_graphs'):
+        for name in ('read_only', 'shared_writes', 'trust_graphs', 'lazy'):
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f'{name} must be True or False, got {getattr(self, name)!r}')
         if self.read_only and self.shared_writes:
@@ -88,6 +89,7 @@ class HnswDBConfig:
             is_synced=self.durability == 'power',
             trusts_graphs=self.trust_graphs,
             compacts_at=share or None,
+            is_lazy=self.lazy,
         )
 
     def patience(self) -> float:

@@ -27,6 +27,7 @@ from .reduction import reduced
 from .twins import ReadVectors, Twins
 
 _MANY = 1_000
+_FILE_HEADER = 96  # bytes; see `graph_file`
 
 
 class ShortAnswerError(Exception):
@@ -132,6 +133,19 @@ class Graph:
     def live(self) -> int:
         """How many nodes a search can return."""
         return self.held - self.dead
+
+    @property
+    def memory(self) -> int:
+        """
+        How many bytes hnswlib has allocated for it, about.
+
+        As in the constructor and `loadIndex` of hnswlib 0.8 (hnswalg.h), for each place: links on level 0, vector and
+        label; a pointer to the links above (8), a lock (40), a level (4), a mark of a visit (2). For each node besides:
+        an entry in the table of labels (40, in libstdc++), and its links above, which a file has as memory has them.
+        """
+        place = 4 + 8 * self.settings.M + 4 * int(self._index.dim) + 8
+        above = int(self._index.index_file_size()) - _FILE_HEADER - (place + 4) * self.held
+        return self.capacity * (place + 54) + 40 * self.held + above
 
     def twins(self) -> list[list[int]]:
         """Return which labels share a node, as JSON."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +63,12 @@ class GraphCache:
     """
     The graph of each field that has one. One thread changes them at a time, the one that holds the writer's lock.
 
+    A graph may be asleep: not in memory, until somebody wakes it (`Waking`). The truth leaves it behind meanwhile.
+
     Attributes:
+        asleep: The settings of the fields whose graphs are asleep.
         rejected: By field, why its graph file was not used.
+        loading_seconds, saving_seconds: By field, how long that took the last time.
 
     Args:
         work_dir: Where the graph files are.
@@ -89,28 +94,112 @@ class GraphCache:
         self._graphs: dict[str, Graph] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._disowned: set[str] = set()
+        self._trusts_files = True
+        self.asleep: dict[str, VectorSettings] = {}
         self.rejected: dict[str, str] = {}
+        self.loading_seconds: dict[str, float] = {}
+        self.saving_seconds: dict[str, float] = {}
 
     def get(self, field: str) -> Graph | None:
-        """Return a field's graph; None if it has none."""
+        """Return a field's graph; None if it has none, or it is asleep."""
         return self._graphs.get(field)
 
-    def load(self, settings: Mapping[str, VectorSettings], snapshots: Mapping[str, Snapshot], may_move: bool) -> None:
+    def snapshot(self, field: str) -> Snapshot | None:
+        """Return what SQLite knows of a field's graph file; None if there is none."""
+        return self._snapshots.get(field)
+
+    def load(
+        self,
+        settings: Mapping[str, VectorSettings],
+        snapshots: Mapping[str, Snapshot] | None,
+        may_move: bool,
+        is_lazy: bool = False,
+    ) -> None:
         """
         Read the graph files, and make a new graph where one cannot be used.
 
         Args:
             settings: The settings of each field.
-            snapshots: The graph files, by field.
+            snapshots: The graph files, by field; None: they are not to be trusted, nor those that come later.
             may_move: Whether another process may replace graph files meanwhile.
+            is_lazy: Leave the graphs asleep, but for those of nothing.
 
         Raises:
             MovedError: one has.
         """
-        self._snapshots = {field: one for field, one in snapshots.items() if self._work_dir.is_graph_name(one.file)}
+        self._trusts_files = snapshots is not None
+        self._take_note(snapshots or {})
         for field, given in settings.items():
-            if given.index:
-                self._graphs[field] = self._load(field, given, may_move) or self._empty(field, given)
+            if given.index and is_lazy and self._labels.vectors(field):
+                self.asleep[field] = given
+            elif given.index:
+                self._graphs[field] = self._loaded(field, given, may_move)
+
+    def _take_note(self, snapshots: Mapping[str, Snapshot]) -> None:
+        for field, snapshot in snapshots.items():
+            if self._work_dir.is_graph_name(snapshot.file) and snapshot.file not in self._disowned:
+                self._snapshots[field] = snapshot
+
+    def _loaded(self, field: str, settings: VectorSettings, may_move: bool) -> Graph:
+        start = time.perf_counter()
+        graph = self._load(field, settings, may_move)
+        if graph is None:
+            return self._empty(field, settings)
+        self.loading_seconds[field] = time.perf_counter() - start
+        return graph
+
+    # -- asleep ------------------------------------------------------------------------------------
+
+    def prepared(self, field: str, snapshot: Snapshot | None) -> Graph:
+        """
+        Return the graph of a field that is asleep, for `awaken`. Called by one thread for a field, without a lock.
+
+        Args:
+            field: The field.
+            snapshot: Its graph file by now, if there is one.
+
+        Raises:
+            MovedError: the file was replaced meanwhile, or somebody else has woken the graph.
+        """
+        settings = self.asleep.get(field)
+        if settings is None:
+            raise MovedError
+        if self._trusts_files:
+            self._snapshots.pop(field, None)
+            self._take_note({} if snapshot is None else {field: snapshot})
+        return self._loaded(field, settings, may_move=True)
+
+    def awaken(self, field: str, graph: Graph) -> None:
+        """Take a graph that was `prepared` into use. Called with the lock held alone."""
+        settings = self.asleep.get(field)
+        # Meanwhile it may have got other settings, or none.
+        if settings is not None and built_in(settings) == built_in(graph.settings):
+            graph.settings = settings
+            self._graphs[field] = graph
+            del self.asleep[field]
+            with self._giving_up(field):
+                self._bury(field)
+
+    def send_to_sleep(self, field: str) -> None:
+        """Let go of a field's graph, and of what is in no file of it. Called with the lock held alone."""
+        graph = self._graphs.pop(field, None)
+        if graph is not None:
+            self.asleep[field] = graph.settings
+
+    def oversleeping(self) -> list[str]:
+        """Return the fields that are asleep and have been left behind by so much that searches would feel it."""
+        covered = {field: self._snapshots[field].covered if field in self._snapshots else 0 for field in self.asleep}
+        stop = self._labels.next
+        return [
+            field
+            for field, start in covered.items()
+            if stop - start > _FAR_BEHIND and len(self._labels.living(field, min(start, stop), stop)) > _FAR_BEHIND
+        ]
+
+    def forget(self) -> None:
+        """Let go of all graphs; whoever is adding to one stops. Called when they are not used any more."""
+        self._graphs.clear()
+        self.asleep.clear()
 
     def notice(self, snapshots: Mapping[str, Snapshot]) -> None:
         """
@@ -118,12 +207,12 @@ class GraphCache:
 
         Called with the lock held alone.
         """
-        for field, snapshot in snapshots.items():
-            graph = self._graphs.get(field)
-            if snapshot.file in self._disowned or not self._work_dir.is_graph_name(snapshot.file) or graph is None:
-                continue
-            self._snapshots[field] = snapshot
-            if snapshot.covered - graph.covered > _FAR_BEHIND:
+        if not self._trusts_files:
+            return
+        self._take_note(snapshots)
+        for field, graph in list(self._graphs.items()):
+            snapshot = self._snapshots.get(field)
+            if snapshot is not None and snapshot.covered - graph.covered > _FAR_BEHIND:
                 self._graphs[field] = self._load(field, graph.settings, may_move=True) or graph
                 self._bury(field)
 
@@ -173,11 +262,11 @@ class GraphCache:
             return 'was built with other settings'
         if not path.is_file() or path.is_symlink():
             return 'is missing'
-        if path.stat().st_size != snapshot.size or _files.checksum(path) != snapshot.checksum:
+        if path.stat().st_size != snapshot.size:
             return 'is damaged'
         if snapshot.covered > self._labels.next or snapshot.buried > len(self._labels.dead):
             return 'is newer than the documents'
-        return graph_file.defect(path, settings, snapshot.covered)
+        return graph_file.defect(path, settings, snapshot.covered, snapshot.checksum)
 
     def _disown(self, field: str) -> None:
         """Forget a field's graph file: it is damaged, or of another graph than the one in memory."""
@@ -204,6 +293,9 @@ class GraphCache:
         graph = self._graphs.get(field)
         if not settings.index:
             self._graphs.pop(field, None)
+            self.asleep.pop(field, None)
+        elif field in self.asleep:
+            self.asleep[field] = settings  # a file of a graph with other ones is not read
         elif graph is None or built_in(graph.settings) != built_in(settings):
             self._graphs[field] = self._empty(field, settings)
             self._disown(field)
@@ -249,7 +341,8 @@ class GraphCache:
         missing = {field: self._missing(graph, at_most) for field, graph in self._graphs.items()}
         with progress_bar(sum(missing.values()), 'indexing', show_progress) as advance:
             for field, count in missing.items():
-                self._add_missing(field, self._graphs[field].covered + count, advance)
+                if field in self._graphs:  # or it was sent to sleep
+                    self._add_missing(field, self._graphs[field].covered + count, advance)
 
     def step(self) -> None:
         """Add a little of what other processes have written. Called with the lock held alone."""
@@ -281,7 +374,7 @@ class GraphCache:
         graph = self._graphs[field]
         with self._lock.exclusive(), self._giving_up(field):
             graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
-        while graph.covered < stop and self._graphs[field] is graph:
+        while graph.covered < stop and self._graphs.get(field) is graph:
             before = graph.covered
             with self._lock.exclusive(), self._giving_up(field):
                 self._add(field, min(before + _ADD_ROWS, stop))
@@ -335,14 +428,15 @@ class GraphCache:
         graph.strays = sorted({*graph.strays, *missed[:room].tolist()})
         return missed[room:]
 
-    def mend_all(self) -> None:
+    def mend_all(self, show_progress: bool | None) -> None:
         """Search for every vector by itself, and let searches find what they miss."""
-        for field in list(self._graphs):
-            missed = ask_all(self._search(field)).missed
-            if len(missed):
-                left = self.mend(field, missed)
-                counts = len(missed), field, len(left)
-                logger.info('%s: searches missed %d vectors of %r, and now %d', self._work_dir, *counts)
+        with progress_bar(sum(map(self._labels.vectors, self._graphs)), 'checking', show_progress) as advance:
+            for field in list(self._graphs):
+                missed = ask_all(self._search(field), advance).missed
+                if len(missed):
+                    left = self.mend(field, missed)
+                    counts = len(missed), field, len(left)
+                    logger.info('%s: searches missed %d vectors of %r, and now %d', self._work_dir, *counts)
 
     def mend_after_churn(self) -> None:
         """Where much has been added or replaced, search for the vectors that hardly any other is linked to."""
@@ -390,19 +484,37 @@ class GraphCache:
                 raise
             logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', field, self._work_dir)
 
-    def save(self, at_least: int = 1, share: float = 0.0) -> None:
+    def save(
+        self, at_least: int = 1, share: float = 0.0, only: str | None = None, show_progress: bool | None = False
+    ) -> None:
         """
         Write a file for each graph with `at_least` unsaved additions and deletions, and that `share` of all.
+
+        Args:
+            at_least: How many there must be.
+            share: Of how many nodes they must be a part so large.
+            only: The one field that is looked at.
+            show_progress: Whether to show a bar.
 
         Raises:
             OSError: a file could not be written; the earlier one is still there.
         """
-        for field, graph in self._graphs.items():
+        due = {
+            field: graph
+            for field, graph in self._graphs.items()
             # A file of a graph that lacks something would have to say so.
-            if self._unsaved(field, graph) >= max(at_least, share * graph.covered) and not graph.left_out:
+            if only in (None, field)
+            and self._unsaved(field, graph) >= max(at_least, share * graph.covered)
+            and not graph.left_out
+        }
+        with progress_bar(sum(graph.held for graph in due.values()), 'saving', show_progress) as advance:
+            for field, graph in due.items():
+                start = time.perf_counter()
                 snapshot = self._write(field, graph)
                 self._sidecar.record(snapshot)  # I6
                 self._replace(snapshot)
+                self.saving_seconds[field] = time.perf_counter() - start
+                advance(graph.held)
 
     def save_if_worthwhile(self) -> None:
         """Save the graphs that have grown by a good share, so that saving costs in proportion to writing."""

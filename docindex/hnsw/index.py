@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel
 
 from .._later import later
+from .._progress import check_progress
 from ..doclist import DocList
 from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
 from ..filters import FilterLike
@@ -21,9 +22,9 @@ from ..parsing import parse
 from ..results import SubindexFindResult
 from ..schema import Schema
 from . import sharing
-from .changing import Changing
 from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
 from .searching import Scope, Searching, vector_field
+from .steering import Steering
 from .store import Store
 from .subindex import SubIndex
 from .tree import Tree
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 D = TypeVar('D', bound=BaseModel)
 
 
-class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
+class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
     """
     A document index in one directory: an hnswlib graph for each vector field, SQLite for everything else.
 
@@ -58,6 +59,8 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         auto_compact: The share of deleted and replaced versions, among all, at which a write compacts the index; 0.5 by
             default, and False: never. See `compact`.
         trust_graphs: False: do not read the graph files, build the graphs from the vectors.
+        lazy: True: each field's graph is loaded from its file when somebody first searches the field. Until then it
+            takes no memory, and the directory opens at once.
         lock_timeout: Seconds to wait for another process that writes; by default 0, and 60 with `shared_writes`.
 
     Raises:
@@ -91,6 +94,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         durability: Durability | None = None,
         auto_compact: float | bool | None = None,
         trust_graphs: bool | None = None,
+        lazy: bool | None = None,
         lock_timeout: float | None = None,
     ) -> None:
         if self._doc_type is None:
@@ -107,6 +111,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
             durability=durability,
             auto_compact=auto_compact,
             trust_graphs=trust_graphs,
+            lazy=lazy,
             lock_timeout=lock_timeout,
         )
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
@@ -268,13 +273,16 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         if default_column_config is not None or runtime_config is not None:
             self._runtime_config = HnswRuntimeConfig(config)
 
-    def save_graphs(self) -> None:
+    def save_graphs(self, *, show_progress: bool | None = None) -> None:
         """
         Save the graphs now, as `close` does: the next opening will be quick even if this process is killed.
 
         Documents are safe without it; a graph that was not saved is completed when the index is opened.
+
+        Args:
+            show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
         """
-        self._usable().save_graphs()
+        self._usable().save_graphs(show_progress)
 
     def verify(self, repair: bool = False, *, show_progress: bool | None = None) -> CheckReport:
         """
@@ -308,7 +316,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
         """
         self._usable().compact(show_progress)
 
-    def backup(self, path: str | os.PathLike[str]) -> None:
+    def backup(self, path: str | os.PathLike[str], *, show_progress: bool | None = None) -> None:
         """
         Copy the index as it is now into another directory, while it is in use: searches go on, writes wait.
 
@@ -317,12 +325,14 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
 
         Args:
             path: A directory that is empty or does not exist; the parents are created too.
+            show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
 
         Raises:
             WorkDirError: the directory is not empty, or cannot be written.
         """
         try:
-            self._usable().backup(Path(path))
+            check_progress(show_progress)
+            self._usable().backup(Path(path), show_progress)
         except WorkDirError:
             raise
         except OSError as error:
@@ -330,7 +340,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
 
     async def asave_graphs(self) -> None:
         """Do what `save_graphs` does, while the event loop goes on."""
-        await self._writes.run(self.save_graphs)
+        await self._writes.run(self.save_graphs, show_progress=False)
 
     async def averify(self, repair: bool = False) -> CheckReport:
         """Do what `verify` does, while the event loop goes on."""
@@ -342,7 +352,7 @@ class HnswDocumentIndex(Changing[D], DocumentIndex[D]):
 
     async def abackup(self, path: str | os.PathLike[str]) -> None:
         """Do what `backup` does, while the event loop goes on."""
-        await self._writes.run(self.backup, path)
+        await self._writes.run(self.backup, path, show_progress=False)
 
     def __enter__(self) -> Self:
         self._usable()

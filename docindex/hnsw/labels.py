@@ -45,6 +45,8 @@ class LabelTable:
         self._levels.extend(self.next, next_label, runs)
         self.next = next_label
         for field, labels in absences.items():
+            if not labels:
+                continue
             self._absent.setdefault(field, FlagColumn()).mark(labels)
             self._living_absent[field] = self._living_absent.get(field, 0) + len(labels)
         self.dead += buried

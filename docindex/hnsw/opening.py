@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from .._progress import progress_bar
 from ..distances import check_comparable
 from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import FILE_SETTINGS, SEARCH_SETTINGS, VectorSettings
@@ -99,16 +100,19 @@ def put_fields(sidecar: Sidecar, extractions: Extractions) -> None:
 
 def fill_fields(sidecar: Sidecar, extractions: Extractions, is_damaged: bool = False) -> None:
     """Make the tables of fields anew from the documents; see `Sidecar.put_fields`."""
-    levels = sidecar.rows.meta()['levels']
+    meta = sidecar.rows.meta()
+    levels = meta['levels']
 
     def read(row: ScannedRow) -> tuple[Any, ...]:
+        advance(1)
         extraction = extractions[levels[row.level]]
         try:
             return extraction.reread(row.data, row.tensors)
         except DocIndexError:  # damaged: `verify` says so, and whoever wants the document
             return (None,) * len(extraction.fields)
 
-    sidecar.put_fields(tables_of(extractions, levels), read, is_damaged)
+    with progress_bar(meta['next_label'], 'reading anew', None, 'document') as advance:
+        sidecar.put_fields(tables_of(extractions, levels), read, is_damaged)
 
 
 def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> None:

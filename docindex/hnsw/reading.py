@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -104,6 +105,8 @@ class Reading(Searchable[D]):
         scope = Scope(self._level, self._tree.schema.level_of(name))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
         condition = parse(self._level.schema, filter_)
+        if not exact:
+            store.wake(name)
         with store.reading() as view:
             searching = Searching(view, scope)
             matrix = searching.queries(name, queries)
@@ -148,7 +151,7 @@ class Reading(Searchable[D]):
 
     def execute_query(self, query: Query) -> FindResult[D]:
         """Answer a query of several steps; see `Searchable.execute_query`."""
-        with self._usable().reading() as view:
+        with self._reading_for(query) as view:
             return self._answer(view, query).result
 
     def count(self, filter_query: FilterLike | Query = None) -> int:
@@ -156,18 +159,26 @@ class Reading(Searchable[D]):
         store = self._usable()
         if isinstance(filter_query, Query):
             scope = self._scope(filter_query)
-            with store.reading() as view:
+            with self._reading_for(filter_query) as view:
                 return len(answer(filter_query, self._level.schema, Searching(view, scope)).keys)
         condition = parse(self._level.schema, filter_query)
         with store.reading() as view:
             return view.rows.count_where(Searching(view, Scope(self._level, self._level)).where(condition))
 
     def _explain(self, query: Query) -> Explanation:
-        with self._usable().reading() as view:
+        with self._reading_for(query) as view:
             found = self._answer(view, query)
             matches = view.rows.count_where(found.searching.where(found.filter))
         estimate, steps = found.searching.estimate, found.searching.steps
         return Explanation(query, found.filter, estimate, matches, steps, len(found.result.documents))
+
+    def _reading_for(self, query: Query) -> AbstractContextManager[View]:
+        """See one state, with the graphs in memory that a query needs."""
+        store = self._usable()
+        for step in query.steps if isinstance(query, Query) else ():
+            if isinstance(step, FindStep) and not step.exact:
+                store.wake(vector_field(self._level, self._tree.vectors, step.search_field))
+        return store.reading()
 
     def _answer(self, view: View, query: Query, root_filter: Filter = _ALL) -> _Answered:
         """Return what a query finds."""

@@ -378,12 +378,12 @@ class Rows:
             'SELECT (SELECT count(*) FROM documents), count(*), count(DISTINCT label) FROM tombstones'
         )
         outside = self._all(
-            'SELECT 1 FROM documents WHERE label NOT BETWEEN 0 AND :last UNION ALL '
+            # Two conditions each, for which the keys serve: with NOT BETWEEN SQLite reads a million labels, 40 ms.
+            'SELECT 1 FROM documents WHERE label < 0 UNION ALL SELECT 1 FROM documents WHERE label > :last UNION ALL '
             "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last "
             'OR level NOT BETWEEN 0 AND :deepest UNION ALL '
-            # Two conditions, for each of which the index on levels serves.
             'SELECT 1 FROM documents WHERE level < 0 UNION ALL '
             'SELECT 1 FROM documents WHERE level > :deepest UNION ALL '
             'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',

@@ -105,6 +105,12 @@ class FieldSearch:
             )
         return found
 
+    def some(self) -> Float32Array | None:
+        """Return a vector (dim,) of those that there are; None if there is none."""
+        for labels in self.batches():
+            return np.asarray(self.file.peek(labels[:1])[0], np.float32)
+        return None
+
     def ahead(self, graph: Graph) -> int:
         """Return how many vectors there are that a graph does not follow yet."""
         return len(self.labels.living(self.field, graph.covered, self.labels.next))

@@ -59,6 +59,8 @@ def acquire(
         # Not under the lock: this waits for searches to end, and one of those may be about to release a handle.
         try:
             store.join(schema, extractions, declared, access)
+            if not access.is_lazy:
+                store.wake_all()
         except BaseException:
             release(store)
             raise

@@ -48,6 +48,7 @@ class Access:
         is_synced: A write waits for the disk: `durability='power'`.
         trusts_graphs: Graph files are used; otherwise all graphs are built from the vectors.
         compacts_at: The share of dead labels at which a write compacts; None: never.
+        is_lazy: Each graph is loaded when it is first needed.
         is_tolerant: What is damaged is opened as well as it can be, to list what is lost.
     """
 
@@ -56,6 +57,7 @@ class Access:
     is_synced: bool = True
     trusts_graphs: bool = True
     compacts_at: float | None = None
+    is_lazy: bool = False
     is_tolerant: bool = False
 
     @property
@@ -135,7 +137,8 @@ class State:
                 _check_commits(file, meta['commits'], sidecar, access)
             graphs = GraphCache(work_dir, sidecar, files, labels, lock)
             try:
-                graphs.load(settings.effective, rows.snapshots() if access.trusts_graphs else {}, access.follows)
+                snapshots = rows.snapshots() if access.trusts_graphs else None
+                graphs.load(settings.effective, snapshots, access.follows, access.is_lazy)
             except MemoryError as error:
                 raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.all_documents:,}') from error
             graphs.bury()
@@ -203,7 +206,9 @@ class State:
         return [*(file.path for file in self.counters), *self.graphs.paths()]
 
     def close(self, but: State | None = None) -> None:
-        """Close the vector files, `but` those of another state."""
+        """Let go of the graphs and close the vector files, `but` those of another state."""
+        if but is None or self.graphs is not but.graphs:
+            self.graphs.forget()
         for file in self.counters:  # all there are
             if but is None or file not in but.counters:
                 file.close()

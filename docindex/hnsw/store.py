@@ -24,6 +24,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
@@ -52,6 +53,7 @@ from .settings import Declared
 from .sidecar import Sidecar
 from .state import Access, State, View
 from .transaction import Lists, Part, Transaction
+from .waking import Waking
 from .workdir import WorkDir, disk_errors
 
 logger = logging.getLogger('docindex')
@@ -69,6 +71,7 @@ class Store:
     Attributes:
         path: The directory.
         access: How it was opened.
+        opening_seconds: How long that took.
 
     Args:
         path: The directory.
@@ -94,6 +97,7 @@ class Store:
         access: Access,
         lock_timeout: float,
     ) -> None:
+        start = time.perf_counter()
         self.path = path
         self.access = access
         self._pid = os.getpid()
@@ -112,12 +116,14 @@ class Store:
                 overlay = self._prepare(schema, extractions, declared)
                 self._following = Following(self._work_dir, self._sidecar, access, overlay, self._writing)
                 undo.callback(self._close_state)
+                self._waking = Waking(self._following, self._writing, self.reading)
                 self._note_whether_synced()
                 self._forget_rolled_back()
                 self._sweep()
             self.state.graphs.catch_up(show_progress=None)
             self._identity = self._work_dir.identity()
             undo.pop_all()
+        self.opening_seconds = time.perf_counter() - start
 
     def check_in_place(self) -> None:
         """
@@ -299,7 +305,9 @@ class Store:
     def _check_changeable(self, field: str, new: VectorSettings) -> None:
         old = self.settings[field]
         opening.check_file_settings(field, old, new)
-        if self.state.graphs.get(field) is None or not self.state.labels.all_documents:
+        graphs = self.state.graphs
+        has_graph = graphs.get(field) is not None or field in graphs.asleep
+        if not has_graph or not self.state.labels.all_documents:
             return
         before, after = old.built_in(), new.built_in()
         fixed = [name for name in GRAPH_SETTINGS if after[name] != before[name]]
@@ -386,6 +394,8 @@ class Store:
 
     def _settle(self, transaction: Transaction, show_progress: bool | None) -> None:
         """Let the graphs follow; the write is done already."""
+        for field in self.state.graphs.oversleeping():
+            self.wake(field, show_progress)
         # What other processes have written in the meantime is added bit by bit.
         at_most = max(transaction.added, STEP_ROWS) if self.access.follows else None
         self.state.graphs.catch_up(show_progress, at_most)
@@ -401,13 +411,41 @@ class Store:
             self.check_no_batch(what)
             yield
 
+    # -- graphs in memory --------------------------------------------------------------------------
+
+    def wake(self, field: str, show_progress: bool | None = None) -> None:
+        """Have a field's graph in memory; see `Waking`. Not to be called inside `reading`."""
+        self._waking.wake(field, show_progress)
+
+    def wake_all(self, show_progress: bool | None = None) -> None:
+        """Have all graphs in memory."""
+        for field in self.settings:
+            self.wake(field, show_progress)
+
+    def unload(self, field: str) -> None:
+        """Let go of a field's graph until it is needed again; saved first, where this process may write."""
+        if self.access.read_only:
+            with self._writing:
+                self._send_to_sleep(field)
+            return
+        with self._alone('unload a graph'), disk_errors(self.path, 'saving a graph'):
+            self.state.graphs.catch_up(show_progress=None)
+            self.state.graphs.save(only=field)
+            self._send_to_sleep(field)
+
+    def _send_to_sleep(self, field: str) -> None:
+        with self._following.lock.exclusive():
+            self._check_usable()
+            self.state.graphs.send_to_sleep(field)
+
     # -- upkeep ----------------------------------------------------------------------------------
 
-    def save_graphs(self) -> None:
+    def save_graphs(self, show_progress: bool | None) -> None:
         """Write a file for every graph that has changed since its last one; searches go on meanwhile."""
+        check_progress(show_progress)
         with self._alone('save graphs'), disk_errors(self.path, 'saving the graphs'):
-            self.state.graphs.catch_up(show_progress=None)
-            self.state.graphs.save()
+            self.state.graphs.catch_up(show_progress)
+            self.state.graphs.save(show_progress=show_progress)
 
     def compact(self, show_progress: bool | None) -> None:
         """
@@ -416,6 +454,7 @@ class Store:
         Everything new is written beside the old. The commit that renumbers the documents also names the new files, so a
         crash leaves the one state or the other (I1), and debris that the next opening removes.
         """
+        check_progress(show_progress)
         with self._alone('compact'), ExitStack() as undo:
             undo.enter_context(disk_errors(self.path, 'compacting this'))
             undo.callback(self._sweep_unless_committed)
@@ -426,6 +465,8 @@ class Store:
                 meta = {'next_label': new.labels.next, 'generation': new.generation}
                 self._sidecar.renumber(meta, new.labels.absences(), new.labels.runs(), snapshots)  # I1, I6
                 undo.pop_all()
+                for field in replaced.graphs.asleep:
+                    new.graphs.send_to_sleep(field)
                 self._following.state = new
             replaced.close(but=new)
             new.acknowledge()
@@ -444,12 +485,12 @@ class Store:
             self._may_compact = False  # or every write would try
             logger.exception('%s could not be compacted; this is not tried again before it is reopened', self.path)
 
-    def backup(self, path: Path) -> None:
+    def backup(self, path: Path, show_progress: bool | None) -> None:
         """Copy the directory as it is now to `path`, which must be empty or not exist; searches go on, writes wait."""
         if path.resolve().is_relative_to(self.path):
             raise WorkDirError('a backup inside the directory that it is of would be lost with it', path)
         with self._alone('back up'):
-            upkeep.backup(self._work_dir, self._sidecar, self.state, path)
+            upkeep.backup(self._work_dir, self._sidecar, self.state, path, show_progress)
 
     def check_text(self, view: View) -> None:
         """Raise `CorruptIndexError` if full text is not that of the documents; a reader sees less of that."""

@@ -131,7 +131,7 @@ class SubIndex(Changing[D]):
         """Answer a query about documents in outermost ones that match, with these."""
         store = self._usable()
         condition: Filter = parse(self._tree.root.schema, root_filter)
-        with store.reading() as view:
+        with self._reading_for(query) as view:
             found = self._answer(view, query, condition)
             labels = self._tree.roots_of(view, found.labels, found.searching.level, store.path)
             roots = self._tree.later(view, labels, store.path)
@@ -141,7 +141,7 @@ class SubIndex(Changing[D]):
     def filtered(self, query: Query, root_filter: FilterLike) -> DocList[Any]:
         """Return the documents that a query finds in outermost ones that match."""
         condition: Filter = parse(self._tree.root.schema, root_filter)
-        with self._usable().reading() as view:
+        with self._reading_for(query) as view:
             return self._answer(view, query, condition).result.documents
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _files
+from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import WorkDirError
 from .graphs import GraphCache
@@ -52,7 +53,7 @@ def next_generation(
             files[field] = undo.enter_context(closing(_copied(work_dir, state, field, own, generation)))
         graphs = GraphCache(work_dir, sidecar, files, labels, lock)
         graphs.build(state.settings.effective, show_progress)
-        graphs.mend_all()
+        graphs.mend_all(show_progress)
         undo.pop_all()
     return replace(
         state,
@@ -84,7 +85,7 @@ def _copied(work_dir: WorkDir, state: State, field: str, labels: Labels, generat
     return file
 
 
-def backup(work_dir: WorkDir, sidecar: Sidecar, state: State, path: Path) -> None:
+def backup(work_dir: WorkDir, sidecar: Sidecar, state: State, path: Path, show_progress: bool | None) -> None:
     """
     Copy a directory, to which nobody writes meanwhile, to `path`.
 
@@ -95,10 +96,15 @@ def backup(work_dir: WorkDir, sidecar: Sidecar, state: State, path: Path) -> Non
     """
     if path.exists() and any(path.iterdir()):
         raise WorkDirError('a backup needs an empty directory, or one that does not exist', path)
-    for source in state.paths():
-        target = path / source.relative_to(work_dir.path)
-        _files.make_directory(target.parent)
-        _files.copy_file(source, target)
-    beside = path / f'{work_dir.database.name}.new'
-    sidecar.backup(beside)
-    _files.publish(beside, path / work_dir.database.name)
+    sources = state.paths()
+    sizes = {source: _files.size(source) for source in (*sources, work_dir.database)}
+    with progress_bar(sum(sizes.values()), 'copying', show_progress, 'byte') as advance:
+        for source in sources:
+            target = path / source.relative_to(work_dir.path)
+            _files.make_directory(target.parent)
+            _files.copy_file(source, target)
+            advance(sizes[source])
+        beside = path / f'{work_dir.database.name}.new'
+        sidecar.backup(beside)
+        _files.publish(beside, path / work_dir.database.name)
+        advance(sizes[work_dir.database])
