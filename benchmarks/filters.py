@@ -1,8 +1,8 @@
 """
 What a filter costs a vector search, and whether it still finds what it should.
 
-    python benchmarks/filters.py --data PATH_TO_debian-packages
-    python benchmarks/filters.py --synthetic 1000000 --work-dir DIRECTORY
+    python -m benchmarks.filters --data PATH_TO_debian-packages
+    python -m benchmarks.filters --synthetic 1000000 --work-dir DIRECTORY
 
 The same queries with and without a filter, in one run with one thread; only ratios count. Filters match 50, 10, 3, 1,
 0.1 and 0.01 % of the documents, in three ways:
@@ -17,8 +17,6 @@ Recall@10 is measured against `exact=True`, which compares with each vector that
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import statistics
 import tempfile
 import time
@@ -28,12 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sources import CLUSTERS, clustered, packages
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray, fields_of
 from docindex.tensors import Float32Array
 
 LIMIT = 10
 SHARES = (0.5, 0.1, 0.03, 0.01, 0.001, 0.0001)
-CLUSTERS = 1000
 
 
 class Package(BaseDoc):
@@ -69,9 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work_dir = given.work_dir or Path(temporary)
         if given.data:
-            with HnswDocumentIndex[Package](work_dir=work_dir) as packages:
-                queries = fill_packages(packages, given.data)[: given.queries]
-                measure(packages, queries, package_cases(packages, queries))
+            with HnswDocumentIndex[Package](work_dir=work_dir) as index:
+                queries = fill_packages(index, given.data)[: given.queries]
+                measure(index, queries, package_cases(index, queries))
         else:
             with HnswDocumentIndex[Point](work_dir=work_dir) as points:
                 queries = fill_points(points, given.synthetic, given.queries)
@@ -129,10 +127,8 @@ def recall_without(index: HnswDocumentIndex[Any], queries: Float32Array) -> floa
 def fill_packages(index: HnswDocumentIndex[Package], directory: Path) -> Float32Array:
     """Store the packages; return embeddings of packages that are not among them."""
     if not len(index):
-        vectors = np.load(directory / 'embeddings.npz')['description'].astype(np.float32)
+        rows, vectors, _ = packages(directory)
         parts = np.random.default_rng(0).random(len(vectors))
-        with gzip.open(directory / 'packages.jsonl.gz', 'rt') as file:
-            rows = [json.loads(line) for line in file]
         index.index(
             Package(id=str(at), section=row['section'], size=row['size'], part=parts[at], embedding=vectors[at])
             for at, row in enumerate(rows)
@@ -164,21 +160,9 @@ def sections(index: HnswDocumentIndex[Package]) -> Iterator[str]:
 
 
 def fill_points(index: HnswDocumentIndex[Point], count: int, queries: int) -> Float32Array:
-    """
-    Store vectors around a thousand centres; return others from the same clusters.
-
-    Like embeddings, they differ in far fewer directions than they have numbers: each cluster is flat but for 12.
-    """
+    """Store clustered vectors; return others from the same clusters."""
     random = np.random.default_rng(1)
-    centres = random.standard_normal((CLUSTERS, 128)).astype(np.float32)
-    directions = random.standard_normal((CLUSTERS, 12, 128)).astype(np.float32) / 128**0.5
-    # Clusters of all sizes: the n-th has a share of about 1 / n.
-    weights = 1 / np.arange(1, CLUSTERS + 1)
-    of = random.choice(CLUSTERS, count + queries, p=weights / weights.sum())
-    vectors = centres[of] + 0.1 * random.standard_normal((count + queries, 128)).astype(np.float32)
-    for cluster in range(CLUSTERS):
-        mine = np.flatnonzero(of == cluster)
-        vectors[mine] += 2.5 * random.standard_normal((len(mine), 12)).astype(np.float32) @ directions[cluster]
+    vectors, of = clustered(random, count + queries, 128)
     parts = random.random(count)
     for start in range(len(index), count, 20_000):
         stop = min(start + 20_000, count)

@@ -1,7 +1,7 @@
 """
 How much docindex adds to what it stands on: hnswlib and sqlite3, used by hand on the same data.
 
-    python benchmarks/floor.py --data PATH_TO_debian-packages
+    python -m benchmarks.floor --data PATH_TO_debian-packages
 
 Both sides do the same work in turn, in one run, with one thread, and only ratios count, for the speed of a machine
 drifts. The floor keeps nothing safe: no checks, no checksums, no syncs, SQLite in memory, vectors in an array.
@@ -10,8 +10,6 @@ drifts. The floor keeps nothing safe: no checks, no checksums, no syncs, SQLite 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import sqlite3
 import statistics
 import tempfile
@@ -24,6 +22,7 @@ from typing import Any
 import hnswlib
 import numpy as np
 
+from benchmarks.sources import packages
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
 from docindex.tensors import Float32Array
 
@@ -101,10 +100,11 @@ def main() -> None:
 
 def load(directory: Path) -> tuple[list[Package], Float32Array, Float32Array]:
     """Return the packages, their embeddings, and embeddings of packages that are not among them."""
-    vectors = np.load(directory / 'embeddings.npz')['description'].astype(np.float32)
-    with gzip.open(directory / 'packages.jsonl.gz', 'rt') as file:
-        docs = [Package(id=str(at), embedding=vectors[at], **json.loads(line)) for at, line in enumerate(file)]
-    return docs, vectors, np.load(directory / 'queries.npz')['unseen'].astype(np.float32)
+    rows, vectors, unseen = packages(directory)
+    docs = [
+        Package(id=str(at), embedding=vector, **row) for at, (row, vector) in enumerate(zip(rows, vectors, strict=True))
+    ]
+    return docs, vectors, unseen
 
 
 def index_in_turn(
