@@ -1,7 +1,7 @@
 """
 What opening a directory costs beyond `load_index` of hnswlib alone, until the first answer.
 
-    python benchmarks/reopening.py --synthetic 1000000 --work-dir DIRECTORY
+    python -m benchmarks.reopening --synthetic 1000000 --work-dir DIRECTORY
 
 The same graph file in turn, in one run: loaded by hnswlib alone; by an index that is opened and asked one question; by
 an index that is opened with `lazy=True`, with and without a question. Only ratios count. The files are in the kernel's
@@ -20,8 +20,8 @@ from typing import Any
 
 import hnswlib
 import numpy as np
-from filters import Point, fill_points
 
+from benchmarks.filters import Point, fill_points
 from docindex import HnswDocumentIndex
 
 QUERY = np.zeros(128, np.float32)

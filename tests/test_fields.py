@@ -90,7 +90,6 @@ def test_all_settings_are_tried_here() -> None:
         ('max_elements', 1024),
         ('ef_construction', 200),
         ('M', 16),
-        ('num_threads', 1),
     ],
 )
 def test_defaults_are_those_of_docarray(name: str, default: object) -> None:

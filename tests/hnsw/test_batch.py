@@ -336,18 +336,18 @@ def test_a_call_that_fails_in_sqlite_does_nothing_and_the_batch_goes_on(
     index: HnswDocumentIndex[Word], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that fails after it has begun to write leaves nothing of itself, and the rest of the batch is stored."""
-    insert = Sidecar._insert_absences
+    insert = Sidecar._set_meta
 
     def failing(*_: Any) -> None:
         raise OSError('no space left')
 
     with index.batch():
         expected = write_some(index)
-        monkeypatch.setattr(Sidecar, '_insert_absences', failing)
+        monkeypatch.setattr(Sidecar, '_set_meta', failing)
         for call in (lambda: index.index([word('bad', 80), word('1', 81)]), lambda: index.delete(['1', 'a'])):
             with pytest.raises(OSError, match='no space left'):
                 call()
-        monkeypatch.setattr(Sidecar, '_insert_absences', insert)
+        monkeypatch.setattr(Sidecar, '_set_meta', insert)
         assert contents(index) == expected
         index.index(word('later', 90))
     assert contents(index) == {**expected, 'later': (0, 90.0)}

@@ -205,7 +205,7 @@ def test_an_update_that_fails_in_sqlite_changes_nothing(path: Path, monkeypatch:
             index.index(entries(range(40, 45), seed=1))
             docs |= stored(entries(range(40, 45), seed=1))
             with monkeypatch.context() as patch:
-                patch.setattr(Sidecar, '_insert_absences', _fail)
+                patch.setattr(Sidecar, '_set_meta', _fail)
                 with pytest.raises(WorkDirError):
                     index.index(entries(range(10, 50), seed=2))
                 with pytest.raises(WorkDirError):
