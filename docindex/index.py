@@ -21,6 +21,7 @@ from ._later import later
 from .doclist import DocList
 from .filters import FilterLike
 from .results import SubindexFindResult
+from .schema import Schema
 from .searchable import Searchable
 
 if TYPE_CHECKING:
@@ -53,6 +54,32 @@ class DocumentIndex(Searchable[D]):
             IdTypeError: an id is not a string.
             VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
         """
+
+    def index_columns(
+        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = False, **named: Any
+    ) -> None:
+        """
+        Store documents given as columns, `index_columns(id=[...], author__name=[...], embedding=array)`.
+
+        This does what `index` does, for documents that have the values of one row each; but a vector for a field of
+        numpy arrays is converted to float32, and comes back as that. All of it is stored, or nothing.
+
+        Args:
+            columns: The columns in a mapping, beside or instead of the keywords: for a field called `show_progress`.
+            show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
+            named: Columns by the flat names of the fields, all of one length: lists, tuples, numpy arrays, columns of
+                pandas, polars or Arrow; for vectors an array of shape (documents, dim), or a list with None where there
+                is no vector. A field that is left out has its default in all documents: each gets an id of its own. An
+                optional nested document is None in rows in which all of its columns are None.
+
+        Raises:
+            QueryError: there is no field of a name, it is a list of documents, or columns differ in length.
+            DocumentError: a value does not fit, or a column is missing; the message names the column and the row.
+            IdTypeError: an id is not a string.
+            VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
+        """
+        given = later('columns').GivenColumns.read(Schema(self._documents_class()), columns, named)
+        self.index(given.documents(), show_progress=show_progress)
 
     @overload
     @abstractmethod
@@ -281,6 +308,12 @@ class DocumentIndex(Searchable[D]):
     async def aindex(self, docs: object, *, show_progress: bool | None = False) -> None:
         """Do what `index` does, while the event loop goes on."""
         await self._writes.run(self.index, docs, show_progress=show_progress)
+
+    async def aindex_columns(
+        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = False, **named: Any
+    ) -> None:
+        """Do what `index_columns` does, while the event loop goes on."""
+        await self._writes.run(self.index_columns, columns, show_progress=show_progress, **named)
 
     @overload
     async def aupdate(self, docs: str, /, **fields: Any) -> None: ...

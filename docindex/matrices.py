@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .tensors import Float32Array, Tensor, as_array
 _SMALLEST_READY, _LARGEST_READY = 1e-30, 1e30
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _MOST_LOST = 2.0**-10
+_BLOCK = 4_096
 
 
 def column_matrix(
@@ -94,6 +96,41 @@ def rounded(matrix: Float32Array, stored_as: StoredAs, field: str, document: Cal
     return stored
 
 
+def whole_matrix(
+    values: Any, column: Column, settings: VectorSettings, document: Callable[[int], str]
+) -> Float32Array | None:
+    """
+    Return an array (n, dim) of numbers, the vectors of a column, as float32: itself if it is.
+
+    None, if it is anything else, for `column_matrix` to look at value by value.
+
+    Args:
+        values: The array.
+        column: The column.
+        settings: Its settings.
+        document: Names, for an error, the document whose vector is in a row.
+
+    Raises:
+        VectorError: as for `column_matrix`.
+    """
+    if not (isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in 'fiub'):
+        return None
+    if values.shape[1] != settings.dim or not values.dtype.isbuiltin:
+        return None
+    with np.errstate(over='ignore'):
+        matrix = np.ascontiguousarray(values, np.float32)
+    for start in range(0, len(matrix), _BLOCK):  # what numpy makes on the way is as large as what it looks at
+        block = matrix[start : start + _BLOCK]
+        name = partial(_further, document, start)
+        _check_values(block, values[start : start + _BLOCK], column.name, name)
+        check_comparable(block, settings.space, column.name, name)
+    return rounded(matrix, settings.stored_as, column.name, document)
+
+
+def _further(document: Callable[[int], str], start: int, at: int) -> str:
+    return document(start + at)
+
+
 def query_matrix(queries: object, column: Column, settings: VectorSettings) -> Float32Array:
     """
     Return queries as a matrix (q, dim), from documents, dicts or vectors.
@@ -166,7 +203,9 @@ def _float32(arrays: Sequence[Array], dim: int) -> Float32Array:
     return together.reshape(len(arrays), dim)
 
 
-def _check_values(matrix: Float32Array, arrays: Sequence[Array | None], field: str, what: Callable[[int], str]) -> None:
+def _check_values(
+    matrix: Float32Array, arrays: Sequence[Array | None] | Array, field: str, what: Callable[[int], str]
+) -> None:
     """Check that float32 holds the vectors: that they are finite in it, and not zero unless they are."""
     if np.isfinite(matrix).all():
         for row in np.flatnonzero(~matrix.any(axis=1)).tolist():

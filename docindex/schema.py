@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
 import numpy as np
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -79,6 +79,11 @@ class Column:
         """What its values are to a filter."""
         is_opaque = self.is_document or self.is_tensor or self.inner is not None
         return Kind('opaque') if is_opaque else kind_of(self.annotation)
+
+    @property
+    def can_be_none(self) -> bool:
+        """Whether the value may be None where all documents on the way to it are there."""
+        return self.type_name.endswith(' | None')
 
     @property
     def outer(self) -> str:
@@ -259,11 +264,12 @@ class Schema(Generic[D]):
         except PydanticInvalidForJsonSchema:
             return None
 
-    def documents(self, docs: object) -> list[D]:
+    def documents(self, docs: object, what: str = 'document') -> list[D]:
         """
         Return documents of this schema from a document, a dict, or any iterable of these.
 
-        A document of the class itself comes back as it is; one of another class is read by its attributes.
+        A document of the class itself comes back as it is; one of another class is read by its attributes. Errors call
+        each `what`, and say where it stands.
 
         Raises:
             DocumentError: one of them does not fit; the message names it and its fields.
@@ -275,11 +281,28 @@ class Schema(Generic[D]):
             given = docs
         else:
             raise DocumentError(f'expected {self.name}s, dicts or a list of them, got {type(docs).__name__}')
-        return [doc if isinstance(doc, self.doc_type) else self._document(doc, at) for at, doc in enumerate(given)]
+        given = list(given)
+        return self._documents_of_dicts(given) or [
+            doc if isinstance(doc, self.doc_type) else self._document(doc, f'{what} {at}')
+            for at, doc in enumerate(given)
+        ]
 
-    def _document(self, doc: object, position: int) -> D:
+    def _documents_of_dicts(self, given: Sequence[Any]) -> list[D] | None:
+        """Return dicts as documents all at once, in two thirds of the time; None if one of them does not fit."""
+        if len(given) < 2 or {*map(type, given)} != {dict}:
+            return None
+        try:
+            return self._all.validate_python([*map(dict, given)], by_alias=True, by_name=True)
+        except ValidationError:
+            return None  # `_document` says which of them
+
+    @cached_property
+    def _all(self) -> TypeAdapter[list[D]]:
+        return TypeAdapter(list[self.doc_type])  # type: ignore[name-defined]
+
+    def _document(self, doc: object, what: str) -> D:
         if not isinstance(doc, (BaseModel, Mapping)):
-            raise DocumentError(f'document {position}: expected a {self.name} or a dict, got {type(doc).__name__}')
+            raise DocumentError(f'{what}: expected a {self.name} or a dict, got {type(doc).__name__}')
         try:
             if isinstance(doc, Mapping):
                 return self.doc_type.model_validate(dict(doc), by_alias=True, by_name=True)
@@ -287,8 +310,8 @@ class Schema(Generic[D]):
         except ValidationError as error:
             id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
             if 'id' in (doc if isinstance(doc, Mapping) else type(doc).model_fields) and not isinstance(id_, str):
-                raise IdTypeError(_not_a_string(f'document {position}', id_)) from error
-            raise _unfit(f'document {position}' + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
+                raise IdTypeError(_not_a_string(what, id_)) from error
+            raise _unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
     def changed(self, doc: D, values: Mapping[str, Any]) -> D:
         """

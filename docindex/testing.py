@@ -273,6 +273,13 @@ def _film(**fields: Any) -> dict[str, Any]:
     return {'id': 'bad', 'plot': [1, 2, 3, 4], **fields}
 
 
+def _columns(docs: Sequence[Film]) -> dict[str, Any]:
+    """Return the columns of films."""
+    names = ['id', 'title', 'year', 'tags', 'sound', 'poster__id', 'poster__url', 'poster__look']
+    columns = {name: [Schema(Film).columns[name].value(doc) for doc in docs] for name in names}
+    return {**columns, 'plot': np.stack([doc.plot for doc in docs])}
+
+
 _BAD_DOCUMENTS: dict[str, tuple[Any, type[DocIndexError], type[Exception]]] = {
     'a field of a wrong type': (_film(year='soon'), DocumentError, ValueError),
     'a required vector is missing': ({'id': 'bad'}, DocumentError, ValueError),
@@ -286,6 +293,24 @@ _BAD_DOCUMENTS: dict[str, tuple[Any, type[DocIndexError], type[Exception]]] = {
     'NaN': (_film(plot=[1, 2, 3, float('nan')]), VectorError, ValueError),
     'infinity': (_film(sound=[float('inf'), 0]), VectorError, ValueError),
     'a float64 beyond float32': (_film(sound=[1e39, 0]), VectorError, ValueError),
+}
+# What changes among good columns (None: it is left out), the error, and what it names.
+_BAD_COLUMNS: dict[str, tuple[dict[str, Any], type[DocIndexError], list[str]]] = {
+    'an unknown name': ({'smell': [1, 2, 3]}, QueryError, ['smell']),
+    'a document': ({'poster': [None] * 3}, QueryError, ['poster__look']),
+    'a column that is too short': ({'title': ['a']}, QueryError, ['title', '1', '3']),
+    'a single value': ({'year': 1990}, QueryError, ['year']),
+    'a string': ({'title': 'abc'}, QueryError, ['title']),
+    'a value of a wrong type': ({'year': [1, 'soon', 3]}, DocumentError, ['year', 'row 1']),
+    'a nested value of a wrong type': ({'poster__url': ['a', 'b', 3]}, DocumentError, ['poster__url', 'row 2']),
+    'a required column is missing': ({'plot': None}, DocumentError, ['plot']),
+    'an id that is a number': ({'id': ['a', 'b', 3]}, IdTypeError, ['row 2']),
+    'an empty id': ({'id': ['a', '', 'c']}, DocumentError, ['row 1']),
+    'a matrix that is too narrow': ({'plot': np.zeros((3, 3))}, DimensionError, ['plot', '4', '3']),
+    'a vector that is too short': ({'plot': [[1, 2, 3, 4], [1, 2, 3], [0] * 4]}, DimensionError, ['plot', '1']),
+    'infinity': ({'sound': [None, [1, 2], [float('inf'), 0]]}, VectorError, ['sound']),
+    'a float64 beyond float32': ({'plot': np.full((3, 4), 1e39)}, VectorError, ['plot']),
+    'words instead of vectors': ({'plot': ['a', 'b', 'c']}, VectorError, ['plot']),
 }
 _STRANGE_IDS = ["it's", '"', '; DROP TABLE documents; --', 'a\0b', '\n', ' ', '日本語', '🎬', '%', '__', 'x' * 10_000]
 _BAD_QUERIES: dict[str, tuple[dict[str, Any], type[DocIndexError]]] = {
@@ -375,6 +400,8 @@ _USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'iter': lambda index: list(index),
     'len': len,
     'configure': lambda index: index.configure(ef=50),
+    'index_columns': lambda index: index.index_columns(id=['x'], plot=[[0, 0, 0, 0]]),
+    'aindex_columns': lambda index: asyncio.run(index.aindex_columns(id=['x'], plot=[[0, 0, 0, 0]])),
 }
 
 
@@ -462,6 +489,68 @@ class DocumentIndexContract(ABC):
         oracle: ExactIndex[Film] = ExactIndex(SPACES)
         oracle.index([*films(2), last])
         oracle.check_all(index)
+
+    # -- index_columns() ---------------------------------------------------------------------------
+
+    @pytest.mark.parametrize('in_a_mapping', [False, True])
+    def test_index_columns(self, index: DocumentIndex[Film], in_a_mapping: bool) -> None:
+        """Columns by flat names, as keywords or in a mapping, are stored as the documents of their rows are."""
+        columns = _columns(films())
+        if in_a_mapping:
+            index.index_columns(columns)
+        else:
+            index.index_columns(**columns)
+        oracle: ExactIndex[Film] = ExactIndex(SPACES)
+        oracle.index(films())
+        oracle.check_all(index)
+
+    def test_index_columns_takes_arrays(self, index: DocumentIndex[Film]) -> None:
+        """Arrays are columns too: of numbers, and of vectors of any type, which come back as float32."""
+        plots = np.arange(8, dtype=np.float64).reshape(2, 4)
+        index.index_columns(id=np.array(['a', 'b']), year=np.array([1950, 1960], np.int16), plot=plots)
+        assert same(index['b'], a_film('b', [4, 5, 6, 7], year=1960))
+
+    def test_index_columns_replaces(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """A row replaces the whole document with its id, and of two rows with one id the last counts."""
+        plots = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], np.float32)
+        index.index_columns(id=['film 0', 'new', 'film 0'], title=['first', 'other', 'last'], plot=plots)
+        stored.index([a_film('film 0', plots[2], title='last'), a_film('new', plots[1], title='other')])
+        stored.check_all(index)
+
+    def test_columns_that_are_left_out_have_defaults(self, index: DocumentIndex[Film]) -> None:
+        """A field without a column has its default in each document; so each gets an id of its own."""
+        index.index_columns(plot=np.eye(4, dtype=np.float32))
+        assert len(index) == 4
+        found = index.find([0, 0, 1, 0], 'plot', limit=1).documents[0]
+        assert same(found, Film(id=found.id, plot=np.array([0, 0, 1, 0], np.float32)))
+
+    def test_empty_columns_are_fine(self, index: DocumentIndex[Film]) -> None:
+        """Columns without rows store nothing."""
+        index.index_columns(id=[], plot=[])
+        assert len(index) == 0
+
+    @pytest.mark.parametrize(('changed', 'error', 'named'), _BAD_COLUMNS.values(), ids=_BAD_COLUMNS)
+    def test_bad_columns_store_nothing(
+        self,
+        index: DocumentIndex[Film],
+        stored: ExactIndex[Film],
+        changed: dict[str, Any],
+        error: type[DocIndexError],
+        named: Sequence[str],
+    ) -> None:
+        """Columns that do not fit are refused, by an error that names the column, and the row if it is one."""
+        columns = {**_columns(films()[:3]), **changed}
+        with pytest.raises(error) as caught:
+            index.index_columns({name: column for name, column in columns.items() if column is not None})
+        assert all(name in str(caught.value) for name in named)
+        stored.check_all(index)
+
+    def test_index_columns_refuses_what_has_no_names(self, index: DocumentIndex[Film]) -> None:
+        """Documents are no columns, a column cannot be given twice, and there has to be one."""
+        for given, named in (([_film()], {}), ({'id': ['a']}, {'id': ['a']}), (None, {})):
+            with pytest.raises(QueryError):
+                index.index_columns(given, **named)  # type: ignore[arg-type]
+        assert len(index) == 0
 
     def test_an_empty_batch_is_fine(self, index: DocumentIndex[Film]) -> None:
         """Indexing no documents stores none."""

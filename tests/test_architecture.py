@@ -37,7 +37,7 @@ LAYERS = [
     {'frames', 'display'},
     {'loading', 'exporting'},
     {'searchable'},
-    {'payload', 'matrices', 'index'},
+    {'payload', 'matrices', 'columns', 'index'},
     {'hnsw', 'testing'},
     {'testing_lists'},
     {'fromdocarray'},

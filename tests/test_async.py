@@ -28,7 +28,13 @@ def test_each_twin_does_what_its_call_does(tmp_path: Path) -> None:
 
     async def use() -> None:
         async with HnswDocumentIndex[Word](work_dir=tmp_path / 'a') as index:
-            await index.aindex(words(50))
+            await index.aindex(words(40))
+            rest = words(50)[40:]
+            await index.aindex_columns(
+                id=[word.id for word in rest],
+                count=[word.count for word in rest],
+                vector=[word.vector for word in rest],
+            )
             await index.aupdate('3', count=33)
             await index.aupdate([Word(id='4', count=44, vector=np.ones(4))])
             assert await index.adelete(['5', 'unknown']) == 1

@@ -27,7 +27,7 @@ from .transaction import Vectors
 D = TypeVar('D', bound=BaseModel)
 
 _BLOCK = 64
-_NEAR = 256  # documents that are looked at several times while they are in the processor's caches
+NEAR = 256  # documents that are looked at several times while they are in the processor's caches
 
 
 class Given(NamedTuple):
@@ -131,11 +131,11 @@ class Documents(Generic[D]):
             originals[column.name] = arrays
         rounded = [name for name, one in settings.items() if one.stored_as == 'float16']
         rows: list[Row] = []
-        for start in range(0, len(given), _NEAR):
-            part = given[start : start + _NEAR]
-            near = {name: arrays[start : start + _NEAR] for name, arrays in originals.items()}
+        for start in range(0, len(given), NEAR):
+            part = given[start : start + NEAR]
+            near = {name: arrays[start : start + NEAR] for name, arrays in originals.items()}
             dumped = self._dumped(part, near, rounded)
-            fields = self.extraction.values(docs[start : start + _NEAR])
+            fields = self.extraction.values(docs[start : start + NEAR])
             for one, (data, tensors), in_fields in zip(part, dumped, fields, strict=True):
                 rows.append(
                     Row(one.doc.id, data, tensors, in_fields, one.parent, one.position, self._children(one.doc))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..display import IndexSummary
     from ..exporting import Moment
     from .check import CheckReport
+    from .columns import Columns
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -140,6 +141,26 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         if given:
             parts = self._tree.parts(given, store.state.fields, store.settings)
             self._put(store, parts, show_progress=show_progress)
+
+    def index_columns(
+        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = False, **named: Any
+    ) -> None:
+        """
+        Store documents given as columns; see `DocumentIndex.index_columns`.
+
+        No Python object is made for a document, unless its class has validators or the like.
+        """
+        store = self._usable()
+        store.check_writable()
+        given = later('columns').GivenColumns.read(self._schema, columns, named)
+        if given.count:
+            parts = self._columns.parts(given, store.state.fields, store.settings)
+            self._put(store, parts, show_progress=show_progress)
+
+    @cached_property
+    def _columns(self) -> Columns[Any]:
+        columns: Columns[Any] = later('hnsw.columns').Columns(self._tree)
+        return columns
 
     def batch(self) -> AbstractContextManager[None]:
         """

@@ -30,7 +30,7 @@ from .transaction import Part, TakenIdError
 
 D = TypeVar('D', bound=BaseModel)
 
-_PORTION = 8_192  # documents that are turned into rows and matrices at a time
+PORTION = 8_192  # documents that are turned into rows and matrices at a time
 
 
 class Tree(Generic[D]):
@@ -80,8 +80,8 @@ class Tree(Generic[D]):
     ) -> Iterable[Part]:
         """Return documents of a level, no id twice, and those in their lists, as `parts` does."""
         parts = self._parts(name, given, fields, settings)
-        first = list(islice(self._below(name, given), _PORTION))
-        return list(parts) if len(first) < _PORTION else parts
+        first = list(islice(self._below(name, given), PORTION))
+        return list(parts) if len(first) < PORTION else parts
 
     def _parts(
         self, name: str, given: Iterable[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
@@ -91,7 +91,7 @@ class Tree(Generic[D]):
             documents, level = self.levels[inner], fields.number(inner)
             mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
             each = iter(given if inner == name else unlike(self._inside(inner, name, given)))
-            while portion := list(islice(each, _PORTION)):
+            while portion := list(islice(each, PORTION)):
                 rows, vectors = documents.prepared(portion, mine)
                 flat = {levels[inner].flat(column): one for column, one in vectors.items()}
                 yield Part(level, rows, flat)

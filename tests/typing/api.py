@@ -87,6 +87,8 @@ index.index([video, video])
 index.index(DocList[Video]([video]))
 index.index({'title': 'A boat', 'thumbnail': image, 'tensor': vector})
 index.index((item for item in [video]), show_progress=True)
+index.index_columns(title=['A boat'], thumbnail__url=['boat.png'], tensor=np.zeros((1, 128)), show_progress=None)
+index.index_columns({'title': ['A boat']}, tensor=[vector])
 
 # -- finding ---------------------------------------------------------------------------------------
 
