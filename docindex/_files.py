@@ -130,6 +130,15 @@ def write_at(fd: int, content: memoryview, offset: int) -> None:
         content = content[os.write(fd, content) :]
 
 
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Return the `size` bytes at byte `offset`, or those that are there; for the one who writes."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    content = bytearray()
+    while block := os.read(fd, size - len(content)):
+        content += block
+    return bytes(content)
+
+
 def checksum(path: Path) -> int:
     """Return the CRC-32 of the whole file."""
     crc = 0

@@ -142,8 +142,8 @@ def test_a_compaction_while_files_are_opened(path: Path, monkeypatch: pytest.Mon
     pending: list[Callable[[], None]] = []
     check = VectorFile._check_header
 
-    def checking(file: VectorFile, rows: int) -> None:
-        check(file, rows)
+    def checking(file: VectorFile) -> None:
+        check(file)
         if pending:
             pending.pop()()
 

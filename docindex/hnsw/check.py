@@ -24,6 +24,7 @@ from .records import ScannedRow
 from .search import FieldSearch
 from .state import View
 from .store import Store
+from .vectors import Copies
 
 ReadDocument = Callable[[View, ScannedRow], Any]
 
@@ -136,13 +137,16 @@ def _lost_commits(view: View) -> list[Problem]:
 
 
 def _check_vectors(view: View, repair: bool, report: CheckReport, advance: Callable[[int], object]) -> None:
+    copies = view.rows.unsynced()
     for name, file in view.state.files.items():
+        own = copies.get(name, {})
+        report.problems += _check_copies(view, name, own, repair)
         needed = view.labels.rows_needed(name)
         if file.held < needed:
             report.problems.append(Problem(f'{file.path.name} ends after {file.held} of {needed} vectors'))
         for labels in view.searching(name).batches():
             damaged = file.damaged(labels)
-            restored = _restored(view, name, damaged) if repair and len(damaged) else set()
+            restored = _restored(view, name, damaged, own) if repair and len(damaged) else set()
             for label in damaged.tolist():
                 message, id_ = 'its vector does not match its checksum', view.rows.id_of(label)
                 report.problems.append(Problem(message, id_, name, is_mended=label in restored))
@@ -150,19 +154,36 @@ def _check_vectors(view: View, repair: bool, report: CheckReport, advance: Calla
             advance(len(labels))
 
 
-def _restored(view: View, name: str, damaged: Labels) -> set[int]:
-    """Write the graph's copies of damaged vectors into the vector file; return the labels for which there was one."""
+def _check_copies(view: View, name: str, copies: Copies, repair: bool) -> list[Problem]:
+    """Compare the copies of rows that the disk may not have yet with sound rows of the vector file; put them back."""
+    file = view.state.files[name]
+    damaged, differing = file.differing({label: copies[label] for label in copies if view.labels.is_living(label)})
+    is_sound = ~np.isin(differing, file.damaged(np.array(differing, np.int64)))
+    differing = np.array(differing, np.int64)[is_sound].tolist()
+    if repair and differing:
+        file.put_back({label: copies[label] for label in differing})
+        file.sync()
+    lost = 'the copy of its vector, for a power cut, does not match its checksum'
+    other = 'its vector is not the one that SQLite has a copy of'
+    return [
+        *(Problem(lost, view.rows.id_of(label), name) for label in damaged),
+        *(Problem(other, view.rows.id_of(label), name, is_mended=repair) for label in differing),
+    ]
+
+
+def _restored(view: View, name: str, damaged: Labels, copies: Copies) -> set[int]:
+    """Write what SQLite, or else the graph, has of damaged vectors into the vector file; return the labels of those."""
     graph, file = view.state.graphs.get(name), view.state.files[name]
-    if graph is None:
-        return set()
-    held = damaged[(damaged < graph.covered) & ~np.isin(damaged, graph.lacks(damaged))]
-    vectors = graph.vectors(held)
-    if vectors is None:
-        return set()
-    for label, vector in zip(held.tolist(), vectors, strict=True):
-        file.write(label, vector[None])
+    file.put_back({label: copies[label] for label in damaged.tolist() if label in copies})
+    left = file.damaged(damaged)
+    if graph is not None:
+        held = left[(left < graph.covered) & ~np.isin(left, graph.lacks(left))]
+        vectors = graph.vectors(held)
+        for label, vector in zip(held.tolist(), [] if vectors is None else vectors, strict=vectors is not None):
+            file.write(label, vector[None])
+        left = left if vectors is None else left[~np.isin(left, held)]
     file.sync()
-    return set(held.tolist())
+    return set(damaged.tolist()) - set(left.tolist())
 
 
 def _check_documents(

@@ -129,7 +129,7 @@ def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> Non
     for field, new in news.items():
         check_file_settings(field, settings.effective[field], new)
         if settings.effective[field].space == 'cosine' != new.space:
-            _check_lengths(work_dir, meta, field, new)
+            _check_lengths(work_dir, sidecar, meta, field, new)
     settings.put(news, declared)
 
 
@@ -193,9 +193,12 @@ def _way(
     return way.changes, way.new_vectors
 
 
-def _check_lengths(work_dir: WorkDir, meta: Mapping[str, Any], field: str, new: VectorSettings) -> None:
+def _check_lengths(
+    work_dir: WorkDir, sidecar: Sidecar, meta: Mapping[str, Any], field: str, new: VectorSettings
+) -> None:
     path = work_dir.vector_file(field, meta['generation'])
-    with closing(VectorFile(path, new.dim, 0, stored_as=new.stored_as, read_only=True)) as file:
+    copies = sidecar.rows.unsynced().get(field)
+    with closing(VectorFile(path, new.dim, 0, stored_as=new.stored_as, read_only=True, copies=copies)) as file:
         rows = min(file.held, meta['next_label'])
         for start in range(0, rows, _CHECK_ROWS):
             block = file.block(start, min(start + _CHECK_ROWS, rows))

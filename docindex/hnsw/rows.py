@@ -10,6 +10,7 @@ What stands in the SQLite file, read: the questions that are asked of its tables
     absences     labels that have no vector in a field (it is optional)
     snapshots    one row a graph file: its size, checksum, settings and what it covers
     notes        key, value: what somebody wants to know of an earlier write, such as how far a source was read
+    unsynced     copies of the rows of vector files that the disk may not have yet; size: bytes of all, up to this one
 """
 
 from __future__ import annotations
@@ -137,6 +138,26 @@ class Rows:
             return int(self._all("SELECT value FROM meta WHERE key = 'commits'")[0][0])
         except (IndexError, ValueError, TypeError) as error:
             raise CorruptIndexError('this file does not say how many commits it has', self.path, CHECK) from error
+
+    def unsynced(self) -> dict[str, dict[int, bytes]]:
+        """
+        Return copies of the rows of vector files that the disk may not have yet, by field and label.
+
+        What only damage can have put there, such as labels that there are not, is left out.
+        """
+        found: dict[str, dict[int, bytes]] = {}
+        sql = (
+            "SELECT field, label, row FROM unsynced JOIN meta ON key = 'next_label' "
+            'WHERE label >= 0 AND label < CAST(value AS INTEGER)'
+        )
+        for field, label, row in self._all(sql):
+            if isinstance(label, int) and isinstance(row, bytes):
+                found.setdefault(field, {})[label] = row
+        return found
+
+    def unsynced_size(self) -> int:
+        """Return how many bytes these copies have."""
+        return int(self._all('SELECT coalesce(max(size), 0) FROM unsynced')[0][0])
 
     # -- documents -------------------------------------------------------------------------------
 

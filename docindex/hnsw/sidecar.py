@@ -47,6 +47,7 @@ CREATE TABLE snapshots (
     strays TEXT NOT NULL, settings TEXT NOT NULL, record_checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE unsynced (size INTEGER PRIMARY KEY, field TEXT NOT NULL, label INTEGER NOT NULL, row BLOB NOT NULL);
 """
 _PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
 _SHORT_PATIENCE = 1_000
@@ -244,6 +245,21 @@ class Sidecar:
                 'SQLite has undone this transaction, for lack of room say', self.path, 'make room, and begin anew'
             )
 
+    def keep_unsynced(self, copies: Iterable[tuple[str, int, bytes]]) -> None:
+        """Keep copies of rows of vector files, each of a field and a label, within the transaction."""
+        self._check_begun()
+        size = self.rows.unsynced_size()
+        for field, label, row in copies:
+            size += len(row)
+            # A key that only grows: rows of two kilobytes go side by side to the end of the table, where WITHOUT ROWID
+            # would put half of each onto a page of its own.
+            self._writer.all('INSERT INTO unsynced VALUES (?, ?, ?, ?)', (size, field, label, row))
+
+    def forget_unsynced(self) -> None:
+        """Forget these copies, within the transaction."""
+        self._check_begun()
+        self._writer.all('DELETE FROM unsynced')
+
     def commit(self) -> None:
         """Commit the transaction: when this returns it exists, when it raises it never did."""
         self._check_begun()
@@ -320,7 +336,8 @@ class Sidecar:
             self._writer.all('DROP TABLE documents')
             self._writer.all('ALTER TABLE renumbered RENAME TO documents')
             self._writer.all(_CHILDREN)
-            self._run(f'DELETE FROM {table}' for table in ('tombstones', 'absences', 'runs', 'snapshots'))
+            emptied = ('tombstones', 'absences', 'runs', 'snapshots', 'unsynced')
+            self._run(f'DELETE FROM {table}' for table in emptied)
             self._insert_absences(absences)
             self._insert_runs(runs)
             self._insert_snapshots(snapshots)
@@ -364,6 +381,11 @@ class Sidecar:
         """Make `snapshot` the graph file of its field."""
         with _Transaction(self._writer):
             self._insert_snapshots([snapshot])
+
+    def record_synced(self) -> None:
+        """Forget the copies of rows of vector files: the files are synced."""
+        with _Transaction(self._writer):
+            self.forget_unsynced()
 
     def vacuum(self) -> None:
         """Give space that is no longer used back to the file system."""

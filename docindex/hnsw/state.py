@@ -30,7 +30,7 @@ from .scan import Found, Gathered
 from .search import FieldSearch
 from .settings import Declared, SettingsRecord
 from .sidecar import Sidecar
-from .vectors import VectorFile
+from .vectors import Copies, VectorFile
 from .workdir import WorkDir
 
 NO_VECTORS = 'no-vectors'
@@ -125,9 +125,10 @@ class State:
         _check_levels(labels, fields, rows)
         with ExitStack() as undo:
             files: dict[str, VectorFile] = {}
+            copies = rows.unsynced()  # I2
             for name, given in settings.effective.items():
                 path = work_dir.vector_file(name, meta['generation'])
-                files[name] = file = _open_file(path, given, labels.rows_needed(name), meta, access)
+                files[name] = file = _open_file(path, given, labels.rows_needed(name), meta, access, copies.get(name))
                 undo.callback(file.close)
             counters = list(files.values())
             if not counters:
@@ -292,11 +293,19 @@ def _check_levels(labels: LabelTable, fields: FieldTables, rows: Rows) -> None:
             raise CorruptIndexError('this file has documents of other levels than it says', rows.path, CHECK)
 
 
-def _open_file(path: Path, given: VectorSettings, rows: int, meta: Mapping[str, Any], access: Access) -> VectorFile:
+def _open_file(
+    path: Path, given: VectorSettings, rows: int, meta: Mapping[str, Any], access: Access, copies: Copies | None = None
+) -> VectorFile:
     # What was not synced may have been cut off together with the power: those documents count as damaged.
     may_lack_rows = access.is_tolerant or not meta['is_synced']
     return VectorFile(
-        path, given.dim, rows, stored_as=given.stored_as, read_only=access.read_only, may_lack_rows=may_lack_rows
+        path,
+        given.dim,
+        rows,
+        stored_as=given.stored_as,
+        read_only=access.read_only,
+        may_lack_rows=may_lack_rows,
+        copies=copies,
     )
 
 

@@ -2,8 +2,10 @@
 One open work directory: joins the rows, the vectors and the graphs, and decides in which order they are written.
 
 I1  A document exists from the moment SQLite has committed it, and not before. Nothing else decides.
-I2  Vectors are on the disk, synced, before the commit that mentions their labels.
-I3  A row of a vector file below the committed `next_label` is never written again.
+I2  A row of a vector file that a commit mentions is on the disk, synced, before that commit, or a copy of it is in that
+    commit, in the table `unsynced`. Copies go only in a commit before which the files were synced, with the rows in
+    them. Whoever opens the directory sees the copies, not what the file has in their place.
+I3  A row of a vector file below the committed `next_label` is never changed: at most it is written again as it was.
 I4  Between two compactions a label is never given to a second version; what had a dead label stays dead.
 I5  A graph, in memory or in a file, is a cache. It says up to which label and which tombstone it follows the truth;
     what came later is added from the truth, and searches scan it until it is.
@@ -53,6 +55,7 @@ from .settings import Declared
 from .sidecar import Sidecar
 from .state import Access, State, View
 from .transaction import Lists, Part, Transaction
+from .unsynced import settle
 from .waking import Waking
 from .workdir import WorkDir, disk_errors
 
@@ -223,6 +226,7 @@ class Store:
             always.callback(self._sidecar.close)
             always.callback(self._close_state)
             always.callback(self._turn_away)
+            always.callback(self._sync_at_last)
             try:
                 if not self.access.read_only:
                     self._save_graphs_at_last()
@@ -241,6 +245,16 @@ class Store:
                 self.state.graphs.save(at_least=_SHARED_SAVE_ROWS)
         except WorkDirLockedError:
             pass  # whoever is writing has a graph of its own to save
+
+    def _sync_at_last(self) -> None:
+        # For who copies files: they are complete without the copies of rows. But a command that stores one document and
+        # ends is not to wait for the disk once more, and with `durability='process'` nothing is.
+        if self.access.read_only or self.access.shared_writes or not self.access.is_synced:
+            return
+        try:
+            settle(self._sidecar, self.state.files)
+        except Exception:  # a full disk, say: the copies stay
+            logger.exception('the vectors in %s could not be synced; nothing is lost, SQLite has copies', self.path)
 
     def _turn_away(self) -> None:
         """Let the searches that are under way end, and no other begin."""
@@ -385,7 +399,7 @@ class Store:
 
     def _commit(self, transaction: Transaction) -> None:
         if self.access.is_synced:
-            transaction.sync()  # I2
+            transaction.secure()  # I2
         with self._following.lock.exclusive(), self._following.publishing() as state:
             self._sidecar.commit()  # I1
             state.publish(transaction.change, state.commits + 1)

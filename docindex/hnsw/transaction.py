@@ -23,6 +23,7 @@ from .records import Change, Row
 from .rows import Rows
 from .sidecar import Sidecar
 from .state import State, View
+from .unsynced import Written, secure
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Transaction:
         self._first = state.labels.next
         self._last_level = state.labels.last_level
         self._is_torn = False
+        self._written: list[Written] = []
         self.change = Change(state.labels.next)
         self.is_empty = True
 
@@ -159,11 +161,9 @@ class Transaction:
         with self._whole():
             self._stage(Change(self.change.next_label, notes={key: value}))
 
-    def sync(self) -> None:
-        """Wait until the vectors are on the disk, which the commit is going to mention (I2)."""
-        if self.added:
-            for file in self._state.files.values():
-                file.sync()
+    def secure(self) -> None:
+        """Let the commit that is to come bring the vectors to the disk, or wait until they are there (I2)."""
+        secure(self._sidecar, self._state.files, self._written)
 
     def check_whole(self) -> None:
         """
@@ -181,14 +181,14 @@ class Transaction:
         self.check_whole()
         change = self.change
         next_label, last_level, was_empty = change.next_label, self._last_level, self.is_empty
-        buried, runs = len(change.buried), len(change.runs)
+        buried, runs, written = len(change.buried), len(change.runs), len(self._written)
         absent = {field: len(labels) for field, labels in change.absences.items()}
         self._is_torn = True
         try:
             with self._sidecar.whole():
                 yield
         except Exception:  # but not Ctrl-C, which may have come just after it
-            del change.buried[buried:], change.runs[runs:]
+            del change.buried[buried:], change.runs[runs:], self._written[written:]
             change.absences = {field: change.absences[field][:length] for field, length in absent.items()}
             change.next_label, self._last_level, self.is_empty, self._labels = next_label, last_level, was_empty, None
             self._is_torn = False
@@ -213,6 +213,7 @@ class Transaction:
         for field, given in part.vectors.items():
             matrix = given.matrix if len(new) == len(part.rows) else given.matrix[new]
             self._state.files[field].write(self.change.next_label, matrix)
+            self._written.append(Written(field, self.change.next_label, len(matrix)))
         self._stage(change)
 
     def _remove(self, level: int, labels: Sequence[int]) -> None:

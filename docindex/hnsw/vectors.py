@@ -14,7 +14,8 @@ The vectors of one field as an append-only matrix on disk: row number = label.
 
 stride = width * dim + 4. Whatever a row is kept as, it is read as float32, which holds each float16 exactly; the name
 of the file ends in .f32 either way. Which rows count is not written here: SQLite knows the next label, and rows from
-there on are what a crash left over, to be written over. But if SQLite knows of fewer commits than stand here, it has
+there on are what a crash left over, to be written over. SQLite may also have copies of the last rows, which a power
+cut may have taken from the file (`unsynced`). But if SQLite knows of fewer commits than stand here, it has
 lost some: a write-ahead log that is gone or damaged is dropped by SQLite without a word.
 """
 
@@ -24,8 +25,9 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ from ..tensors import Float32Array
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 _Rows = np.ndarray[Any, np.dtype[np.void]]
 """Rows as they stand in the file, shape (n,): `vector` and `checksum`."""
+Copies = Mapping[int, bytes]
+"""Rows of a vector file as they stand there, vector and checksum, by label."""
 
 _WIDTHS: dict[StoredAs, int] = {'float32': 4, 'float16': 2}
 
@@ -64,6 +68,8 @@ class VectorFile:
         dim: Length of its vectors.
         stored_as: What it holds them as.
         commits: How many commits SQLite must know of at least.
+        stride: Bytes from one row to the next.
+        lacking: For a reader, rows that the file lacks or has otherwise, and that are seen all the same.
 
     Args:
         path: The file.
@@ -72,6 +78,8 @@ class VectorFile:
         rows: How many rows must be there at least.
         read_only: Nothing will be written.
         may_lack_rows: Take a file that is too short; what it lacks counts as damaged.
+        copies: Rows as they were written, if a power cut may have taken them from the file: they are put back, or, by
+            who may not write, seen in the place of what is there.
 
     Raises:
         CorruptIndexError: it is missing, too short or not a vector file of this kind.
@@ -87,26 +95,36 @@ class VectorFile:
         stored_as: StoredAs = 'float32',
         read_only: bool = False,
         may_lack_rows: bool = False,
+        copies: Copies | None = None,
     ) -> None:
         self.path = path
         self.dim = dim
         self.stored_as = stored_as
         self._row = np.dtype([('vector', f'<f{_WIDTHS[stored_as]}', (dim,)), ('checksum', '<u4')])
-        self._stride = self._row.itemsize
+        self.stride = self._row.itemsize
+        self._lengths = np.zeros(0, np.float32)
         self._fd = self._open(read_only)
         try:
-            self._check_header(0 if may_lack_rows else rows)
+            self._check_header()
+            self.lacking = self._lacking(copies or {})
+            if not read_only:
+                self.put_back(self.lacking)
+                self.lacking = {}
+            self._check_size(0 if may_lack_rows else rows)
             if not read_only:
                 self._fill_up(rows)
         except BaseException:
             os.close(self._fd)
             raise
         self._table = np.empty(0, self._row)
-        self._lengths = np.zeros(0, np.float32)
         self._is_sound: Flags = np.zeros(0, bool)
         self._trusted = 0
         self._mapped: mmap.mmap | None = None
         self._taken = 0
+
+    def reopened(self) -> VectorFile:
+        """Return the same file opened once more, for reading, as it is seen here."""
+        return VectorFile(self.path, self.dim, 0, stored_as=self.stored_as, read_only=True, copies=self.lacking)
 
     @staticmethod
     def create(path: Path, dim: int, rows: int = 0, stored_as: StoredAs = 'float32') -> None:
@@ -114,10 +132,6 @@ class VectorFile:
         width = _WIDTHS[stored_as]
         size = _HEADER.size + rows * (width * dim + 4)
         _files.create_file(path, _HEADER.pack(_MAGIC, _VERSION, dim, 0, _name_checksum(path), width), size)
-
-    def reopened(self) -> VectorFile:
-        """Return the same file, open once more, to be read."""
-        return VectorFile(self.path, self.dim, 0, stored_as=self.stored_as, read_only=True)
 
     @staticmethod
     def is_unused(path: Path) -> bool:
@@ -127,9 +141,8 @@ class VectorFile:
         content = path.read_bytes() if path.stat().st_size <= _HEADER.size else b'.' * (_HEADER.size + 1)
         return len(content) < _HEADER.size or (len(content) == _HEADER.size and not _HEADER.unpack(content)[3])
 
-    def _check_header(self, rows: int) -> None:
+    def _check_header(self) -> None:
         head = os.read(self._fd, _HEADER.size)
-        size = os.fstat(self._fd).st_size
         if len(head) < _HEADER.size:
             raise CorruptIndexError('this vector file has no complete header', self.path, CHECK)
         magic, version, dim, self.commits, name, width = _HEADER.unpack(head)
@@ -146,9 +159,10 @@ class VectorFile:
         if width != _WIDTHS[self.stored_as]:
             message = f'this file has {width} bytes for each value, not {_WIDTHS[self.stored_as]} ({self.stored_as})'
             raise CorruptIndexError(message, self.path, CHECK)
-        if size < _HEADER.size + rows * self._stride:
-            held = (size - _HEADER.size) // self._stride
-            raise CorruptIndexError(f'this file ends after {held} of {rows} vectors', self.path, CHECK)
+
+    def _check_size(self, rows: int) -> None:
+        if self.held < rows:
+            raise CorruptIndexError(f'this file ends after {self.held} of {rows} vectors', self.path, CHECK)
 
     def _open(self, read_only: bool) -> int:
         try:
@@ -161,7 +175,7 @@ class VectorFile:
     def _fill_up(self, rows: int) -> None:
         """Let zeros, which match no checksum, stand for rows that the file lacks."""
         if self.held < rows:
-            os.ftruncate(self._fd, _HEADER.size + rows * self._stride)
+            os.ftruncate(self._fd, _HEADER.size + rows * self.stride)
 
     def write(self, first_label: int, vectors: Float32Array) -> None:
         """
@@ -175,6 +189,49 @@ class VectorFile:
             # What a transaction wrote there that was rolled back.
             self._lengths[first_label:] = _UNKNOWN
             self._is_sound[first_label:] = False
+
+    def copies(self, first_label: int, rows: int) -> Iterator[tuple[int, bytes]]:
+        """Yield labels from `first_label` on with their rows as they stand here, for `copies` of a later opening."""
+        with self._translated():
+            table = _files.read_at(self._fd, rows * self.stride, _HEADER.size + first_label * self.stride)
+        for row in range(rows):
+            yield first_label + row, table[row * self.stride : (row + 1) * self.stride]
+
+    def put_back(self, copies: Copies) -> None:
+        """
+        Write rows again as they were written first, those that are sound; not synced.
+
+        Raises:
+            WorkDirError: the disk is full, say.
+        """
+        with self._translated():
+            for first, rows in _runs(self._sound(copies)):
+                _files.write_at(self._fd, memoryview(rows), _HEADER.size + first * self.stride)
+                self._lengths[first : first + len(rows) // self.stride] = _UNKNOWN
+
+    def differing(self, copies: Copies) -> tuple[list[int], list[int]]:
+        """Return the labels of copies that are damaged, and of those in whose place something else is seen."""
+        return sorted(copies.keys() - self._sound(copies).keys()), sorted(self._lacking(copies).keys() - self.lacking)
+
+    def _sound(self, copies: Copies) -> dict[int, bytes]:
+        """Return those copies that match their checksums."""
+        whole = {label: row for label, row in copies.items() if len(row) == self.stride}
+        table = np.frombuffer(b''.join(whole.values()), self._row)
+        is_damaged = self._mismatches(np.fromiter(whole, np.int64, len(whole)), table).tolist()
+        return {label: row for (label, row), is_bad in zip(whole.items(), is_damaged, strict=True) if not is_bad}
+
+    def _lacking(self, copies: Copies) -> dict[int, bytes]:
+        """Return those sound copies that the file lacks, or has otherwise."""
+        if not copies:
+            return {}
+        # Not `read_at`: a reader may look for this in several threads.
+        with closing(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)) as mapped:
+            start = {label: _HEADER.size + label * self.stride for label in copies}
+            return {
+                label: row
+                for label, row in self._sound(copies).items()
+                if mapped[start[label] : start[label] + self.stride] != row
+            }
 
     def sync(self) -> None:
         """
@@ -196,7 +253,7 @@ class VectorFile:
         with self._translated():
             if self.held > rows:
                 self._table = self._table[:rows]
-                os.ftruncate(self._fd, _HEADER.size + rows * self._stride)
+                os.ftruncate(self._fd, _HEADER.size + rows * self.stride)
                 _files.sync_file(self._fd)
 
     @contextmanager
@@ -214,7 +271,7 @@ class VectorFile:
             table['vector'] = part
             labels = np.arange(first_label + start, first_label + start + len(part))
             table['checksum'] = self._checksums(labels, table)
-            offset = _HEADER.size + (first_label + start) * self._stride
+            offset = _HEADER.size + (first_label + start) * self.stride
             _files.write_at(self._fd, table.view(np.uint8).data, offset)
 
     def acknowledge(self, commits: int) -> None:
@@ -347,7 +404,7 @@ class VectorFile:
 
     def _checksums(self, labels: Labels, table: _Rows) -> np.ndarray[Any, np.dtype[np.uint32]]:
         """Return the checksums of rows (n,). With its label in it, a row in the place of another is noticed."""
-        row_bytes, vector_bytes = self._stride, self._stride - 4
+        row_bytes, vector_bytes = self.stride, self.stride - 4
         view = table.view(np.uint8).data
         starts = range(0, len(table) * row_bytes, row_bytes)
         checksums = np.array([zlib.crc32(view[start : start + vector_bytes]) for start in starts], np.uint32)
@@ -356,19 +413,45 @@ class VectorFile:
     @property
     def held(self) -> int:
         """How many rows are there."""
-        return (os.fstat(self._fd).st_size - _HEADER.size) // self._stride
+        held = (os.fstat(self._fd).st_size - _HEADER.size) // self.stride
+        return max(held, max(self.lacking, default=-1) + 1)
 
     def _read_up_to(self, rows: int) -> _Rows:
         """Return a table of at least `rows` rows, mapped from the file."""
         table = self._table
         if len(table) < rows:
+            self.lacking = self._lacking(self.lacking)  # a writer may have come, and put them back
             held = self.held  # all that is there, so a growing file is not mapped anew for each row
-            mapped = mmap.mmap(self._fd, _HEADER.size + held * self._stride, access=mmap.ACCESS_READ)
-            table = np.frombuffer(mapped, self._row, held, _HEADER.size)
-            self._table, self._mapped = table, mapped
+            size = _HEADER.size + held * self.stride
+            mapped = self._patched(size) if self.lacking else mmap.mmap(self._fd, size, access=mmap.ACCESS_READ)
+            shown = memoryview(mapped).toreadonly()
+            table = np.frombuffer(shown, self._row, held, _HEADER.size)
+            # Pages with what is seen in the place of the file's must not be given back.
+            self._table, self._mapped = table, None if self.lacking else mapped
         if len(table) < rows:
             raise CorruptIndexError(f'this file ends after {len(table)} of {rows} vectors', self.path, CHECK)
         return table
+
+    def _patched(self, size: int) -> mmap.mmap:
+        """Return `size` bytes of the file in memory, with the rows that it lacks; nobody but this process sees them."""
+        there = os.fstat(self._fd).st_size
+        if there >= size:
+            patched = mmap.mmap(self._fd, size, access=mmap.ACCESS_COPY)  # only pages that are patched take memory
+        else:
+            patched = mmap.mmap(-1, size)  # what lies behind the end of a file cannot be mapped
+            with closing(mmap.mmap(self._fd, there, access=mmap.ACCESS_READ)) as mapped, memoryview(mapped) as whole:
+                patched[:there] = whole
+        for label, row in self.lacking.items():
+            start = _HEADER.size + label * self.stride
+            patched[start : start + self.stride] = row
+        return patched
+
+
+def _runs(copies: Copies) -> Iterator[tuple[int, bytes]]:
+    """Yield the first of labels that follow each other, and all their rows."""
+    for _, run in groupby(enumerate(sorted(copies)), key=lambda place: place[1] - place[0]):
+        labels = [label for _, label in run]
+        yield labels[0], b''.join(copies[label] for label in labels)
 
 
 def _float32(rows: _Rows) -> Float32Array:

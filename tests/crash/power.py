@@ -18,8 +18,12 @@ A sync of a file makes its bytes and its size sure, but no name. A sync of a dir
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import struct
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,6 +32,8 @@ from random import Random
 from tests.crash.strace import TOP, Change, Event, Mark, Names, Recording, Resize, Sync, Write, patch
 
 SECTOR = 512
+HEADER = 64
+"""Bytes of a vector file before its first row."""
 
 
 # -- what is sure, and what a power cut leaves ---------------------------------------------------------
@@ -105,6 +111,35 @@ class Disk:
             else:
                 yield from (replace(change, path=path) for change in self._files[node].unsure.values())
 
+    def uncopied(self) -> list[Change]:
+        """Return writes of vectors that are not sure, and committed without a copy in all that SQLite has written."""
+        found: list[Change] = []
+        nodes = dict(self._walk({node: directory.names for node, directory in self._directories.items()}))
+        for path in [path for path in nodes if path.endswith('documents.sqlite3')]:
+            top = path.removesuffix('documents.sqlite3')
+            writes = [
+                (name, self._stride(node), change)
+                for name, node in nodes.items()
+                if fnmatch(name, f'{top}vectors/*.f32')
+                for change in self._files[node].unsure.values()
+                if isinstance(change, Write) and change.offset >= HEADER
+            ]
+            if writes:
+                committed = _Committed([self._whole(nodes[name]) for name in (path, f'{path}-wal') if name in nodes])
+                found += [write[-1] for write in writes if not committed.has_copies(*write)]
+        return found
+
+    def _stride(self, node: int) -> int:
+        (dim,) = struct.unpack_from('<I', self._whole(node), 12)
+        return 4 * int(dim) + 4
+
+    def _whole(self, node: int) -> bytes:
+        file = self._files[node]
+        content = bytearray(file.sure)
+        for change in file.unsure.values():
+            patch(content, change)
+        return bytes(content)
+
     def is_empty(self, node: int) -> bool:
         """Return whether a file has never had anything in it."""
         return not self._files[node].sure and not self._files[node].unsure
@@ -142,6 +177,32 @@ class Disk:
         end = {'all': self.position, 'none': 0, 'in order': chance.choice(positions or [0])}[kind]
         fates = {at: _fate(unsure[at], is_kept=at < end) for at in positions}
         return {**fates, end: _any_fate(unsure[end], chance)} if end in fates else fates
+
+
+class _Committed:
+    """What an SQLite file and its log, if there is one, say of vectors."""
+
+    def __init__(self, contents: Sequence[bytes]) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / 'db'
+            for name, content in zip(('db', 'db-wal'), contents, strict=False):
+                path.with_name(name).write_bytes(content)
+            with closing(sqlite3.connect(path)) as connection:
+                meta = dict(connection.execute('SELECT key, value FROM meta'))
+                rows = connection.execute('SELECT field, label, row FROM unsynced').fetchall()
+        self._next_label, self._generation = int(meta['next_label']), int(meta['generation'])
+        self._copies = {(field, label): row for field, label, row in rows}
+
+    def has_copies(self, path: str, stride: int, change: Write) -> bool:
+        """Return whether all rows in a write to a vector file are either not committed, or copied."""
+        field, generation, _ = path.rpartition('/')[2].split('.')
+        if int(generation) != self._generation:
+            return True
+        start, stop = ((at - HEADER) // stride for at in (change.offset, change.end))
+        return all(
+            self._copies.get((field, label)) == change.data[(label - start) * stride :][:stride]
+            for label in range(start, min(stop, self._next_label))
+        )
 
 
 def _fate(change: Change, is_kept: bool) -> Fate:
@@ -240,7 +301,9 @@ def audit(recording: Recording) -> list[str]:
 
     When a call has returned, everything must be sure but what is dispensable (see `_is_dispensable`). And before that:
 
-    * Vectors and graph files are sure before SQLite's log, which may mention them, is written to (I2, I6).
+    * Graph files are sure before SQLite's log, which may mention them, is written to (I6).
+    * Once SQLite's log is written, whatever it has of it on the disk, each vector that is committed there is sure, or
+      there is a copy of it (I2).
     * A commit is sure before the header of a vector file counts it, and before vectors that it replaces are removed.
     * What is in SQLite's log is sure in the database before the log is begun again, cut off or removed.
     """
@@ -254,7 +317,15 @@ def audit(recording: Recording) -> list[str]:
             is_needed = any(fnmatch(_about(change), pattern) for pattern in needed)
             if is_needed and not _is_dispensable(change, disk):
                 complaints.append(f'{event}: not sure by then is {change}')
+        if _may_commit(event):
+            complaints += [f'before {event}: in no copy, and not sure, is {change}' for change in disk.uncopied()]
     return complaints
+
+
+def _may_commit(event: Event) -> bool:
+    """Return whether vectors may have become committed, or their copies been forgotten, just before an event."""
+    # A commit, and a forgetting, are complete in the log once something else happens than that more is written to it.
+    return isinstance(event, (Sync, Mark)) or _is_counter(event)
 
 
 def without_syncs(recording: Recording, path: str) -> Recording:
@@ -284,7 +355,7 @@ def _needed(event: Event) -> list[str]:
     if isinstance(event, Resize):
         return [database]
     directory = database.rpartition('/')[0]
-    spoken_of = [f'{directory}/vectors/*.f32', f'{directory}/graphs/*.hnsw']
+    spoken_of = [f'{directory}/graphs/*.hnsw']
     return [*spoken_of, database] if event.offset == 0 else spoken_of
 
 
@@ -306,6 +377,8 @@ def _is_dispensable(change: Change, disk: Disk) -> bool:
     """Return whether nothing is lost if a change that is not sure is lost."""
     if _is_counter(change):
         return True  # a file that counts fewer commits than there are is not in doubt
+    if isinstance(change, Write) and fnmatch(change.path, '*/vectors/*.f32') and change.offset >= HEADER:
+        return True  # `Disk.uncopied` looks at these
     is_log = _about(change).endswith('-wal')
     if isinstance(change, Names):
         (node,) = change.names.values()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from docindex import DocIndexError, Field, HnswDocumentIndex, NdArray
+from docindex.hnsw import unsynced
 from docindex.testing import SPACES, ExactIndex, Film, a_film, films
 from tests.crash.agreement import check_agreement
 from tests.crash.disk import FILE_STEPS, Photographer, Saboteur
@@ -67,10 +68,12 @@ def _housekeeping(name: str) -> Write:
 
 WRITES: dict[str, Write] = {
     'index': _store_and_replace,
+    'index, as if many': _store_and_replace,
     'update': lambda index: index.update('film 0', title='New'),
     'update a vector': lambda index: index.update('film 0', plot=films(1, seed=9)[0].plot),
     'delete': lambda index: index.delete(['film 0', 'film 5']),
     'batch': _batch,
+    'batch, as if many': _batch,
     'save_graphs': _housekeeping('save_graphs'),
     'compact': _housekeeping('compact'),
     'close': _housekeeping('close'),
@@ -80,16 +83,21 @@ _WRITES = pytest.mark.parametrize('name', WRITES)
 
 _ONE_FIELD = ['create_empty', 'publish', 'sync_file', 'sync_directory', 'write_at', 'sync_file']
 _ONE_GRAPH = ['create_empty', 'save', 'publish', 'sync_file', 'sync_directory']
-_COMMIT = ['sync_file'] * 3 + ['commit'] + ['write_at'] * 3
+_COMMIT = ['keep_unsynced', 'commit', *['write_at'] * 3]
+_SYNCED = ['write_at', 'sync_file'] * 3  # what has copies is written once more
+_COMMIT_MANY = [*_SYNCED, 'forget_unsynced', 'commit', *['write_at'] * 3]
+_CALLS_OF_A_BATCH = ['begin', *['write_at'] * 3, 'apply', 'apply', 'apply', *['write_at'] * 3, 'apply']
 STEPS_OF: dict[str, list[str]] = {
     'index': ['begin', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
+    'index, as if many': ['begin', *['write_at'] * 3, 'apply', *_COMMIT_MANY, 'roll_back'],
     'update': ['begin', 'apply', 'commit', *['write_at'] * 3, 'roll_back'],
     'update a vector': ['begin', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
     'delete': ['begin', 'apply', 'commit', *['write_at'] * 3, 'roll_back'],
-    'batch': ['begin', *['write_at'] * 3, 'apply', 'apply', 'apply', *['write_at'] * 3, 'apply', *_COMMIT, 'roll_back'],
+    'batch': [*_CALLS_OF_A_BATCH, *_COMMIT, 'roll_back'],
+    'batch, as if many': [*_CALLS_OF_A_BATCH, *_COMMIT_MANY, 'roll_back'],
     'save_graphs': [*_ONE_GRAPH, 'record', 'remove'] * 3,
     'compact': [*_ONE_FIELD * 3, *_ONE_GRAPH * 3, 'renumber', *['write_at'] * 3, *['remove'] * 6, 'vacuum'],
-    'close': [*_ONE_GRAPH, 'record', 'remove'] * 3,
+    'close': [*[*_ONE_GRAPH, 'record', 'remove'] * 3, *_SYNCED, 'record_synced', 'forget_unsynced'],
     'configure': ['set_meta', *['write_at'] * 3],
 }
 """What each write does to the files, three of vectors and three of graphs; in between it is stopped."""
@@ -116,6 +124,13 @@ def states(write: Write) -> tuple[Oracle, Oracle]:
     return before, after
 
 
+def write_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Return a write, and let vector files be synced in it if that is what many vectors want."""
+    if name.endswith('as if many'):
+        monkeypatch.setattr(unsynced, '_SMALL', 0)
+    return WRITES[name]
+
+
 def is_in(index: HnswDocumentIndex[Told], *states: Oracle) -> Oracle:
     """Assert that `index` holds one of these states, whole, and return it."""
     for state in states[:-1]:
@@ -129,11 +144,11 @@ def is_in(index: HnswDocumentIndex[Told], *states: Oracle) -> Oracle:
 
 
 @_WRITES
-def test_a_death_at_any_step_leaves_before_or_after(tmp_path: Path, name: str) -> None:
+def test_a_death_at_any_step_leaves_before_or_after(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies before or after any step of a write leaves the state before it or after it (I1 to I6)."""
-    write = WRITES[name]
-    before, after = states(write)
     make(tmp_path / 'index')
+    write = write_of(name, monkeypatch)
+    before, after = states(write)
     photographer = Photographer(tmp_path / 'index', tmp_path / 'album')
     with HnswDocumentIndex[Told](work_dir=tmp_path / 'index') as index, photographer.watching():
         write(index)
@@ -218,7 +233,7 @@ FAILURES: dict[str, tuple[str, Callable[[], BaseException]]] = {
 @_WRITES
 @pytest.mark.parametrize('failure', FAILURES.values(), ids=FAILURES)
 def test_a_failure_at_any_step_leaves_before_or_after(
-    tmp_path: Path, name: str, failure: tuple[str, Callable[[], BaseException]]
+    tmp_path: Path, name: str, failure: tuple[str, Callable[[], BaseException]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A write that fails at any step leaves one state, in memory and on the disk alike, and the next write works (I7).
@@ -226,9 +241,9 @@ def test_a_failure_at_any_step_leaves_before_or_after(
     A write that returns has happened.
     """
     when, error = failure
-    write = WRITES[name]
-    before, after = states(write)
     make(tmp_path / 'made')
+    write = write_of(name, monkeypatch)
+    before, after = states(write)
     steps: list[str] = []
     for at in range(100):
         directory = tmp_path / str(at)

@@ -53,19 +53,29 @@ HEADER = 64
 
 pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle())
 
-CALLS = """
+BOTH_WAYS = """
+from docindex.hnsw import unsynced
+# Vectors here are short, and some writes are to be such as have their files synced.
+unsynced._SMALL, unsynced._MOST = 600, 1500
+"""
+CALLS = (
+    BOTH_WAYS
+    + """
 import sys
 from pathlib import Path
 from tests.crash.agreement import check_agreement
 from tests.crash.calls import work
 work(*map(Path, sys.argv[1:]))
 """
+)
 FORGETFUL = {
     'sync_file': 'from docindex import _files\n_files.sync_file = lambda fd: None\n',
     'sync_directory': 'from docindex import _files\n_files.sync_directory = lambda path: None\n',
 }
 """What makes docindex forget to sync."""
-LIFE = """
+LIFE = (
+    BOTH_WAYS
+    + """
 import sqlite3, sys
 from pathlib import Path
 from tests.crash.workload import a_few_kinds, work
@@ -79,6 +89,7 @@ def connect(*arguments, connect=sqlite3.connect, **named):
 sqlite3.connect = connect
 work(Path(sys.argv[1]), a_few_kinds(int(sys.argv[2])))
 """
+)
 
 
 def recorded(path: Path, code: str) -> Recording:

@@ -28,6 +28,7 @@ from docindex import (
     WorkDirLockedError,
     _files,
 )
+from docindex.hnsw import unsynced
 from docindex.hnsw.graph import Graph
 from docindex.hnsw.sidecar import Sidecar
 
@@ -216,6 +217,7 @@ def no_space(*given: object, **more: object) -> None:
 FAILURES: dict[str, tuple[object, str]] = {
     'writing vectors': (_files, 'write_at'),
     'syncing vectors': (_files, 'sync_file'),
+    'keeping copies': (Sidecar, 'keep_unsynced'),
     'beginning': (Sidecar, 'begin'),
     'staging': (Sidecar, 'apply'),
     'committing': (Sidecar, 'commit'),
@@ -233,6 +235,7 @@ def test_a_write_that_fails_was_none(
     closed: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, write: Callable[[Any], object]
 ) -> None:
     """I7: when the disk refuses, memory and disk are as before, and the next write succeeds (D6)."""
+    monkeypatch.setattr(unsynced, '_SMALL', 0 if name == 'sync_file' else unsynced._SMALL)
     with Index(work_dir=closed) as index:
         before = state(index)
         with monkeypatch.context() as patch:
@@ -267,6 +270,7 @@ def test_a_delete_that_fails_was_none(
 @pytest.mark.parametrize('name', ['write_at', 'sync_file'])
 def test_a_full_disk_is_our_error(closed: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A write that the system refuses is a `WorkDirError`, as every error on purpose is a `DocIndexError`."""
+    monkeypatch.setattr(unsynced, '_SMALL', 0)
     with Index(work_dir=closed) as index:
         monkeypatch.setattr(_files, name, no_space)
         with pytest.raises(WorkDirError, match='No space left') as raised:
@@ -275,16 +279,22 @@ def test_a_full_disk_is_our_error(closed: Path, monkeypatch: pytest.MonkeyPatch,
         assert raised.value.path.startswith(str(closed))
 
 
-def test_vectors_are_synced_before_the_commit(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I2: every vector file is synced before SQLite commits what mentions its rows."""
+@pytest.mark.parametrize(('small', 'secured'), [(1 << 20, ['keep']), (0, ['sync', 'sync'])])
+def test_vectors_are_secured_before_the_commit(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch, small: int, secured: list[str]
+) -> None:
+    """I2: before SQLite commits what mentions rows it has copies of them; or files are synced, if these are many."""
+    monkeypatch.setattr(unsynced, '_SMALL', small)
+    keep = Sidecar.keep_unsynced
     done: list[str] = []
     write_at, sync, commit = _files.write_at, _files.sync_file, Sidecar.commit
     with Index(work_dir=work_dir) as index:
         monkeypatch.setattr(_files, 'write_at', lambda *given: (done.append('write'), write_at(*given)))
         monkeypatch.setattr(_files, 'sync_file', lambda fd: (done.append('sync'), sync(fd)))
         monkeypatch.setattr(Sidecar, 'commit', lambda *given: (done.append('commit'), commit(*given)))
+        monkeypatch.setattr(Sidecar, 'keep_unsynced', lambda *given: (done.append('keep'), keep(*given)))
         index.index(docs(0, 3))
-        assert done == ['write', 'write', 'sync', 'sync', 'commit', 'write', 'write']  # the last: how many commits
+        assert done == ['write', 'write', *secured, 'commit', 'write', 'write']  # the last: how many commits
 
 
 def test_committed_rows_are_never_written_again(work_dir: Path) -> None:

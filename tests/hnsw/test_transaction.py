@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, NdArray, WorkDirError, _files
-from docindex.hnsw import opening
+from docindex.hnsw import opening, unsynced
 from docindex.hnsw.labels import LabelTable
 from docindex.hnsw.locks import SharedLock
 from docindex.hnsw.records import Change, Row
@@ -47,7 +47,7 @@ class Directory:
         return Transaction(self.state, self.sidecar)
 
     def commit(self, transaction: Transaction) -> None:
-        transaction.sync()
+        transaction.secure()
         self.sidecar.commit()
         self.state.publish(transaction.change, self.state.commits + 1)
 
@@ -343,19 +343,20 @@ def test_what_only_rewrites_is_not_empty(directory: Directory) -> None:
 
 
 def test_files_are_synced_once(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I2: however many calls have written vectors, each file is synced once, and none if nothing was written."""
+    """I2: however many calls have written many vectors, each file is synced once; none if nothing was written."""
+    monkeypatch.setattr(unsynced, '_SMALL', 0)
     synced: list[int] = []
     sync_file = _files.sync_file
     monkeypatch.setattr(_files, 'sync_file', lambda fd: (synced.append(fd), sync_file(fd)))
     transaction = directory.begin()
     put(transaction, {'a': (1, 1)}, text=' new')
     transaction.remove([1])
-    transaction.sync()
+    transaction.secure()
     assert synced == []
     for number in range(3):
         put(transaction, {'d': (number, None)})
     assert synced == []
-    transaction.sync()
+    transaction.secure()
     assert len(synced) == len(set(synced)) == 2
 
 
@@ -381,9 +382,10 @@ def test_a_full_disk_is_our_error(directory: Directory, monkeypatch: pytest.Monk
 
     transaction = directory.begin()
     put(transaction, {'d': (4, 4)})
+    monkeypatch.setattr(unsynced, '_SMALL', 0)
     monkeypatch.setattr(_files, 'sync_file', full)
     with pytest.raises(WorkDirError, match='No space left'):
-        transaction.sync()
+        transaction.secure()
     monkeypatch.setattr(_files, 'write_at', full)
     with pytest.raises(WorkDirError, match='No space left'):
         put(transaction, {'e': (5, 5)})
