@@ -130,8 +130,9 @@ class Disk:
         return found
 
     def _stride(self, node: int) -> int:
-        (dim,) = struct.unpack_from('<I', self._whole(node), 12)
-        return 4 * int(dim) + 4
+        header = self._whole(node)
+        (dim,), (width,) = struct.unpack_from('<I', header, 12), struct.unpack_from('<I', header, 28)
+        return int(width) * int(dim) + 4
 
     def _whole(self, node: int) -> bytes:
         file = self._files[node]

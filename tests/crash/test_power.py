@@ -338,6 +338,9 @@ def check_copy(copy: Path, original: Shelf, is_acknowledged: bool) -> None:
 
 def check(path: Path, doc_type: type[Page], allowed: list[Shelf]) -> Shelf:
     """Assert that a directory holds one of these states, whole, and that an index goes on from there; return which."""
+    if doc_type is Page and allowed[0].docs:  # before a writer comes, who puts back what is lost
+        with HnswDocumentIndex[Page](path, read_only=True) as reader:
+            assert any(holds(reader, state) for state in allowed)
     with HnswDocumentIndex[doc_type](work_dir=path) as index:  # type: ignore[valid-type]
         found = next((state for state in allowed[:-1] if holds(index, state)), allowed[-1])
         found.check_all(index)
