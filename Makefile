@@ -6,7 +6,7 @@ DATA ?= examples/data
 .PHONY: bench test
 
 bench: $(VENV)
-	$(VENV)/bin/pip install -q -e '.[bench]'
+	$(VENV)/bin/pip install -q -e '.[plot]'
 	$(VENV)/bin/python -m benchmarks.speed --data $(DATA) $(ARGS)
 
 test: $(VENV)
