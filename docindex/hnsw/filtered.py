@@ -28,7 +28,8 @@ from .search import FieldSearch
 from .state import View
 
 # Microseconds, measured on 20,000 x 384 and 1,000,000 x 128 (benchmarks/filters.py). Only their ratios matter.
-_ASKING = 3.5  # for a neighbour that the graph is asked for, and whether it matches
+_ASKING = 3.5  # for a neighbour that the graph is asked for, and whether it matches;
+_LOOKING_UP = 2.0  # the second half of that
 _VISITING = 1.0  # for a node at which the graph looks at the bitmap
 _FETCHING = 0.25  # for a label from SQLite
 _SCANNING = 0.05  # for a vector ...
@@ -158,7 +159,7 @@ class FilteredSearch:
     def _ask(self, query: Float32Array, ask: int, ef: int) -> tuple[Found, Flags]:
         with self._step(f'ask the graph for {ask:,} neighbours'):
             found = self._search.nearest(query, ask, False, max(ef, ask))
-        flags = self.matches.flags(self._view.labels.next)
+        flags = self._flags()
         if flags is not None:
             return found, flags[found[0][0]]
         with self._step(f'look up which of {found[0].shape[1]:,} match'):
@@ -166,6 +167,14 @@ class FilteredSearch:
             matching = self._view.rows.among(self._where, labels)
             self.matches.asked += len(labels)
             return found, np.array([label in matching for label in labels], bool)
+
+    def _flags(self) -> Flags | None:
+        """Return for each label whether it matches, as soon as looking up neighbours has cost as much as that does."""
+        if self.matches.labels is None and self.matches.asked:
+            count = self._view.labels.vectors(self._search.field) * (self.matches.share or 1.0)
+            if _LOOKING_UP * self.matches.asked > _FETCHING * count:
+                self._labels()
+        return self.matches.flags(self._view.labels.next)
 
     def _by_bitmap(self, query: Float32Array, limit: int, ef: int) -> Found:
         labels, flags = self._labels(), self.matches.flags(self._view.labels.next)
