@@ -132,6 +132,8 @@ def milliseconds(figure: dict[str, Any], floor: dict[str, Any]) -> float:
 def recall_lines(results: Results) -> dict[str, Line]:
     lines: dict[str, Line] = {}
     found = figures(results, 'curve')
+    if 'floor' not in found:  # nothing but builds has been measured
+        return {}
     usual = statistics.median(point[3] for point in found['floor']['points'])
     for engine, figure in found.items():
         points = [point for point in figure.get('points', []) if point[0] is not None or len(figure['points']) == 1]

@@ -167,6 +167,15 @@ class FieldTable:
         self.insert = f'INSERT INTO {self.name} (label{self._columns}) VALUES (?{", ?" * len(self.fields)})'
         self.delete = f'DELETE FROM {self.name} WHERE label = ?'
 
+    def update(self, positions: Sequence[int]) -> str:
+        """Return the statement that gives a row other values in the columns at these positions."""
+        columns = [field.column for field in self.fields.values()]
+        return f'UPDATE {self.name} SET {", ".join(f"{columns[at]} = ?" for at in positions)} WHERE label = ?'
+
+    def select(self, count: int) -> str:
+        """Return the statement that reads so many rows by their labels."""
+        return f'SELECT label{self._columns} FROM {self.name} WHERE label IN ({", ".join("?" * count)})'
+
     def to_json(self) -> list[list[Any]]:
         """Return the columns as JSON types: what a directory remembers of them."""
         return [list(field) for field in self.fields.values()]

@@ -189,8 +189,27 @@ class Sidecar:
                 'checksum = ? WHERE label = ?',
                 ((*_values(row), label) for label, row in rewritten),
             )
-            self._writer.many(fields.delete, ((label,) for label, _ in rewritten))
-            self._writer.many(fields.insert, ((label, *row.fields) for label, row in rewritten))
+            for start in range(0, len(rewritten), _MANY_ROWS):
+                self._rewrite_fields(rewritten[start : start + _MANY_ROWS], fields)
+
+    def _rewrite_fields(self, rewritten: Sequence[tuple[int, Row]], fields: FieldTable) -> None:
+        """Change the columns that are to have other values, and no other: each has an index of its own."""
+        labels = [label for label, _ in rewritten]
+        there = {label: values for label, *values in self._writer.all(fields.select(len(labels)), labels)}
+        anew: list[tuple[int, Row]] = []
+        changed: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+        for label, row in rewritten:
+            if label not in there or fields.text_tables():  # full text follows what is deleted and inserted
+                anew.append((label, row))
+                continue
+            at = tuple(at for at, pair in enumerate(zip(there[label], row.fields, strict=True)) if _differ(*pair))
+            if at:
+                changed.setdefault(at, []).append((*(row.fields[one] for one in at), label))
+        for positions, values in changed.items():
+            self._writer.many(fields.update(positions), values)
+        if anew:
+            self._writer.many(fields.delete, ((label,) for label, _ in anew))
+            self._writer.many(fields.insert, ((label, *row.fields) for label, row in anew))
 
     def _insert(self, change: Change, fields: FieldTable) -> None:
         if change.inserted:
@@ -577,6 +596,10 @@ class _Transaction:
                 self._connection.commit()
         finally:
             self._connection.roll_back()
+
+
+def _differ(left: Any, right: Any) -> bool:
+    return left is not right and (type(left) is not type(right) or left != right)
 
 
 def _values(row: Row) -> tuple[Any, ...]:
