@@ -63,6 +63,16 @@ def check_comparable(
 
 def distances(queries: Float32Array, vectors: Float32Array, space: Space) -> Float32Array:
     """Return the distances of each query (q, dim) to each vector (n, dim), shape (q, n), float32."""
+    return distances_to(queries, comparable(vectors, space), space)
+
+
+def comparable(vectors: Float32Array, space: Space) -> Float32Array:
+    """Return what of vectors (n, dim) does not depend on a query, for `distances_to`."""
+    return unit(vectors) if space == 'cosine' else vectors
+
+
+def distances_to(queries: Float32Array, vectors: Float32Array, space: Space) -> Float32Array:
+    """Return what `distances` does; `vectors` are made `comparable`."""
     if not len(queries):
         return np.empty((0, len(vectors)), np.float32)
     if space == 'l2':
@@ -70,7 +80,7 @@ def distances(queries: Float32Array, vectors: Float32Array, space: Space) -> Flo
         return np.stack([np.einsum('ij,ij->i', rest, rest) for rest in (vectors - query for query in queries)])
     if space == 'ip':
         return np.asarray(1 - products(queries, vectors), np.float32)
-    return np.asarray(np.maximum(1 - products(unit(queries), unit(vectors)), 0), np.float32)
+    return np.asarray(np.maximum(1 - products(unit(queries), vectors), 0), np.float32)
 
 
 def products(queries: Float32Array, vectors: Float32Array) -> Float32Array:

@@ -18,7 +18,7 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from ..distances import Labels, unit
+from ..distances import Labels, comparable, unit
 from ..fields import VectorSettings
 from ..tensors import Float32Array
 from .hugepages import HugePages
@@ -27,6 +27,7 @@ from .reduction import reduced
 from .twins import ReadVectors, Twins
 
 _MANY = 1_000
+_Strays = tuple[list[int], Labels, Float32Array]
 _FILE_HEADER = 96  # bytes; see `graph_file`
 
 
@@ -59,6 +60,7 @@ class Graph:
         self.churn = 0
         self._is_dead = FlagColumn()
         self.strays: list[int] = []
+        self._read_strays: _Strays = ([], np.empty(0, np.int64), np.empty((0, settings.dim), np.float32))
         self.left_out: list[int] = []
         self._ef = _EfGate()
         self._twins = Twins()
@@ -93,6 +95,7 @@ class Graph:
         graph = cls.__new__(cls)
         graph.settings, graph.covered, graph.buried, graph.dead = settings, covered, len(dead_labels), dead
         graph.churn, graph.strays, graph.left_out = 0, strays, []
+        graph._read_strays = [], np.empty(0, np.int64), np.empty((0, settings.dim), np.float32)
         graph._ef = _EfGate()
         graph._twins = Twins.from_json(twins)
         graph._is_dead = FlagColumn()
@@ -178,6 +181,15 @@ class Graph:
                 self._is_dead.mark([node], False)
                 self.dead -= 1
             self._twins.join(label, node, node_lives)
+
+    def strays_to_compare(self, read: ReadVectors) -> tuple[Labels, Float32Array]:
+        """Return the strays (n,) and their vectors (n, dim), which are read once, as `distances_to` takes them."""
+        known, labels, vectors = self._read_strays
+        if known != self.strays:
+            known, labels = self.strays.copy(), np.array(self.strays, np.int64)
+            vectors = comparable(read(labels), self.settings.space)
+            self._read_strays = known, labels, vectors
+        return labels, vectors
 
     def relink(self, labels: Labels, vectors: Float32Array) -> None:
         """Look for the neighbours of vectors that are in it once more, and link them from both sides."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..distances import Labels, distances, nearest
+from ..distances import Labels, distances_to, nearest
 from ..errors import CHECK, CorruptIndexError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
@@ -95,10 +95,13 @@ class FieldSearch:
         """Return the nearest of what was found and what the graph cannot find."""
         if not graph.strays:
             return found
-        strays = np.array(graph.strays, np.int64)
-        their_distances = distances(queries, self.file.rows(strays), self.settings.space)
-        for row, (labels, row_distances) in enumerate(zip(*found, strict=True)):
-            is_new = ~np.isin(strays, labels)
+        strays, vectors = graph.strays_to_compare(self.file.rows)
+        their_distances = distances_to(queries, vectors, self.settings.space)
+        # Hardly ever is one of them near; to merge them each time took as long as the search.
+        is_near = their_distances <= found[1][:, -1:]
+        for row in np.flatnonzero(is_near.any(axis=1)).tolist():
+            labels, row_distances = found[0][row], found[1][row]
+            is_new = is_near[row] & ~np.isin(strays, labels)
             merged = np.concatenate([labels, strays[is_new]])
             found[0][row], found[1][row] = nearest(
                 merged, np.concatenate([row_distances, their_distances[row, is_new]]), len(labels)

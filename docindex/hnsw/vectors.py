@@ -56,6 +56,7 @@ _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
 _KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
 _SMALL = 64 << 20  # bytes of a file whose pages need not be given back: that many rows of another take as much
+_SEARCHED_ROWS = 256  # are read for a search, and the next one reads others beside them
 _TRUSTED_ROWS = 65_536  # rows are read before those that were found sound are checked anew
 
 
@@ -288,7 +289,7 @@ class VectorFile:
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
-        table = self._take(labels)
+        table = self._take(labels, is_kept=len(labels) <= _SEARCHED_ROWS)
         if not self._are_sound(labels):
             self._check(labels, table)
             self._is_sound[labels] = True
