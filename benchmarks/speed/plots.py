@@ -216,6 +216,8 @@ def upsert_axes(place: Axes) -> None:
 
 def plain(axis: Any) -> None:
     """Write 1,000 instead of a power of ten."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    smallest, largest = axis.get_data_interval()
+    is_wide = largest > 1000 * smallest  # there is no room for more labels
+    axis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.0f}' if value >= 1 else f'{value:g}'))
