@@ -557,8 +557,11 @@ class GraphCache:
 
     def _replace(self, snapshot: Snapshot) -> None:
         replaced, self._snapshots[snapshot.field] = self._snapshots.get(snapshot.field), snapshot
-        if replaced is not None:
-            _files.remove(self._work_dir.graph_file(replaced.file))
+        # SQLite has named these until now.
+        gone = {file for file in self._disowned if file.partition('.')[0] == snapshot.field}
+        self._disowned -= gone
+        for file in gone if replaced is None else {replaced.file, *gone}:
+            _files.remove(self._work_dir.graph_file(file))
 
 
 def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:

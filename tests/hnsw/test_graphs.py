@@ -254,6 +254,20 @@ def test_saving_costs_what_was_written(work_dir: Path, monkeypatch: pytest.Monke
     assert len(saved) == 2
 
 
+def test_one_file_is_left_of_a_graph(closed: Path) -> None:
+    """I6: once a new file of a graph is recorded the earlier ones are gone, also one that was given up in between."""
+    with Index(work_dir=closed) as index:
+        for start in (100, 150):
+            graphs = index._store.state.graphs
+            graphs.relink('v', np.arange(3))  # as after much replacing: no file is like the graph any more
+            index.index(docs(start, start + 50))
+            index.save_graphs()
+        assert [path.name.partition('.')[0] for path in sorted((closed / 'graphs').iterdir())] == ['v', 'w']
+        assert finds_everything(index)
+    with Index(work_dir=closed) as index:
+        assert finds_everything(index)
+
+
 @pytest.mark.parametrize('setting', [{'M': 8}, {'space': 'ip'}, {'ef_construction': 50}, {'random_seed': 7}], ids=str)
 def test_a_built_in_setting_rebuilds_the_graph_at_opening(
     closed: Path, setting: dict[str, Any], warnings_logged: pytest.LogCaptureFixture
