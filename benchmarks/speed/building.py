@@ -66,13 +66,24 @@ def _complete(turns: Turns, name: str, figure: dict[str, Any]) -> None:
         return
     turns.end(name)
     turns.put('build', '', name, **figure)
-    turns.put('disk', '', name, bytes=size(directory))
+    _weigh(turns, name)
     if name == 'floor':
         turns.results.data['dataset']['graph_bytes'] = (directory / 'graph.bin').stat().st_size
     if name in ONLY_BUILD:
         shutil.rmtree(directory)
     else:
         turns.built(name).touch()
+
+
+def weigh(turns: Turns) -> None:
+    """Measure what the indexes that were built take on the disk, closed as they are."""
+    for name in turns.names:
+        if turns.built(name).exists():
+            _weigh(turns, name)
+
+
+def _weigh(turns: Turns, name: str) -> None:
+    turns.put('disk', '', name, bytes=size(turns.directory(name)))
 
 
 def size(directory: Path) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.speed.building import build, grow
+from benchmarks.speed.building import build, grow, weigh
 from benchmarks.speed.reading import open_anew, read
 from benchmarks.speed.turns import Turns
 from benchmarks.speed.writing import write
 
 STEPS: list[tuple[Callable[[Turns], None], tuple[str, ...]]] = [
     (build, ('build',)),
+    (weigh, ('disk',)),
     (open_anew, ('open',)),
     (read, ('curve', 'query', 'batch', 'threads', 'filters', 'get')),
     (write, ('upsert', 'metadata', 'vectors', 'delete')),

@@ -18,6 +18,7 @@ import mmap
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -61,7 +62,8 @@ class HugePages:
         for start, end in new:
             _advise(start, end - start, mmap.MADV_HUGEPAGE)
         if self._is_filled and new:
-            threading.Thread(target=self._collapse, args=(new,), name='docindex-hugepages', daemon=True).start()
+            with suppress(RuntimeError):  # there may be as many threads as this process may have
+                threading.Thread(target=self._collapse, args=(new,), name='docindex-hugepages', daemon=True).start()
 
     def _collapse(self, areas: list[Area]) -> None:
         for start, end in areas:
