@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,3 +18,11 @@ settings.register_profile('normal', _UNHURRIED, max_examples=80)
 # DOCINDEX_HYPOTHESIS=long python -m pytest tests/test_stateful.py
 settings.register_profile('long', _UNHURRIED, max_examples=3000)
 settings.load_profile(os.environ.get('DOCINDEX_HYPOTHESIS', 'normal'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def same_graphs() -> Iterator[None]:
+    """Build the same graphs in each run, which only one thread does; whoever wants more says how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('docindex.hnsw.graph._threads', lambda settings: max(1, settings.num_threads))
+        yield

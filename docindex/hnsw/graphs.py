@@ -557,10 +557,12 @@ class GraphCache:
 
     def _replace(self, snapshot: Snapshot) -> None:
         replaced, self._snapshots[snapshot.field] = self._snapshots.get(snapshot.field), snapshot
-        # SQLite has named these until now.
+        # SQLite may have named these until now.
         gone = {file for file in self._disowned if file.partition('.')[0] == snapshot.field}
         self._disowned -= gone
-        for file in gone if replaced is None else {replaced.file, *gone}:
+        if replaced is not None:
+            gone.add(replaced.file)
+        for file in gone - {snapshot.file}:  # the name of one that was missing is given again
             _files.remove(self._work_dir.graph_file(file))
 
 

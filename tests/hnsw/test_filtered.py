@@ -30,7 +30,7 @@ WAYS = ['scan', 'ask', 'bitmap']
 
 class Shot(BaseDoc):
     width: int = 0
-    look: NdArray | None = Field(default=None, dim=DIM, space='cosine')
+    look: NdArray | None = Field(default=None, dim=DIM, space='cosine', num_threads=1)  # the same graph each time
 
 
 class Scene(BaseDoc):
@@ -38,8 +38,8 @@ class Scene(BaseDoc):
 
     group: int = 0
     tags: list[str] = Field(default_factory=list)
-    plot: NdArray = Field(dim=DIM, space='l2')
-    sound: NdArray | None = Field(default=None, dim=DIM, space='ip')
+    plot: NdArray = Field(dim=DIM, space='l2', num_threads=1)
+    sound: NdArray | None = Field(default=None, dim=DIM, space='ip', num_threads=1)
     shot: Shot | None = None
     flat: NdArray = Field(dim=DIM, index=False)
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from docindex.distances import distances
 from docindex.fields import VectorSettings
-from docindex.hnsw.graph import Graph, ShortAnswerError
+from docindex.hnsw.graph import Graph, ShortAnswerError, _threads
 
 DIM = 6
 
@@ -56,6 +57,13 @@ def test_threads_change_no_answer(threads: int) -> None:
     labels, scores = filled.graph.search(filled.vectors, 1, 200)
     assert labels[:, 0].tolist() == list(range(500))
     assert scores.max() == 0
+
+
+def test_all_processors_are_used_unless_a_number_is_given() -> None:
+    """By default there is a thread for each processor that this process may use."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    assert _threads(VectorSettings(dim=2)) == processors
+    assert _threads(VectorSettings(dim=2, num_threads=3)) == 3
 
 
 def test_one_thread_is_deterministic(tmp_path: Path) -> None:

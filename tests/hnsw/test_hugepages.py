@@ -19,7 +19,7 @@ from docindex.hnsw.graph import Graph
 from docindex.hnsw.hugepages import HugePages
 
 SETTING = Path('/sys/kernel/mm/transparent_hugepage/enabled')
-SIZE = 32 << 20
+SIZE = 64 << 20  # more than malloc ever takes from memory that it has
 
 needs_large_pages = pytest.mark.skipif(
     sys.platform != 'linux' or not SETTING.exists() or '[never]' in SETTING.read_text(),
