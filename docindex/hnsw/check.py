@@ -179,9 +179,10 @@ def _restored(view: View, name: str, damaged: Labels, copies: Copies) -> set[int
     if graph is not None:
         held = left[(left < graph.covered) & ~np.isin(left, graph.lacks(left))]
         vectors = graph.vectors(held)
-        for label, vector in zip(held.tolist(), [] if vectors is None else vectors, strict=vectors is not None):
-            file.write(label, vector[None])
-        left = left if vectors is None else left[~np.isin(left, held)]
+        if vectors is not None:
+            for label, vector in zip(held.tolist(), vectors, strict=True):
+                file.write(label, vector[None])
+            left = left[~np.isin(left, held)]
     file.sync()
     return set(damaged.tolist()) - set(left.tolist())
 

@@ -31,7 +31,7 @@ from ..matrices import column_matrix, whole_matrix
 from ..plain import json_loses, types_within
 from ..schema import Column, Schema, check_id
 from ..tensors import framework_of_type, is_tensor_type
-from .documents import NEAR, Documents, Given
+from .documents import NEAR, Documents, Given, last_of_each
 from .extraction import lists_in
 from .fieldtable import FieldTables
 from .records import Row
@@ -87,7 +87,7 @@ class Columns(Generic[D]):
         """
         ready = self._checked(given, settings) if self._fields else None
         if ready is None:  # the documents are of a class that is not plain, or have a default that is no mere value
-            return self._tree.parts_of('', _last_of_each(given.documents()), fields, settings)
+            return self._tree.parts_of('', last_of_each(given.documents(), 'row'), fields, settings)
         return self._parts(ready, fields.number(''), settings)
 
     # -- before anything is written ----------------------------------------------------------------
@@ -422,12 +422,3 @@ def _check_ids(ids: list[Any], name: Callable[[int], str]) -> None:
             return
     for row, id_ in enumerate(ids):
         check_id(id_, partial(name, row))
-
-
-def _last_of_each(docs: Sequence[Any]) -> list[Given]:
-    """Return the last document of each id."""
-    last = {}
-    for row, doc in enumerate(docs):
-        id_ = check_id(getattr(doc, 'id', None), partial('row {}'.format, row))
-        last[id_] = Given(doc, None, 0, (f'row {row} (id {id_!r})',))
-    return list(last.values())

@@ -55,17 +55,17 @@ class Given(NamedTuple):
         return f'{named(self.trail)} (id {id_!r})' if isinstance(id_, str) else named(self.trail)
 
 
-def last_of_each(docs: Sequence[Any]) -> list[Given]:
+def last_of_each(docs: Sequence[Any], what: str = 'document') -> list[Given]:
     """
-    Return documents that are in no list, or whose place is not known yet: the last of each id.
+    Return documents that are in no list, or whose place is not known yet: the last of each id. Errors call each `what`.
 
     Raises:
         IdTypeError, DocumentError: something is no id.
     """
     last: dict[str, Given] = {}
     for at, doc in enumerate(docs):
-        id_ = check_id(getattr(doc, 'id', None), partial('document {}'.format, at))
-        last[id_] = Given(doc, None, 0, (f'document {at} (id {id_!r})',))
+        id_ = check_id(getattr(doc, 'id', None), partial('{} {}'.format, what, at))
+        last[id_] = Given(doc, None, 0, (f'{what} {at} (id {id_!r})',))
     return list(last.values())
 
 

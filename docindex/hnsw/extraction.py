@@ -51,9 +51,7 @@ class Extraction:
 
     def of_columns(self, columns: Mapping[str, list[Any]], count: int) -> list[tuple[Any, ...]]:
         """Return what `values` does for so many documents, of their values by flat name of the column."""
-        found = [
-            reader.converted(columns[field.name]) for field, reader in zip(self.fields, self._readers, strict=True)
-        ]
+        found = [reader.convert(columns[field.name]) for field, reader in zip(self.fields, self._readers, strict=True)]
         return [*zip(*found, strict=True)] if found else [()] * count
 
     def reread(self, data: bytes, tensors: bytes | None) -> tuple[Any, ...]:
@@ -77,29 +75,30 @@ def tables_of(extractions: Extractions, names: Sequence[str]) -> FieldTables:
 
 
 class _Reader:
-    """Reads one column."""
+    """
+    Reads one column.
+
+    Attributes:
+        convert: Makes of its values what stands there.
+    """
 
     def __init__(self, column: Column) -> None:
         kind = column.kind
         self._value_of = column.value
         self._name = column.path[0] if len(column.path) == 1 else None
-        self._convert: Callable[[list[Any]], list[Any]] = _scalars
+        self.convert: Callable[[list[Any]], list[Any]] = _scalars
         if kind.name == 'opaque':
-            self._convert = _each(lambda value: to_sql(OPAQUE))
+            self.convert = _each(lambda value: to_sql(OPAQUE))
         elif kind.name == 'list' and kind.element().type is str:
-            self._convert = _lists_of_texts
+            self.convert = _lists_of_texts
         elif not kind.is_scalar:
-            self._convert = _each(lambda value: _json(canonical_of(kind, value)))
+            self.convert = _each(lambda value: _json(canonical_of(kind, value)))
 
     def column(self, docs: Sequence[BaseModel]) -> list[Any]:
         """Return what stands in the column, for each document."""
         if self._name is None:
-            return self.converted([self._value_of(doc) for doc in docs])
-        return self.converted([doc.__dict__.get(self._name) for doc in docs])
-
-    def converted(self, values: list[Any]) -> list[Any]:
-        """Return what stands in the column where these are its values."""
-        return self._convert(values)
+            return self.convert([self._value_of(doc) for doc in docs])
+        return self.convert([doc.__dict__.get(self._name) for doc in docs])
 
 
 def _each(convert: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:

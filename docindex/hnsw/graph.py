@@ -21,6 +21,7 @@ import numpy as np
 from ..distances import Labels, comparable, unit
 from ..fields import VectorSettings
 from ..tensors import Float32Array
+from .graph_file import HEADER_SIZE
 from .hugepages import HugePages
 from .labels import FlagColumn, Flags
 from .reduction import reduced
@@ -28,7 +29,7 @@ from .twins import ReadVectors, Twins
 
 _MANY = 1_000
 _Strays = tuple[list[int], Labels, Float32Array]
-_FILE_HEADER = 96  # bytes; see `graph_file`
+_NO_STRAYS: _Strays = ([], np.empty(0, np.int64), np.empty((0, 0), np.float32))
 
 
 class ShortAnswerError(Exception):
@@ -60,7 +61,7 @@ class Graph:
         self.churn = 0
         self._is_dead = FlagColumn()
         self.strays: list[int] = []
-        self._read_strays: _Strays = ([], np.empty(0, np.int64), np.empty((0, settings.dim), np.float32))
+        self._read_strays = _NO_STRAYS
         self.left_out: list[int] = []
         self._ef = _EfGate()
         self._twins = Twins()
@@ -95,7 +96,7 @@ class Graph:
         graph = cls.__new__(cls)
         graph.settings, graph.covered, graph.buried, graph.dead = settings, covered, len(dead_labels), dead
         graph.churn, graph.strays, graph.left_out = 0, strays, []
-        graph._read_strays = [], np.empty(0, np.int64), np.empty((0, settings.dim), np.float32)
+        graph._read_strays = _NO_STRAYS
         graph._ef = _EfGate()
         graph._twins = Twins.from_json(twins)
         graph._is_dead = FlagColumn()
@@ -142,12 +143,12 @@ class Graph:
         """
         How many bytes hnswlib has allocated for it, about.
 
-        As in the constructor and `loadIndex` of hnswlib 0.8 (hnswalg.h), for each place: links on level 0, vector and
-        label; a pointer to the links above (8), a lock (40), a level (4), a mark of a visit (2). For each node besides:
-        an entry in the table of labels (40, in libstdc++), and its links above, which a file has as memory has them.
+        As in the constructor and `loadIndex` of hnswlib 0.8 (hnswalg.h), for each place: a node on level 0; a pointer
+        to the links above (8), a lock (40), a level (4), a mark of a visit (2). For each node besides: an entry in the
+        table of labels (40, in libstdc++), and its links above, which a file has as memory has them.
         """
-        place = 4 + 8 * self.settings.M + 4 * int(self._index.dim) + 8
-        above = int(self._index.index_file_size()) - _FILE_HEADER - (place + 4) * self.held
+        place = _node_size(self.settings)
+        above = int(self._index.index_file_size()) - HEADER_SIZE - (place + 4) * self.held
         return self.capacity * (place + 54) + 40 * self.held + above
 
     def twins(self) -> list[list[int]]:

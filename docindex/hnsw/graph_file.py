@@ -57,6 +57,7 @@ _Words = np.ndarray[Any, np.dtype[np.uint32]]
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 _HEADER = struct.Struct('=6QiI3QdQ')
+HEADER_SIZE = _HEADER.size
 _NOWHERE = (1 << 32) - 1
 _DELETED = np.uint32(1 << 16)
 _READ_BYTES = 4 << 20  # 200,000 x 128 took 36 ms; with 16 MB, which no cache holds, 47

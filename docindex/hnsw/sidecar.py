@@ -160,7 +160,6 @@ class Sidecar:
             fields: What filters look at in documents of that level.
         """
         self._check_begun()
-        execute = self._writer.many
         try:
             self._writer.all('SAVEPOINT change')
             self._bury(change.buried, fields)
@@ -168,9 +167,9 @@ class Sidecar:
             self._insert(change, fields)
             if change.recounted:
                 more = ((more, label) for label, more in change.recounted.items())
-                execute('UPDATE documents SET children = children + ? WHERE label = ?', more)
+                self._writer.many('UPDATE documents SET children = children + ? WHERE label = ?', more)
             if change.notes:
-                execute('INSERT OR REPLACE INTO notes VALUES (?, ?)', list(change.notes.items()))
+                self._writer.many('INSERT OR REPLACE INTO notes VALUES (?, ?)', list(change.notes.items()))
             self._set_meta({'next_label': change.next_label})
             self._writer.all('RELEASE change')
         except BaseException:
@@ -194,22 +193,22 @@ class Sidecar:
 
     def _rewrite_fields(self, rewritten: Sequence[tuple[int, Row]], fields: FieldTable) -> None:
         """Change the columns that are to have other values, and no other: each has an index of its own."""
-        labels = [label for label, _ in rewritten]
-        there = {label: values for label, *values in self._writer.all(fields.select(len(labels)), labels)}
-        anew: list[tuple[int, Row]] = []
+        wanted = {label: row.fields for label, row in rewritten}
+        there: dict[int, list[Any]] = {}
+        if not fields.text_tables():  # full text follows what is deleted and inserted
+            there = {label: values for label, *values in self._writer.all(fields.select(len(wanted)), list(wanted))}
+        anew = {label: values for label, values in wanted.items() if label not in there}
         changed: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
-        for label, row in rewritten:
-            if label not in there or fields.text_tables():  # full text follows what is deleted and inserted
-                anew.append((label, row))
-                continue
-            at = tuple(at for at, pair in enumerate(zip(there[label], row.fields, strict=True)) if _differ(*pair))
+        for label, values in there.items():
+            pairs = zip(values, wanted[label], strict=True)
+            at = tuple(at for at, pair in enumerate(pairs) if _differ(*pair))
             if at:
-                changed.setdefault(at, []).append((*(row.fields[one] for one in at), label))
+                changed.setdefault(at, []).append((*(wanted[label][one] for one in at), label))
         for positions, values in changed.items():
             self._writer.many(fields.update(positions), values)
         if anew:
-            self._writer.many(fields.delete, ((label,) for label, _ in anew))
-            self._writer.many(fields.insert, ((label, *row.fields) for label, row in anew))
+            self._writer.many(fields.delete, ((label,) for label in anew))
+            self._writer.many(fields.insert, ((label, *values) for label, values in anew.items()))
 
     def _insert(self, change: Change, fields: FieldTable) -> None:
         if change.inserted:
@@ -264,10 +263,9 @@ class Sidecar:
                 'SQLite has undone this transaction, for lack of room say', self.path, 'make room, and begin anew'
             )
 
-    def keep_unsynced(self, copies: Iterable[tuple[str, int, bytes]]) -> None:
-        """Keep copies of rows of vector files, each of a field and a label, within the transaction."""
+    def keep_unsynced(self, copies: Iterable[tuple[str, int, bytes]], size: int) -> None:
+        """Keep copies of rows of vector files, each of a field and a label, beside `size` bytes of others."""
         self._check_begun()
-        size = self.rows.unsynced_size()
         for field, label, row in copies:
             size += len(row)
             # A key that only grows: rows of two kilobytes go side by side to the end of the table, where WITHOUT ROWID
@@ -503,7 +501,7 @@ class _Connection:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except BaseException as error:
-            _Translated(self.path, self).__exit__(type(error), error, None)
+            _translate(error, self.path, self)
             raise
 
     def each(self, sql: str) -> Iterator[Any]:
@@ -557,23 +555,29 @@ class _Translated:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None and self._connection is not None and self._connection.raised is not None:
-            raised, self._connection.raised = self._connection.raised, None
-            if not isinstance(raised, Exception) or isinstance(raised, MemoryError):
-                raise raised from None  # Ctrl-C, say
-            raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', self._path, CHECK) from raised
-        is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
-        if str(error).startswith('parser stack overflow'):  # and not that of full text
-            raise FilterError(
-                f'this filter reaches through more lists than SQLite {sqlite3.sqlite_version} can read at once; '
-                'ask for less in one filter, or use SQLite 3.46 or newer'
-            ) from error
-        if isinstance(error, sqlite3.OperationalError) and not is_text:
-            raise WorkDirError(
-                f'SQLite failed: {error}', self._path, 'check the disk, and that the file can be written'
-            ) from error
-        if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
-            raise CorruptIndexError(f'SQLite cannot read this file: {error}', self._path, CHECK) from error
+        if error is not None:
+            _translate(error, self._path, self._connection)
+
+
+def _translate(error: BaseException, path: Path, connection: _Connection | None) -> None:
+    """Raise what an error of SQLite is to a user; return if it is none of SQLite's."""
+    if connection is not None and connection.raised is not None:
+        raised, connection.raised = connection.raised, None
+        if not isinstance(raised, Exception) or isinstance(raised, MemoryError):
+            raise raised from None  # Ctrl-C, say
+        raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', path, CHECK) from raised
+    is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
+    if str(error).startswith('parser stack overflow'):  # and not that of full text
+        raise FilterError(
+            f'this filter reaches through more lists than SQLite {sqlite3.sqlite_version} can read at once; '
+            'ask for less in one filter, or use SQLite 3.46 or newer'
+        ) from error
+    if isinstance(error, sqlite3.OperationalError) and not is_text:
+        raise WorkDirError(
+            f'SQLite failed: {error}', path, 'check the disk, and that the file can be written'
+        ) from error
+    if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
+        raise CorruptIndexError(f'SQLite cannot read this file: {error}', path, CHECK) from error
 
 
 class _Transaction:

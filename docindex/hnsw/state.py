@@ -269,20 +269,23 @@ class View:
         """Return what does later what `vectors_or_none` does now, for the labels there are."""
         read, table = self.state.files[field].kept(self.labels.rows_needed(field)), self.labels
 
-        def vectors(labels: Labels) -> list[Float32Array | None]:
-            is_absent = table.absent(field, labels)  # of a label that there is, this never changes
-            found = iter(read(labels[~is_absent]))
-            return [None if missing else next(found) for missing in is_absent.tolist()]
-
-        return vectors
+        # Of a label that there is, what the table says never changes.
+        return lambda labels: _or_none(read, table, field, labels)
 
     def vectors_or_none(self, field: str, labels: Labels) -> list[Float32Array | None]:
         """Return the vectors of these labels (n,), checked, with None for those that have none."""
-        if self.labels.is_complete(field):
-            return list(self.state.files[field].rows(labels))
-        is_absent = self.labels.absent(field, labels)
-        vectors = self.state.vectors(field, labels, self.labels)
-        return [None if absent else vector for absent, vector in zip(is_absent.tolist(), vectors, strict=True)]
+        return _or_none(self.state.files[field].rows, self.labels, field, labels)
+
+
+def _or_none(
+    read: Callable[[Labels], Float32Array], table: LabelTable, field: str, labels: Labels
+) -> list[Float32Array | None]:
+    """Return the vectors of labels (n,), as `read` returns those that there are, with None for the others."""
+    if table.is_complete(field):  # as nearly all are
+        return list(read(labels))
+    is_absent = table.absent(field, labels)
+    found = iter(read(labels[~is_absent]))
+    return [None if missing else next(found) for missing in is_absent.tolist()]
 
 
 def _check_levels(labels: LabelTable, fields: FieldTables, rows: Rows) -> None:

@@ -47,9 +47,10 @@ def secure(sidecar: Sidecar, files: Mapping[str, VectorFile], written: Sequence[
         return
     known = sidecar.rows.unsynced_size()
     if size <= _SMALL and known + size <= _MOST:
-        sidecar.keep_unsynced(
+        copies = (
             (field, label, row) for field, first, rows in written for label, row in files[field].copies(first, rows)
         )
+        sidecar.keep_unsynced(copies, known)
         return
     _sync(sidecar, files, (field for field, _, _ in written))
     if known:
