@@ -21,6 +21,9 @@ Every error that docindex raises on purpose.
         SchemaMismatchError                ... it holds documents of another schema
         FormatVersionError                 ... a newer docindex wrote it
         CorruptIndexError                  ... a file in it is damaged
+      ServerError (ConnectionError)        a server cannot be reached, or has failed
+        BatchError                         ... while it was taking documents: some are stored
+      CollectionError (ValueError)         a collection on a server is not what this index needs
       ClosedIndexError (RuntimeError)      the index was closed
       UrlError (OSError)                   what a url names cannot be loaded
       MissingLibraryError (ImportError)    an optional library is not installed
@@ -180,6 +183,43 @@ class FormatVersionError(WorkDirError):
 
 class CorruptIndexError(WorkDirError):
     """A file in the directory is damaged, missing or foreign."""
+
+
+class ServerError(DocIndexError, ConnectionError):
+    """A server cannot be reached, has refused something, or has failed; `uri` is its address, without any password."""
+
+    def __init__(self, message: str, uri: str) -> None:
+        super().__init__(message, uri)
+        self.uri = uri
+
+    def __str__(self) -> str:
+        return f'{self.args[0]} ({self.uri})'
+
+
+class BatchError(ServerError):
+    """
+    A server has failed while documents were sent to it. The same call again stores the rest, and nothing twice.
+
+    Attributes:
+        uri: The address of the server.
+        stored: The ids of the documents that it has acknowledged; any other may be stored or not.
+    """
+
+    def __init__(self, message: str, uri: str, stored: Sequence[str] = ()) -> None:
+        super().__init__(message, uri)
+        self.args = (message, uri, stored)
+        self.stored = list(stored)
+
+
+class CollectionError(DocIndexError, ValueError):
+    """A collection on a server was made by something else, or for another schema; `collection` is its name."""
+
+    def __init__(self, message: str, collection: str) -> None:
+        super().__init__(message, collection)
+        self.collection = collection
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ClosedIndexError(DocIndexError, RuntimeError):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Never
 
+import numpy as np
 import pydantic
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -22,6 +23,8 @@ Space = Literal['l2', 'ip', 'cosine']
 Tokenizer = Literal['unicode61', 'porter', 'trigram']
 IndexBy = Literal['prefix', 'projection']
 StoredAs = Literal['float32', 'float16']
+ColumnConfig = dict[Any, dict[str, Any]]
+"""Settings by what they are for, as in DocArray: `{np.ndarray: {'space': 'cosine'}}` for all vector fields."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ class VectorSettings:
 SETTING_NAMES = frozenset(field.name for field in fields(VectorSettings))
 TEXT_SETTINGS = frozenset({'full_text', 'tokenizer'})
 """What can be said about a field of strings; `index` can be said about any field."""
+BACKEND_SETTINGS = frozenset({'milvus'})
+"""What only one backend looks at; the others pass over it."""
+_ALL_NAMES = SETTING_NAMES | TEXT_SETTINGS | BACKEND_SETTINGS
 SEARCH_SETTINGS = frozenset(
     {'ef', 'ef_min', 'ef_max', 'ef_factor', 'oversampling', 'flat_search_cutoff', 'num_threads'}
 )
@@ -188,6 +194,10 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     'index_by': ("'prefix' or 'projection'", lambda value: value in ('prefix', 'projection')),
     'oversampling': _within(1, 1_000_000),
     'stored_as': ("'float32' or 'float16'", lambda value: value in ('float32', 'float16')),
+    'milvus': (
+        "a dict such as {'index_type': 'IVF_SQ8', 'nlist': 1024, 'search': {'nprobe': 16}}",
+        lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value),
+    ),
     'full_text': _BOOLEAN,
     'tokenizer': ("'unicode61', 'porter' or 'trigram'", lambda value: value in ('unicode61', 'porter', 'trigram')),
 }
@@ -221,6 +231,7 @@ def Field(  # noqa: N802 (pydantic's name)
     stored_as: StoredAs | None = None,
     full_text: bool | None = None,
     tokenizer: Tokenizer | None = None,
+    milvus: dict[str, Any] | None = None,
     default_factory: Callable[[], Any] | Callable[[dict[str, Any]], Any] | None = None,
     alias: str | None = None,
     validation_alias: str | pydantic.AliasPath | pydantic.AliasChoices | None = None,
@@ -262,6 +273,9 @@ def Field(  # noqa: N802 (pydantic's name)
     * `tokenizer`: how its text becomes words: 'unicode61' (the default) takes letters and digits, without case and
       accents; 'porter' also reduces English words to their stems; 'trigram' finds three letters or more within words.
 
+    `milvus={...}` is for a vector field on Milvus alone: its `index_type` there, the parameters of that index, and under
+    'search' those of a search.
+
     Pydantic's arguments mean what they mean there.
 
     Raises:
@@ -288,9 +302,10 @@ def Field(  # noqa: N802 (pydantic's name)
         'stored_as': stored_as,
         'full_text': full_text,
         'tokenizer': tokenizer,
+        'milvus': milvus,
     }
     given = {name: value for name, value in settings.items() if value is not None} | unknown
-    check_settings(given, 'Field()', SETTING_NAMES | TEXT_SETTINGS)
+    check_settings(given, 'Field()', _ALL_NAMES)
     of_pydantic = {
         'default_factory': default_factory,
         'alias': alias,
@@ -335,11 +350,30 @@ def declared_settings(field: FieldInfo, where: str) -> dict[str, Any]:
     extra = field.json_schema_extra
     if not isinstance(extra, dict):
         return {}
-    known = SETTING_NAMES | TEXT_SETTINGS
+    known = _ALL_NAMES
     for name in extra:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if name not in known and close:
             raise SettingsError(f'{where}: there is no setting {name!r}; did you mean {close[0]!r}?')
     settings = {name: value for name, value in extra.items() if name in known}
     check_settings(settings, where, known)
+    return settings
+
+
+def no_column_config() -> ColumnConfig:
+    """Return a `default_column_config` that says nothing."""
+    return {np.ndarray: {}, None: {}}
+
+
+def vector_defaults(config: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings that a `default_column_config` gives for vectors."""
+    for key, settings in config.items():
+        if key is not np.ndarray and settings:
+            raise SettingsError(
+                f'default_column_config has settings for {key!r}; only np.ndarray, the vector fields, has any'
+            )
+    settings = dict(config.get(np.ndarray, {}))
+    check_settings(settings, 'default_column_config')
+    if settings.get('dim') == -1:  # DocArray's way to say: as long as the type says
+        del settings['dim']
     return settings

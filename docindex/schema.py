@@ -33,7 +33,7 @@ from .errors import (
     SchemaError,
     VectorError,
 )
-from .fields import TEXT_SETTINGS, declared_settings
+from .fields import BACKEND_SETTINGS, TEXT_SETTINGS, declared_settings
 from .kinds import Kind, kind_of
 from .tensors import is_tensor_type
 
@@ -224,7 +224,8 @@ class Schema(Generic[D]):
             for column in level.schema.columns.values():
                 if not column.is_tensor:
                     continue
-                settings = {**defaults, **column.settings}
+                own = {name: value for name, value in column.settings.items() if name not in BACKEND_SETTINGS}
+                settings = {**defaults, **own}
                 if settings.get('dim', -1) > 0:
                     vectors[level.flat(column.name)] = settings
                 elif settings.get('index', True):

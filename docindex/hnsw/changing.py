@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
+from ..given import Given, last_of_each
 from ..searchable import ids_of
-from .documents import Given, last_of_each
 from .reading import Reading
 from .store import Store
 from .transaction import Lists, Part, TakenIdError

@@ -27,11 +27,12 @@ from ..columns import GivenColumns
 from ..errors import DocumentError
 from ..fields import VectorSettings
 from ..frameworks import NUMPY
+from ..given import Given, last_of_each
 from ..matrices import column_matrix, whole_matrix
 from ..plain import json_loses, types_within
 from ..schema import Column, Schema, check_id
 from ..tensors import framework_of_type, is_tensor_type
-from .documents import NEAR, Documents, Given, last_of_each
+from .documents import NEAR, Documents
 from .extraction import lists_in
 from .fieldtable import FieldTables
 from .records import Row

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..errors import SettingsError
-from ..fields import check_settings
+from ..fields import ColumnConfig, no_column_config
 from .state import Access
 
-ColumnConfig = dict[Any, dict[str, Any]]
 Durability = Literal['power', 'process']
 
 _SHARED_PATIENCE = 60.0
-
-
-def _no_column_config() -> ColumnConfig:
-    return {np.ndarray: {}, None: {}}
 
 
 @dataclass
@@ -39,7 +31,7 @@ class HnswDBConfig:
 
     work_dir: str | os.PathLike[str] = '.'
     index_name: str | None = None
-    default_column_config: ColumnConfig = field(default_factory=_no_column_config)
+    default_column_config: ColumnConfig = field(default_factory=no_column_config)
     read_only: bool = False
     shared_writes: bool = False
     durability: Durability = 'power'
@@ -103,18 +95,5 @@ class HnswDBConfig:
 class HnswRuntimeConfig:
     """What `configure` changes: under the key `np.ndarray`, settings for all vector fields."""
 
-    default_column_config: ColumnConfig = field(default_factory=_no_column_config)
+    default_column_config: ColumnConfig = field(default_factory=no_column_config)
 
-
-def vector_defaults(config: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the settings that a `default_column_config` gives for vectors."""
-    for key, settings in config.items():
-        if key is not np.ndarray and settings:
-            raise SettingsError(
-                f'default_column_config has settings for {key!r}; only np.ndarray, the vector fields, has any'
-            )
-    settings = dict(config.get(np.ndarray, {}))
-    check_settings(settings, 'default_column_config')
-    if settings.get('dim') == -1:  # DocArray's way to say: as long as the type says
-        del settings['dim']
-    return settings

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, create_model
@@ -15,9 +15,10 @@ from ..doclist import DocList
 from ..document import BaseDoc
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
+from ..given import Given
 from ..matrices import column_matrix
 from ..payload import Payloads
-from ..schema import Column, Level, check_id
+from ..schema import Column, Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
 from .records import Row, StoredRow
@@ -28,53 +29,6 @@ D = TypeVar('D', bound=BaseModel)
 
 _BLOCK = 64
 NEAR = 256  # documents that are looked at several times while they are in the processor's caches
-
-
-class Given(NamedTuple):
-    """
-    A document that is to be stored.
-
-    Attributes:
-        doc: The document.
-        parent: The id of the document in whose list it is; None: it is in none.
-        position: Where in that list.
-        trail: How to get there: the name of the outermost document, or the trail of the one it is in, the name of the
-            list and the position.
-    """
-
-    doc: Any
-    parent: str | None
-    position: int
-    trail: tuple[Any, ...]
-
-    def name(self) -> str:
-        """Return what an error calls it."""
-        if len(self.trail) == 1:  # which has the id already
-            return named(self.trail)
-        id_ = getattr(self.doc, 'id', None)
-        return f'{named(self.trail)} (id {id_!r})' if isinstance(id_, str) else named(self.trail)
-
-
-def last_of_each(docs: Sequence[Any], what: str = 'document') -> list[Given]:
-    """
-    Return documents that are in no list, or whose place is not known yet: the last of each id. Errors call each `what`.
-
-    Raises:
-        IdTypeError, DocumentError: something is no id.
-    """
-    last: dict[str, Given] = {}
-    for at, doc in enumerate(docs):
-        id_ = check_id(getattr(doc, 'id', None), partial('{} {}'.format, what, at))
-        last[id_] = Given(doc, None, 0, (f'{what} {at} (id {id_!r})',))
-    return list(last.values())
-
-
-def named(trail: tuple[Any, ...]) -> str:
-    """Return a trail in words."""
-    if len(trail) == 1:
-        return str(trail[0])
-    outer, name, position = trail
-    return f'{named(outer)}{": " if len(outer) == 1 else "."}{name}[{position}]'
 
 
 class Documents(Generic[D]):

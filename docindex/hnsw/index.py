@@ -15,15 +15,17 @@ from pydantic import BaseModel
 from .._later import later
 from .._progress import check_progress
 from ..doclist import DocList
-from ..errors import ClosedIndexError, QueryError, SchemaError, SettingsError, WorkDirError
+from ..errors import ClosedIndexError, SchemaError, SettingsError, WorkDirError
+from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
 from ..index import DocumentIndex
 from ..parsing import parse
 from ..results import SubindexFindResult
 from ..schema import Schema
+from ..scopes import Scope, list_level, vector_field
 from . import sharing
-from .config import ColumnConfig, Durability, HnswDBConfig, HnswRuntimeConfig, vector_defaults
-from .searching import Scope, Searching, vector_field
+from .config import Durability, HnswDBConfig, HnswRuntimeConfig
+from .searching import Searching
 from .steering import Steering
 from .store import Store
 from .subindex import SubIndex
@@ -180,17 +182,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
     def subindex(self, subindex: str = '') -> SubIndex[Any]:
         """Return the documents in a list as an index of their own; see `DocumentIndex.subindex` and `SubIndex`."""
         self._usable()
-        levels = self._schema.levels
-        names = [name for name in levels if name]
-        if not subindex and len(names) == 1:
-            return SubIndex(self, levels[names[0]], self._writes)
-        if not isinstance(subindex, str) or subindex not in names:
-            known = f'the lists of documents are {", ".join(names)}' if names else 'there are no lists of documents'
-            problem = (
-                f'{subindex!r} is no list of documents in {self._schema.name}' if subindex else 'subindex is missing'
-            )
-            raise QueryError(f'{problem}; {known}')
-        return SubIndex(self, levels[subindex], self._writes)
+        return SubIndex(self, list_level(self._schema, subindex), self._writes)
 
     def find_subindex(
         self,

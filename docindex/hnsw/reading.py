@@ -12,35 +12,23 @@ from pydantic import BaseModel
 
 from ..distances import Labels
 from ..doclist import DocList
-from ..errors import CHECK, CorruptIndexError, IdTypeError, QueryError
+from ..errors import CHECK, CorruptIndexError, QueryError
 from ..execution import answer
-from ..filters import And, Filter, FilterLike, Some
+from ..filters import Filter, FilterLike
 from ..parsing import parse
-from ..query import (
-    VERBS,
-    FindStep,
-    GroupStep,
-    Query,
-    SearchFields,
-    SelectStep,
-    SortStep,
-    TextMode,
-    TextStep,
-    checked_count,
-)
+from ..query import FindStep, Query, TextMode, checked_count
 from ..results import Explanation, FindResult, FindResultBatched
 from ..schema import Level
+from ..scopes import ALL, Scope, about, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
 from ..tensors import Float32Array
 from .documents import Documents
-from .searching import Scope, Searching, checked_ef, vector_field
+from .searching import Searching
 from .state import View
 from .store import Store
 from .tree import Tree
 
 D = TypeVar('D', bound=BaseModel)
-
-_ALL = And()
 
 
 class Reading(Searchable[D]):
@@ -180,7 +168,7 @@ class Reading(Searchable[D]):
                 store.wake(vector_field(self._level, self._tree.vectors, step.search_field))
         return store.reading()
 
-    def _answer(self, view: View, query: Query, root_filter: Filter = _ALL) -> _Answered:
+    def _answer(self, view: View, query: Query, root_filter: Filter = ALL) -> _Answered:
         """Return what a query finds."""
         scope = self._scope(query, root_filter)
         searching = Searching(view, scope)
@@ -193,40 +181,8 @@ class Reading(Searchable[D]):
                 docs = self._selected(view, labels, found.select, found.filter)
         return _Answered(FindResult(docs, found.scores), labels, found.filter, searching)
 
-    def _scope(self, query: Query, root_filter: Filter = _ALL) -> Scope:
-        """
-        Return what a query is about: documents of this level, or those in a list whose fields are searched.
-
-        Raises:
-            QueryError: it searches documents of several levels, or has a step that cannot be made with those of lists.
-        """
-        if not isinstance(query, Query):
-            raise QueryError(f'expected a query, as index.build_query()...build() makes it; got {type(query).__name__}')
-        found: dict[str, Level] = {}
-        for step in query.steps:
-            if isinstance(step, FindStep):
-                level = self._tree.schema.level_of(vector_field(self._level, self._tree.vectors, step.search_field))
-                found[level.name] = level
-            elif isinstance(step, TextStep):
-                found |= {level.name: level for level in self._levels_named(step.search_field)}
-        if len(found) > 1:
-            raise QueryError(f'a query finds documents of one kind; this one searches {" and ".join(map(repr, found))}')
-        level = next(iter(found.values()), self._level)
-        for step in query.steps if level is not self._level else ():
-            if isinstance(step, (SortStep, GroupStep, SelectStep)):
-                name = self._level.name_of(level.name)
-                raise QueryError(
-                    f'{VERBS[type(step)]}() is not possible where documents in a list are found; '
-                    f'ask subindex({name!r}), which speaks of their fields'
-                )
-        return Scope(self._level, level, root_filter)
-
-    def _levels_named(self, search_field: SearchFields) -> list[Level]:
-        """Return the levels of the fields that are named, as far as they are right; of no field, this one."""
-        names = [search_field] if isinstance(search_field, str) else search_field
-        if not isinstance(names, Iterable) or list(names) in ([''], []):
-            return [self._level]
-        return [self._tree.schema.level_of(self._level.flat(name)) for name in names if isinstance(name, str)]
+    def _scope(self, query: Query, root_filter: Filter = ALL) -> Scope:
+        return scope_of(query, self._level, self._tree.schema, self._tree.vectors, root_filter)
 
     def snippets(
         self,
@@ -246,7 +202,7 @@ class Reading(Searchable[D]):
         ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
         if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
             raise QueryError(f'words must be from 1 to 64, got {words!r}')
-        scope = Scope(self._level, self._levels_named(search_field)[0])
+        scope = Scope(self._level, levels_named(self._tree.schema, self._level, search_field)[0])
         with store.reading() as view:
             return Searching(view, scope).snippets(query, ids, search_field, mode, before, after, words)
 
@@ -273,7 +229,7 @@ class Reading(Searchable[D]):
 
     def __contains__(self, item: object) -> bool:
         store = self._usable()
-        id_ = _id_of(item)
+        id_ = id_of(item)
         with store.reading() as view:
             return bool(view.rows.labels_of([id_], self._number(view)))
 
@@ -301,7 +257,7 @@ class Reading(Searchable[D]):
     def _loaded(self, view: View, labels: Labels, scope: Scope, filter_: Filter) -> list[Any]:
         """Return the documents that were found, which match what has found them."""
         docs = self._tree.load(view, labels, self._usable().path, scope.found.name)
-        self._check(docs, filter_ if scope.found is scope.names else _about(filter_, scope))
+        self._check(docs, filter_ if scope.found is scope.names else about(filter_, scope))
         return docs
 
     def _selected(self, view: View, labels: Labels, fields: tuple[str, ...], filter_: Filter) -> DocList[Any]:
@@ -322,7 +278,7 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
-        for doc in docs if filter_ != _ALL else []:
+        for doc in docs if filter_ != ALL else []:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'
                 raise CorruptIndexError(message, self._usable().path, CHECK)
@@ -346,24 +302,3 @@ class _Answered(NamedTuple):
     labels: Labels
     filter: Filter
     searching: Searching
-
-
-def _about(filter_: Filter, scope: Scope) -> Filter:
-    """Return what a filter says of the documents in a list that are found, as far as it says it of them alone."""
-    parts = filter_.parts if isinstance(filter_, And) else (filter_,)
-    inner: list[Filter] = []
-    for part in parts:
-        name, about = scope.names.name, part
-        while isinstance(about, Some) and about.position is None:
-            name, about = f'{name}__{about.field}' if name else about.field, about.part
-            if name == scope.found.name:
-                inner.append(about)
-                break
-    return And(tuple(inner))
-
-
-def _id_of(item: object) -> str:
-    id_ = getattr(item, 'id', None) if isinstance(item, BaseModel) else item
-    if not isinstance(id_, str):
-        raise IdTypeError(f'expected an id or a document, got {type(item).__name__} {item!r}')
-    return id_

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,41 +12,19 @@ from pydantic import BaseModel
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, QueryError
 from ..execution import Backend, field_of
-from ..fields import Space, check_settings
-from ..filters import And, Filter
+from ..fields import Space
+from ..filters import Filter
 from ..fusion import Ranking
 from ..matrices import query_matrix
 from ..query import DiversifyStep, FindStep, SearchFields, SortStep, TextMode, TextStep
 from ..results import Step, Timed
-from ..schema import Level
+from ..scopes import ALL, Scope, checked_ef, vector_field
 from ..tensors import Float32Array
 from .conditions import Where, where, where_roots
 from .filtered import FilteredSearch
 from .fulltext import TextMatch, text_match
 from .scan import Found
 from .state import View
-
-_ALL = And()
-
-
-@dataclass(frozen=True)
-class Scope:
-    """
-    Whose names a query speaks, and whose documents it finds.
-
-    Attributes:
-        names: The level whose names it speaks.
-        found: The level whose documents it finds: the same, or one in lists of its documents.
-        root_filter: What the outermost documents are to fulfil, by their own names.
-    """
-
-    names: Level
-    found: Level
-    root_filter: Filter = _ALL
-
-    def own(self, name: str) -> str:
-        """Return the name, in the documents that are found, of a field by its flat name."""
-        return self.found.name_of(self.names.flat(name))
 
 
 class Searching(Backend[int]):
@@ -83,7 +60,7 @@ class Searching(Backend[int]):
         """Return a filter as SQL."""
         tables, scope = self._view.state.fields, self._scope
         found = where(filter_, tables, self._table.level, tables.number(scope.names.name))
-        if scope.root_filter == _ALL:
+        if scope.root_filter == ALL:
             return found
         root = where_roots(scope.root_filter, tables, self._table.level)
         return Where(f'({found.sql} AND {root.sql})', (*found.parameters, *root.parameters), found.table)
@@ -124,7 +101,7 @@ class Searching(Backend[int]):
 
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
-        if filter_ == _ALL and self._scope.root_filter == _ALL:
+        if filter_ == ALL and self._scope.root_filter == ALL:
             with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
@@ -161,10 +138,7 @@ class Searching(Backend[int]):
         """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
         scope = self._scope
         column = self._schema.columns[scope.found.name_of(name)]
-        for query in queries if scope.found is not scope.names else ():
-            if isinstance(query, scope.names.schema.doc_type) and not isinstance(query, self._schema.doc_type):
-                outer, inner = scope.names.schema.name, self._schema.name
-                raise QueryError(f'{name!r} is searched with a {inner} or a vector, got a {outer}')
+        scope.check_queries(name, queries)
         return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:
@@ -190,7 +164,7 @@ class Searching(Backend[int]):
 
     def text_match(self, query: Any, search_field: SearchFields, mode: TextMode) -> TextMatch:
         """Return what is searched for; of a document, its text in the field."""
-        search_field = self._own_fields(search_field)
+        search_field = self._scope.own_fields(search_field)
         names = self._text_fields(search_field)
         for name in names:
             self._check_text(name)
@@ -208,17 +182,6 @@ class Searching(Backend[int]):
             for name, field in table.fields.items()
             if field.tokenizer is not None
         ]
-
-    def _own_fields(self, search_field: SearchFields) -> SearchFields:
-        """Return the same with the names that the documents that are found have."""
-        own = self._scope.own
-        if self._scope.names is self._scope.found or not search_field:
-            return search_field
-        if isinstance(search_field, str):
-            return own(search_field)
-        if isinstance(search_field, Mapping):
-            return {own(name): weight for name, weight in search_field.items()}
-        return [own(name) for name in search_field]
 
     def _text_fields(self, search_field: SearchFields) -> list[str]:
         """Return the names that are meant, right or wrong."""
@@ -259,38 +222,3 @@ class Searching(Backend[int]):
 def _normalised(text: str | None) -> str | None:
     """Return JSON such that equal dicts are equal, in whatever order they list their keys."""
     return None if text is None else json.dumps(json.loads(text), sort_keys=True)
-
-
-def checked_ef(ef: int | None) -> int | None:
-    """Return an `ef` that is in range; None: what the settings say."""
-    check_settings({} if ef is None else {'ef': ef}, 'find()')
-    return ef if ef and ef > 0 else None
-
-
-def vector_field(names: Level, vectors: Sequence[str], name: str) -> str:
-    """
-    Return the flat name, in the outermost documents, of the vector field that is meant: the only one, if none is named.
-
-    Args:
-        names: The level whose names are spoken.
-        vectors: All vector fields, by their flat names in the outermost documents.
-        name: What is said.
-
-    Raises:
-        QueryError: there is no such field, or there are several.
-    """
-    if name in names.schema.columns and names.flat(name) in vectors:
-        return names.flat(name)  # nearly always
-    known = {names.name_of(flat): flat for flat in vectors if names.has(flat)}
-    if not name:
-        own = [flat for inner, flat in known.items() if inner in names.schema.columns] or list(known.values())
-        if len(own) == 1:
-            return own[0]
-    if name in known:
-        return known[name]
-    what = f'the vector fields are {", ".join(known)}' if known else 'there is no vector field'
-    column = names.schema.columns.get(name)
-    if column is not None and column.is_tensor:
-        what = f'nothing says how long its vectors are; write `{column.path[-1]}: NdArray[128]`, be it in a subclass'
-    problem = f'{name!r} is not a vector field of {names.schema.name}' if name else 'search_field is missing'
-    raise QueryError(f'{problem}; {what}')

@@ -13,8 +13,9 @@ from .._later import later
 from .._progress import progress_bar
 from ..errors import QueryError
 from ..fusion import check_integer
+from ..scopes import Scope, checked_ef, vector_field
 from .changing import Changing
-from .searching import Scope, Searching, checked_ef, vector_field
+from .searching import Searching
 from .store import Store
 
 if TYPE_CHECKING:

@@ -12,16 +12,15 @@ from .._aio import OneByOne
 from ..doclist import DocList
 from ..errors import DocumentNotFoundError
 from ..filters import Filter, FilterLike
+from ..given import Given, unlike
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
 from ..schema import Level
 from ..searchable import ids_of
 from .changing import Changing
-from .documents import Given
 from .store import Store
 from .transaction import TakenIdError
-from .tree import unlike
 
 D = TypeVar('D', bound=BaseModel)
 

@@ -20,8 +20,9 @@ from ..deferred import deferred
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
-from ..schema import Level, Schema, check_id
-from .documents import Documents, Given, Kept, last_of_each, named
+from ..given import Given, inside, last_of_each, levels_from, list_of, unlike
+from ..schema import Level, Schema
+from .documents import Documents, Kept
 from .extraction import Extractions
 from .fieldtable import FieldTables
 from .records import ScannedRow, StoredRow
@@ -87,29 +88,20 @@ class Tree(Generic[D]):
         self, name: str, given: Iterable[Given], fields: FieldTables, settings: Mapping[str, VectorSettings]
     ) -> Iterator[Part]:
         levels = self.schema.levels
-        for inner in _from(levels, name):
+        for inner in levels_from(levels, name):
             documents, level = self.levels[inner], fields.number(inner)
             mine = {column: settings[levels[inner].flat(column)] for column in documents.dims}
-            each = iter(given if inner == name else unlike(self._inside(inner, name, given)))
+            each = iter(given if inner == name else unlike(inside(levels, inner, name, given)))
             while portion := list(islice(each, PORTION)):
                 rows, vectors = documents.prepared(portion, mine)
                 flat = {levels[inner].flat(column): one for column, one in vectors.items()}
                 yield Part(level, rows, flat)
 
-    def _inside(self, name: str, top: str, given: Iterable[Given]) -> Iterator[Given]:
-        """Yield the documents of a level that are in lists of those given, which are of the level `top`."""
-        level = self.schema.levels[name]
-        if name == top or level.outer is None:
-            yield from given
-            return
-        for outer in self._inside(level.outer, top, given):
-            for position, doc in enumerate(_listed(level, outer)):
-                yield Given(doc, outer.doc.id, position, (outer.trail, level.list_column.name, position))
-
     def _below(self, name: str, given: Iterable[Given]) -> Iterator[Given]:
         """Yield documents of a level and all that are in lists of theirs."""
-        for inner in _from(self.schema.levels, name):
-            yield from self._inside(inner, name, given)
+        levels = self.schema.levels
+        for inner in levels_from(levels, name):
+            yield from inside(levels, inner, name, given)
 
     def taken(self, error: TakenIdError, view: View, path: Path) -> DocumentError:
         """Return the error that a user sees where an id in a list is taken."""
@@ -202,13 +194,13 @@ class Tree(Generic[D]):
         positions = range(len(rows))
         return deferred(documents.doc_type, complete, positions) if documents.is_plain else [*map(complete, positions)]
 
-    def _fill(self, doc: Any, children: int, inside: Sequence[_Inside], path: Path) -> None:
+    def _fill(self, doc: Any, children: int, lists: Sequence[_Inside], path: Path) -> None:
         """Put the documents in its lists into a document that should have so many."""
         found = 0
-        for one in inside:
+        for one in lists:
             rows = one.rows.get(doc.id, ())
             found += len(rows)
-            current = _list_of(doc, one.level)
+            current = list_of(doc, one.level)
             if current is None and len(rows):
                 message = f'{doc.id!r} has no list {one.level.name!r}, but there are documents of it'
                 raise CorruptIndexError(message, path, CHECK)
@@ -235,46 +227,3 @@ class _Inside(NamedTuple):
     rows: Mapping[str, Sequence[Any]]
     kept: Kept[Any]
     deeper: list[_Inside]
-
-
-def _list_of(doc: Any, level: Level) -> list[Any] | None:
-    *outer, name = level.list_column.path
-    for step in outer:
-        doc = None if doc is None else getattr(doc, step)
-    current = None if doc is None else doc.__dict__.get(name)
-    return current if isinstance(current, list) else None
-
-
-def unlike(given: Iterable[Given]) -> Iterator[Given]:
-    """Yield documents in lists; raise for one with the id of another."""
-    seen: dict[str, tuple[Any, ...]] = {}
-    for one in given:
-        id_ = check_id(getattr(one.doc, 'id', None), one.name)
-        other = seen.setdefault(id_, one.trail)
-        if other is not one.trail:
-            raise DocumentError(f'{named(one.trail)}: its id {id_!r} is taken by {named(other)}')
-        yield one
-
-
-def _listed(level: Level, outer: Given) -> Iterable[BaseModel]:
-    """Return the documents in a list of a document, checked for their class."""
-    found, wanted = level.list_column.value(outer.doc), level.schema.doc_type
-    if found is None:
-        return ()
-    if not isinstance(found, list):
-        raise DocumentError(f'{outer.name()}: {level.list_column.name} is a {type(found).__name__} and no list')
-    for position, doc in enumerate(found):
-        if not isinstance(doc, wanted):
-            what = f'{level.list_column.name}[{position}]'
-            raise DocumentError(f'{outer.name()}: {what} is a {type(doc).__name__} and no {wanted.__name__}')
-    return found
-
-
-def _from(levels: Mapping[str, Level], top: str) -> list[str]:
-    """Return a level, and all in whose lists its documents have others, each after the one it is in."""
-    return [top, *(name for name in levels if _is_below(levels, name, top))]
-
-
-def _is_below(levels: Mapping[str, Level], name: str, top: str) -> bool:
-    outer = levels[name].outer
-    return outer is not None and (outer == top or _is_below(levels, outer, top))
