@@ -25,7 +25,7 @@ LAYERS = [
     {'kinds'},
     {'schema', 'results', 'fusion'},
     {'filters'},
-    {'parsing'},
+    {'parsing', 'translating'},
     {'expressions', 'query'},
     {'execution', 'scopes', 'given'},
     {'plain'},

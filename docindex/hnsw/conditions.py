@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import FilterError
 from ..filters import SIZE, And, Condition, Filter, Not, Or, Some, holds
+from ..translating import after, joined, normal
 from ..values import from_json, to_json, to_sql
 from .fieldtable import FieldTable, FieldTables
 
@@ -22,7 +22,6 @@ _COMPARISONS = {'$eq': '=', '$lt': '<', '$lte': '<=', '$gt': '>', '$gte': '>='}
 _MANY = 1_000
 _MOST_PARAMETERS = 30_000
 _DEEPEST = 40  # SQLite's parser, before 3.46, has room for a hundred symbols
-_LAST_CHARACTER = '\U0010ffff'
 
 
 class Where(NamedTuple):
@@ -48,7 +47,7 @@ def where(filter_: Filter, tables: FieldTables, level: int = 0, of_level: int = 
         FilterError: the directory has no column for a field yet, or the filter is too large.
     """
     writer = _Writer(tables, level)
-    sql = writer.sql(_normal(filter_), of_level, 0)
+    sql = writer.sql(normal(filter_), of_level, 0)
     if len(writer.parameters) > _MOST_PARAMETERS:
         raise FilterError(f'this filter has {len(writer.parameters):,} values, and {_MOST_PARAMETERS:,} are possible')
     return Where(sql, tuple(writer.parameters), tables[level].name)
@@ -58,22 +57,6 @@ def where_roots(filter_: Filter, tables: FieldTables, level: int) -> Where:
     """Return as SQL, on the table of fields of a level, that the outermost documents match a filter of theirs."""
     roots = where(filter_, tables)
     return Where(_Writer(tables, level).lowered(roots.sql, 0), roots.parameters, tables[level].name)
-
-
-def _normal(filter_: Filter, is_negated: bool = False) -> Filter:
-    """Return the same with `not` at conditions only, and no `and` in an `and`: SQLite nests less deeply then."""
-    if isinstance(filter_, Not):
-        return _normal(filter_.part, not is_negated)
-    if isinstance(filter_, Some):
-        filter_ = replace(filter_, part=_normal(filter_.part))
-    if not isinstance(filter_, (And, Or)):
-        return Not(filter_) if is_negated else filter_
-    cls = And if isinstance(filter_, And) is not is_negated else Or
-    parts: list[Filter] = []
-    for part in filter_.parts:
-        normal = _normal(part, is_negated)
-        parts += normal.parts if isinstance(normal, cls) else [normal]
-    return parts[0] if len(parts) == 1 else cls(tuple(parts))
 
 
 class _Writer:
@@ -102,7 +85,7 @@ class _Writer:
             raise TypeError(filter_)
         is_and = isinstance(filter_, And)
         parts = [self.sql(part, at, depth + 1) for part in filter_.parts]
-        return _joined(parts, ' AND ' if is_and else ' OR ') if parts else ('1' if is_and else '0')
+        return joined(parts, ' AND ' if is_and else ' OR ') if parts else ('1' if is_and else '0')
 
     def _some(self, some: Some, at: int, depth: int) -> str:
         inner = self._tables.inner(at, some.field)
@@ -156,14 +139,6 @@ def _ranked(position: int, level: int, outer: int) -> str:
     return f'label IN (SELECT ({one}) FROM documents AS own WHERE own.level = {outer} AND own.children > {position:d})'
 
 
-def _joined(parts: list[str], word: str) -> str:
-    """Join parts as a tree: SQLite nests what stands in a row, and a thousand levels are too many for it."""
-    if len(parts) <= 16:
-        return f'({word.join(parts)})'
-    middle = len(parts) // 2
-    return f'({_joined(parts[:middle], word)}{word}{_joined(parts[middle:], word)})'
-
-
 def _condition(condition: Condition, table: FieldTable, parameters: list[Any]) -> str:
     if condition.field == 'id':
         condition_on_id = _scalar('id', condition, parameters)
@@ -196,7 +171,7 @@ def _mentions(column: str, condition: Condition, parameters: list[Any]) -> str:
     if not all(type(one) is str for one in operands):
         return ''
     parameters += [to_json(one) for one in operands]
-    return f'{_joined([f"instr({column}, ?) > 0"] * len(operands), word)} AND '
+    return f'{joined([f"instr({column}, ?) > 0"] * len(operands), word)} AND '
 
 
 def _scalar(column: str, condition: Condition, parameters: list[Any]) -> str:
@@ -213,9 +188,9 @@ def _scalar(column: str, condition: Condition, parameters: list[Any]) -> str:
         return f'docindex_regex(?, {column})'
     if operator == '$startswith':
         # As a range, for which an index serves; SQLite's substr() ends at a NUL.
-        after = _after(operand)
-        parameters += [operand] if after is None else [operand, after]
-        return f'{column} >= ?' if after is None else f'({column} >= ? AND {column} < ?)'
+        end = after(operand)
+        parameters += [operand] if end is None else [operand, end]
+        return f'{column} >= ?' if end is None else f'({column} >= ? AND {column} < ?)'
     if operator == '$contains':
         parameters.append(operand)
         return f'instr({column}, ?) > 0'
@@ -229,15 +204,6 @@ def _is_in(column: str, values: list[Any], parameters: list[Any]) -> str:
         return f'{column} IN (SELECT value FROM json_each(?))'
     parameters += values
     return f'{column} IN ({", ".join("?" * len(values))})'
-
-
-def _after(prefix: str) -> str | None:
-    """Return the first string, by code points, after all that begin with `prefix`; None if there is none."""
-    stem = prefix.rstrip(_LAST_CHARACTER)
-    if not stem:
-        return None
-    following = ord(stem[-1]) + 1
-    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # no text has surrogates
 
 
 # -- functions in SQL -----------------------------------------------------------------------------------
