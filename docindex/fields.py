@@ -273,8 +273,8 @@ def Field(  # noqa: N802 (pydantic's name)
     * `tokenizer`: how its text becomes words: 'unicode61' (the default) takes letters and digits, without case and
       accents; 'porter' also reduces English words to their stems; 'trigram' finds three letters or more within words.
 
-    `milvus={...}` is for a vector field on Milvus alone: its `index_type` there, the parameters of that index, and under
-    'search' those of a search.
+    `milvus={...}` is for a vector field on Milvus alone: its `index_type` there, the parameters of that index, and
+    under 'search' those of a search.
 
     Pydantic's arguments mean what they mean there.
 

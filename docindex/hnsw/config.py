@@ -96,4 +96,3 @@ class HnswRuntimeConfig:
     """What `configure` changes: under the key `np.ndarray`, settings for all vector fields."""
 
     default_column_config: ColumnConfig = field(default_factory=no_column_config)
-

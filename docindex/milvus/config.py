@@ -1,0 +1,39 @@
+"""How an index on Milvus is opened: what `MilvusDocumentIndex` is given besides the schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..fields import ColumnConfig, no_column_config
+
+
+@dataclass
+class MilvusDBConfig:
+    """
+    Where an index is, and the settings of its vector fields.
+
+    Attributes:
+        uri, token, db_name, index_name, consistency, timeout, max_vector_fields: See `MilvusDocumentIndex`.
+        default_column_config: Under the key `np.ndarray`, settings for all vector fields that do not have their own.
+    """
+
+    uri: str = './documents.db'
+    token: str = field(default='', repr=False)
+    db_name: str = ''
+    index_name: str | None = None
+    default_column_config: ColumnConfig = field(default_factory=no_column_config)
+    consistency: str = 'Session'
+    timeout: float = 30
+    max_vector_fields: int = 4
+
+    def changed(self, **options: Any) -> MilvusDBConfig:
+        """Return a copy with those `options` that are not None."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})
+
+
+@dataclass
+class MilvusRuntimeConfig:
+    """What `configure` changes: under the key `np.ndarray`, settings for all vector fields."""
+
+    default_column_config: ColumnConfig = field(default_factory=no_column_config)

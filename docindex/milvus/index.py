@@ -1,0 +1,374 @@
+"""`MilvusDocumentIndex`: an index on Milvus, as users see it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel
+
+from .._later import later
+from ..doclist import DocList
+from ..errors import ClosedIndexError, CollectionError, SchemaError, SettingsError
+from ..fields import ColumnConfig, vector_defaults
+from ..filters import FilterLike
+from ..given import Given, last_of_each
+from ..index import DocumentIndex
+from ..parsing import parse
+from ..results import SubindexFindResult
+from ..schema import Schema
+from ..scopes import Scope, list_level, vector_field
+from ..searchable import ids_of
+from .changing import Changing
+from .config import MilvusDBConfig, MilvusRuntimeConfig
+from .layout import Layout, layouts
+from .notes import Notes
+from .searching import Searching
+from .server import Row, Server
+from .settings import SettingsRecord
+from .subindex import SubIndex
+from .tree import Tree
+from .writing import Writer
+
+if TYPE_CHECKING:
+    from ..exporting import Moment
+    from .check import MilvusCheckReport
+
+D = TypeVar('D', bound=BaseModel)
+
+
+class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
+    """
+    A document index on Milvus: embedded (Milvus Lite, one process), on a server, or on a cluster.
+
+    `MilvusDocumentIndex[Book](uri='http://host:19530')` opens the collections of the class, or makes them: one for the
+    documents, and one for each list of documents in them. The calls are those of `HnswDocumentIndex`; docs/scaling.md
+    says what differs. Any number of threads, processes and machines may use one index on a server.
+
+    Args:
+        db_config: A `DBConfig`, or the uri.
+        uri: `./documents.db`, a directory of Milvus Lite in this process, or `http://host:19530`, `https://...`.
+        token: `user:password`, or an API key.
+        db_name: The database on the server.
+        index_name: The name of the collection, letters, digits and underscores; that of the document class by default.
+        default_column_config: Settings for all vector fields, `{np.ndarray: {'space': 'cosine'}}`; a field's own come
+            first.
+        consistency: What a read sees of the writes before it: 'Session', those of this process; 'Strong', all;
+            'Bounded', those of some seconds ago; 'Eventually'.
+        timeout: Seconds for each call to the server; what fails for a moment is repeated within them.
+        max_vector_fields: How many vector fields a collection may have on the server (its proxy.maxVectorFieldNum).
+
+    Raises:
+        SchemaError: the document class cannot be indexed, or not on Milvus; the message names the limit.
+        SettingsError: a setting is out of range, or nobody knows it.
+        ServerError: the server cannot be reached, or does not let us in.
+        CollectionError: there is a collection of this name that something else has made, or another schema.
+        MissingLibraryError: pymilvus is not installed.
+    """
+
+    DBConfig = MilvusDBConfig
+    RuntimeConfig = MilvusRuntimeConfig
+    _doc_type: ClassVar[type[BaseModel] | None] = None
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, doc_type):
+            if isinstance(doc_type, TypeVar):
+                return super().__class_getitem__(doc_type)
+            return _of_type(cls, doc_type)
+
+    def __init__(
+        self,
+        db_config: MilvusDBConfig | str | os.PathLike[str] | None = None,
+        *,
+        uri: str | os.PathLike[str] | None = None,
+        token: str | None = None,
+        db_name: str | None = None,
+        index_name: str | None = None,
+        default_column_config: ColumnConfig | None = None,
+        consistency: str | None = None,
+        timeout: float | None = None,
+        max_vector_fields: int | None = None,
+    ) -> None:
+        if self._doc_type is None:
+            raise SchemaError('an index needs a document class: MilvusDocumentIndex[YourDocument](uri=...)')
+        if db_config is not None and not isinstance(db_config, (MilvusDBConfig, str, os.PathLike)):
+            raise SettingsError(f'expected a DBConfig or a uri, got {type(db_config).__name__} {db_config!r}')
+        given = db_config if isinstance(db_config, MilvusDBConfig) else MilvusDBConfig().changed(uri=db_config)
+        self._db_config = given.changed(
+            uri=None if uri is None else os.fspath(uri),
+            token=token,
+            db_name=db_name,
+            index_name=index_name or None,
+            default_column_config=default_column_config,
+            consistency=consistency,
+            timeout=timeout,
+            max_vector_fields=max_vector_fields,
+        )
+        config = self._db_config
+        self._runtime_config = MilvusRuntimeConfig(config.default_column_config)
+        self._schema: Schema[Any] = Schema(self._doc_type)
+        self._level = self._schema.levels['']
+        declared = self._schema.vector_settings(vector_defaults(config.default_column_config))
+        self._server = Server(os.fspath(config.uri), config.token, config.db_name, config.timeout, config.consistency)
+        self._release = weakref.finalize(self, Server.close, self._server)
+        try:
+            self._notes = Notes(self._server, self.index_name)
+            self._settings = SettingsRecord(self._notes, declared)
+            self._open(declared)
+        except BaseException:
+            self._release()
+            raise
+
+    def _open(self, declared: dict[str, dict[str, Any]]) -> None:
+        """Make the collections, or check those that are there."""
+        settings = self._settings.effective
+        found = layouts(self._schema, self.index_name, settings, self._db_config.max_vector_fields)
+        types = self._schema.describe(declared)
+        known = self._notes.description()
+        for layout in found.values():
+            _check(self._server, layout, None if known is None else known['types'], types)
+        if known is None:
+            self._notes.describe({'types': types, 'json_schema': self._schema.json_schema()})
+        self._tree: Tree[Any] = Tree(self._server, self._schema, found)
+        self._writes_rows = Writer(self._server, self._tree)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def index(self, docs: object, *, show_progress: bool | None = False) -> None:
+        """
+        Store documents: insert, or update where the id exists; see `DocumentIndex.index`.
+
+        Each document is stored whole or not at all. A server that fails in the middle may have stored some of them:
+        `BatchError.stored` says which; the same call again stores the rest, and nothing twice.
+        """
+        self._usable()
+        given = last_of_each(self._schema.documents(docs))
+        self._usable()  # an iterator may have closed it
+        if given:
+            self._writer().store(given, show_progress)
+
+    def _writer(self) -> Writer:
+        self._usable()
+        return self._writes_rows
+
+    def _store_whole(self, given: Iterable[Given], rows: Iterable[Row]) -> None:
+        self._writer().store(list(given))
+
+    def delete(self, ids: str | Iterable[str]) -> int:
+        """Delete the documents with these ids, passing over unknown ones; return how many there were."""
+        self._usable()
+        rows = self._tree.by_ids('', 'id', ids_of(ids), ['id'])
+        if rows:
+            self._writer().remove([row['id'] for row in rows])
+        return len(rows)
+
+    def __delitem__(self, key: str | list[str] | tuple[str, ...]) -> None:
+        self._usable()
+        self._writer().remove([row['id'] for row in self._rows_of(ids_of(key))])
+
+    # -- documents in lists ------------------------------------------------------------------------
+
+    def subindex(self, subindex: str = '') -> SubIndex[Any]:
+        """Return the documents in a list as an index of their own; see `DocumentIndex.subindex` and `SubIndex`."""
+        self._usable()
+        return SubIndex(self, list_level(self._schema, subindex), self._writes)
+
+    def find_subindex(
+        self,
+        query: object,
+        subindex: str = '',
+        search_field: str = '',
+        limit: int = 10,
+        *,
+        filter: FilterLike = None,  # noqa: A002
+        root_filter: FilterLike = None,
+        exact: bool = False,
+        ef: int | None = None,
+    ) -> SubindexFindResult[D]:
+        """Return the nearest documents in a list, with those that they are in; see `DocumentIndex.find_subindex`."""
+        found = self.build_query().filter(filter).find(query, search_field, limit, exact=exact, ef=ef)
+        return self.subindex(subindex).with_roots(found.build(), root_filter)
+
+    def filter_subindex(
+        self,
+        filter_query: FilterLike,
+        subindex: str = '',
+        limit: int | None = 10,
+        *,
+        root_filter: FilterLike = None,
+    ) -> DocList[Any]:
+        """Return documents in a list that match; see `DocumentIndex.filter_subindex`."""
+        found = self.build_query().filter(filter_query)
+        return self.subindex(subindex).filtered((found if limit is None else found.limit(limit)).build(), root_filter)
+
+    def subindex_contains(self, item: object) -> bool:
+        """Return whether a document, or one with this id, is in a list; see `DocumentIndex.subindex_contains`."""
+        return any(item in self.subindex(name) for name in self._schema.levels if name)
+
+    # -- data in and out -----------------------------------------------------------------------------
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        # A server has none. What is loaded in it is stored before the note of how far it has come: interrupted between
+        # the two, the rows of one batch are stored again, in their own places if they have ids.
+        return nullcontext()
+
+    def _note(self, key: str) -> str | None:
+        self._usable()
+        return self._notes.get(key)
+
+    def _put_note(self, key: str, value: str) -> None:
+        self._usable()
+        self._notes.put(key, value)
+
+    def _documents_class(self) -> type[D]:
+        return self._schema.doc_type
+
+    @contextmanager
+    def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:
+        condition = parse(self._schema, filter_query)
+        searching = Searching(self._usable(), self._tree, Scope(self._level, self._level))
+        ids = searching.keys(condition, None, None, 0)
+
+        def batches() -> Iterator[list[D]]:
+            for start in range(0, len(ids), batch_size):
+                wanted = ids[start : start + batch_size]
+                docs = self._tree.load('', wanted)
+                yield [docs[id_] for id_ in wanted if id_ in docs]
+
+        yield later('exporting').Moment(len(ids), batches)
+
+    # -- settings, closing ---------------------------------------------------------------------------
+
+    def configure(
+        self,
+        runtime_config: MilvusRuntimeConfig | None = None,
+        /,
+        *,
+        search_field: str | None = None,
+        default_column_config: ColumnConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        """
+        Change settings of one vector field (`search_field`), or of all: `configure(ef=200)`.
+
+        `ef`, `ef_min`, `ef_max` and `ef_factor` count at the next search. What is built into a collection is declared
+        in the schema before it is made. The change is kept when the index is opened again.
+
+        Raises:
+            SettingsError: nobody knows a setting, it is out of range, or it cannot be changed any more.
+            QueryError: there is no such vector field.
+        """
+        self._usable()
+        if runtime_config is not None and not isinstance(runtime_config, MilvusRuntimeConfig):
+            raise SettingsError(
+                f'expected a MilvusRuntimeConfig, got {type(runtime_config).__name__}; settings go by name: ef=200'
+            )
+        config = default_column_config or (runtime_config or MilvusRuntimeConfig()).default_column_config
+        changed = {**vector_defaults(config), **settings}
+        every = self._tree.vectors
+        names = [vector_field(self._level, every, search_field)] if search_field else every
+        self._settings.configure(dict.fromkeys(names, changed))
+        new = layouts(self._schema, self.index_name, self._settings.effective, self._db_config.max_vector_fields)
+        self._tree = Tree(self._server, self._schema, new)
+        self._writes_rows = Writer(self._server, self._tree)
+
+    def settings(self, search_field: str = '') -> dict[str, Any]:
+        """Return the settings in force of a vector field; see `docindex.fields.VectorSettings`."""
+        self._usable()
+        return self._settings.effective[vector_field(self._level, self._tree.vectors, search_field)].to_dict()
+
+    def verify(self, repair: bool = False, *, show_progress: bool | None = None) -> MilvusCheckReport:
+        """
+        Read everything, and compare what Milvus cannot keep together: documents, what filters look at, and lists.
+
+        Args:
+            repair: Write rows anew that do not fit their documents, and delete what is in lists of no document.
+            show_progress: True: show a progress bar. None: show one on a terminal.
+
+        Returns:
+            What was read and what was wrong; `report.is_sound` is the verdict, `print(report)` the list.
+        """
+        self._usable()
+        report: MilvusCheckReport = later('milvus.check').verify(
+            self._server, self._tree, self._writes_rows, repair, show_progress
+        )
+        return report
+
+    async def averify(self, repair: bool = False) -> MilvusCheckReport:
+        """Do what `verify` does, while the event loop goes on."""
+        return await self._writes.run(self.verify, repair, show_progress=False)
+
+    def __enter__(self) -> Self:
+        self._usable()
+        return self
+
+    def close(self) -> None:
+        """Let go of the server. Closing twice is fine."""
+        self._release()
+
+    @property
+    def index_name(self) -> str:
+        """The name of this index, which its collections have: what it was given, or that of its document class."""
+        return self._db_config.index_name or self._schema.name
+
+    @property
+    def uri(self) -> str:
+        """The address of the server, without any password."""
+        return self._server.uri
+
+    def _usable(self) -> Server:
+        if not self._release.alive:
+            raise ClosedIndexError(f'the index at {self._server.uri} was closed; open it again')
+        return self._server
+
+    def __repr__(self) -> str:
+        state = f'{len(self)} documents' if self._release.alive else 'closed'
+        return f'<{type(self).__name__} {self.index_name!r} at {self._server.uri!r}: {state}>'
+
+
+def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: dict[str, str]) -> None:
+    """
+    Make a collection, or check that it is what its schema needs.
+
+    Raises:
+        CollectionError: it is not.
+    """
+    name = layout.collection
+    if known is not None and known != types:
+        differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
+        field = differ[0]
+        raise CollectionError(
+            f'{name!r} at {server.uri} was made with another schema: {", ".join(differ)} differ ({field} was '
+            f'{known.get(field, "not there")} and is {types.get(field, "not there")}); open it with the schema that it '
+            'was made with, and copy_index() it into one with the new schema and another index_name',
+            name,
+        )
+    if not server.has(name):
+        server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
+        server.load(name)
+        return
+    wanted, there = layout.describe(), server.fields(name)
+    if known is None or wanted != there:
+        differ = sorted(field for field in wanted.keys() | there.keys() if wanted.get(field) != there.get(field))
+        made = 'something else' if known is None else 'other settings'
+        what = f'; {", ".join(differ[:5])} differ' if differ else ''
+        raise CollectionError(
+            f'there is a collection {name!r} at {server.uri} that was made by {made}{what}; choose another index_name, '
+            'or drop the collection if nobody needs it',
+            name,
+        )
+    server.load(name)
+
+
+@lru_cache(maxsize=256)
+def _of_type(base: type[MilvusDocumentIndex[Any]], doc_type: Any) -> type[MilvusDocumentIndex[Any]]:
+    if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
+        raise SchemaError(f'{base.__name__}[...] takes a BaseDoc or pydantic model class, got {doc_type!r}')
+    return type(
+        f'{base.__name__}[{doc_type.__name__}]', (base,), {'_doc_type': doc_type, '__module__': base.__module__}
+    )

@@ -1,0 +1,167 @@
+"""
+The documents of all levels as they stand on a server, with those in their lists, as of one version.
+
+See `layout` for what a version is. What is in lists of a version that no outermost document names is passed over: it
+was left by a write that did not come to its end, or belongs to one that is under way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from ..errors import CollectionError
+from ..given import list_of
+from ..schema import Level, Schema
+from .expressions import literal
+from .layout import Layout
+from .records import Records
+from .server import Row, Server, readable_rows
+
+D = TypeVar('D', bound=BaseModel)
+
+_IDS = 1_000  # ids that are asked for at once
+_ATTEMPTS = 5
+
+
+class Tree(Generic[D]):
+    """
+    Reads the documents of a schema, whole.
+
+    Args:
+        server: The server.
+        schema: The schema.
+        layouts: The collection of each level, by the flat name of its list.
+
+    Attributes:
+        schema: The schema.
+        layouts: The collections.
+        records: What writes and reads the rows of each.
+        root: The level of the outermost documents.
+        vectors: The vector fields of all levels, by flat name.
+    """
+
+    def __init__(self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout]) -> None:
+        self._server = server
+        self.schema = schema
+        self.layouts = dict(layouts)
+        self.records: dict[str, Records[Any]] = {name: Records(layout) for name, layout in layouts.items()}
+        self.root = schema.levels['']
+        self.vectors = [layout.level.flat(name) for layout in layouts.values() for name in layout.settings]
+
+    # -- rows ------------------------------------------------------------------------------------------
+
+    def by_ids(self, name: str, field: str, ids: Iterable[str], fields: Sequence[str], more: str = '') -> list[Row]:
+        """Return these fields of the rows of a level that have one of some ids in a field, and fulfil more, if said."""
+        layout = self.layouts[name]
+        wanted = [id_ for id_ in dict.fromkeys(ids) if _can_be_written(id_)]
+        at_once = min(_IDS, readable_rows(layout.row_bytes)) if set(fields) - set(layout.place_fields) else _IDS
+        found: list[Row] = []
+        for start in range(0, len(wanted), at_once):
+            expression = one_of(field, wanted[start : start + at_once])
+            if field == layout.key or (layout.is_root and field == 'id'):
+                text = f'{expression} and ({more})' if more else expression
+                found += self._server.query(layout.collection, text, fields)
+            else:  # one id may be that of many
+                found += self.all_rows(name, f'{expression} and ({more})' if more else expression, fields)
+        return found
+
+    def all_rows(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
+        """Return these fields of all rows of a level that an expression is true of."""
+        return [row for batch in self.each(name, expression, fields) for row in batch]
+
+    def each(self, name: str, expression: str, fields: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield these fields of all rows of a level that an expression is true of, in batches."""
+        layout = self.layouts[name]
+        large = set(fields) - set(layout.place_fields)
+        yield from self._server.each(layout.collection, expression, fields, layout.row_bytes if large else 200)
+
+    def current(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        """Return those of some rows, with their places, that belong to the version of their outermost document."""
+        if not name or not rows:
+            return list(rows)
+        roots = self.by_ids('', 'id', (row['_root'] for row in rows), ['id', '_version'])
+        versions = {row['id']: row['_version'] for row in roots}
+        return [row for row in rows if versions.get(row['_root']) == row['_version']]
+
+    # -- documents -------------------------------------------------------------------------------------
+
+    def load(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+        """
+        Return the documents of a level with these ids that exist, whole, by id.
+
+        Raises:
+            CollectionError: somebody writes them faster than they can be read.
+        """
+        has_lists = bool(self.records[name].lists)
+        for _ in range(_ATTEMPTS):
+            rows = self.rows_of(name, ids)
+            docs = self.complete(name, rows)
+            # A version that is still the same has had its lists all the time.
+            if not has_lists or len(self.current(name, rows) if name else self._unchanged(rows)) == len(rows):
+                return dict(zip((row['id'] for row in rows), docs, strict=True))
+        collection = self.layouts[name].collection
+        raise CollectionError(
+            f'documents in {collection!r} were replaced {_ATTEMPTS} times while they were read', collection
+        )
+
+    def _unchanged(self, rows: Sequence[Row]) -> list[Row]:
+        """Return those of some rows of outermost documents that have the same lists by now."""
+        now = {
+            row['id']: row['_version'] for row in self.by_ids('', 'id', (row['id'] for row in rows), ['id', '_version'])
+        }
+        return [row for row in rows if now.get(row['id']) == row['_version']]
+
+    def rows_of(self, name: str, ids: Sequence[str]) -> list[Row]:
+        """Return the rows of documents of a level with these ids that exist, with all that documents are made of."""
+        return self.current(name, self.by_ids(name, 'id', ids, self.layouts[name].document_fields))
+
+    def complete(self, name: str, rows: Sequence[Row]) -> list[Any]:
+        """Return the documents that rows of a level are of, with those in their lists."""
+        records = self.records[name]
+        docs = records.documents(rows)
+        if not records.lists or not docs:
+            return docs
+        versions = {row['id']: row['_version'] for row in rows}
+        for level in self._lists_of(name):
+            inside = self._inside(level, versions)
+            for doc in docs:
+                current = list_of(doc, level)
+                if current is not None:
+                    list.__setitem__(current, slice(None), inside.get(doc.id, ()))
+        return docs
+
+    def _inside(self, level: Level, versions: Mapping[str, int]) -> dict[str, list[Any]]:
+        """Return the documents of a level in the lists of others, in order, by the ids of those."""
+        layout = self.layouts[level.name]
+        rows = self.by_ids(level.name, '_parent', versions, layout.document_fields)
+        rows = sorted(
+            (row for row in rows if versions.get(row['_parent']) == row['_version']), key=lambda row: row['_position']
+        )
+        found: dict[str, list[Any]] = defaultdict(list)
+        for row, doc in zip(rows, self.complete(level.name, rows), strict=True):
+            found[row['_parent']].append(doc)
+        return found
+
+    def _lists_of(self, name: str) -> list[Level]:
+        return [level for level in self.schema.levels.values() if level.outer == name]
+
+    def roots(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the outermost documents that rows of documents in lists are in, by id."""
+        return self.load('', list(dict.fromkeys(row['_root'] for row in rows)))
+
+
+def one_of(field: str, ids: Sequence[str]) -> str:
+    """Return as an expression that a field of strings has one of these."""
+    return f'{field} in [{", ".join(map(literal, ids))}]'
+
+
+def _can_be_written(id_: str) -> bool:
+    """Return whether a string is one that a document can have as its id: half a surrogate pair is no text."""
+    try:
+        return bool(id_.encode())
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,181 @@
+"""
+How documents come to a server, and go.
+
+A server takes rows, call by call, and nothing holds several calls together. So the order counts (W1 to W4):
+
+W1  All documents of a call are checked and made into rows before the first is sent.
+W2  What is in lists is sent before the outermost documents, under a new version. An outermost document's row names its
+    version: when that row is replaced, the document and all of its lists have changed, at one moment.
+W3  What the former version had in its lists is deleted after that, and what is in the lists of a deleted document after
+    its row is gone. Only of the version that was there before: another one may be what another client is about to name.
+W4  Rows are replaced by their ids, and what is in lists by version and id: the same call again leaves no duplicates.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .._progress import progress_bar
+from ..errors import BatchError, DocumentError, ServerError
+from ..given import Given, inside, levels_from, unlike
+from .records import Place
+from .server import Row, Server, batches
+from .tree import Tree, one_of
+
+_IDS = 1_000
+
+
+class Writer:
+    """
+    Writes the documents of an index.
+
+    Args:
+        server: The server.
+        tree: Their collections.
+    """
+
+    def __init__(self, server: Server, tree: Tree[Any]) -> None:
+        self._server = server
+        self._tree = tree
+        self._lock = threading.Lock()
+        self._latest = 0
+
+    def store(self, given: Sequence[Given], show_progress: bool | None = False) -> None:
+        """
+        Store outermost documents, no id twice, with all that is in their lists.
+
+        Raises:
+            DocumentError, VectorError: one of them cannot be stored; nothing was sent.
+            BatchError: the server failed; it names the documents that are stored.
+        """
+        version = self._stamps(1)
+        rows = self._rows(given, version)
+        ids = [one.doc.id for one in given]
+        self._check_ids(rows, set(ids))
+        former = self._versions(ids)
+        stored: list[str] = []
+        total = sum(map(len, rows.values()))
+        try:
+            with progress_bar(total, 'indexing', show_progress, 'document') as advance:
+                for name in reversed(list(rows)):  # W2
+                    for batch in batches(rows[name], lambda row: f'document {row["id"]!r}'):
+                        self._server.upsert(self._tree.layouts[name].collection, batch)
+                        if not name:
+                            stored += [row['id'] for row in batch]
+                        advance(len(batch))
+            self._forget_lists(former)  # W3
+        except ServerError as error:
+            message = (
+                f'{error.args[0]}; {len(stored):,} of {len(given):,} documents are stored: index all of them again'
+            )
+            raise BatchError(message, error.uri, stored) from error
+
+    def _rows(self, given: Sequence[Given], version: int) -> dict[str, list[Row]]:
+        """Return the rows of documents and of all that is in their lists, by level, the outermost first (W1)."""
+        levels = self._tree.schema.levels
+        root_of = {'': {one.doc.id: one.doc.id for one in given}}
+        rows: dict[str, list[Row]] = {}
+        for name in levels_from(levels, ''):
+            each = list(unlike(inside(levels, name, '', given))) if name else list(given)
+            if name:
+                above = root_of[levels[name].outer or '']
+                root_of[name] = {one.doc.id: above[one.parent or ''] for one in each}
+            first, roots = self._stamps(len(each)), root_of[name]
+            places = [Place(version, first + at, roots[one.doc.id] if name else None) for at, one in enumerate(each)]
+            rows[name] = self._tree.records[name].rows(each, places)
+            for row in rows[name]:
+                for _ in batches([row], lambda row: f'document {row["id"]!r}'):  # each fits into a call
+                    pass
+        return rows
+
+    def _check_ids(self, rows: dict[str, list[Row]], roots: set[str]) -> None:
+        """
+        Check that no id in a list is that of a document in a list of another outermost document.
+
+        Raises:
+            DocumentError: one is.
+        """
+        for name in rows:
+            if not name or not rows[name]:
+                continue
+            layout = self._tree.layouts[name]
+            owners = {row['id']: row['_parent'] for row in rows[name]}
+            found = self._tree.by_ids(name, 'id', owners, layout.place_fields)
+            for row in self._tree.current(name, [row for row in found if row['_root'] not in roots]):
+                level = layout.level
+                column, outer = level.list_column.name, self._tree.schema.levels[level.outer or ''].schema.name
+                where = f'in {column} of {row["_parent"]!r}'
+                if level.outer:
+                    where += f', which belongs to {row["_root"]!r}'
+                raise DocumentError(
+                    f'the id {row["id"]!r} in {column} of {outer} {owners[row["id"]]!r} is taken: it is {where}; '
+                    f'ids are unique in all {name} of an index'
+                )
+
+    def _versions(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the versions of the lists of those of some outermost documents that exist, if there are lists."""
+        if len(self._tree.layouts) == 1:
+            return {}
+        return {row['id']: row['_version'] for row in self._tree.by_ids('', 'id', ids, ['id', '_version'])}
+
+    def _forget_lists(self, versions: Mapping[str, int]) -> None:
+        """Delete what is in lists of outermost documents, of one version each."""
+        ids = list(versions)
+        for name, layout in self._tree.layouts.items():
+            for start in range(0, len(ids) if name else 0, _IDS):
+                some = ids[start : start + _IDS]
+                known = ', '.join(map(str, sorted({versions[id_] for id_ in some})))
+                self._server.delete(layout.collection, f'{one_of("_root", some)} and _version in [{known}]')
+
+    def replace_rows(self, name: str, given: Sequence[Given], rows: Sequence[Row]) -> None:
+        """Put documents of a level in the places of the rows with their ids; their lists stay as they are."""
+        layout = self._tree.layouts[name]
+        by_id = {row['id']: row for row in rows}
+        old = [by_id[one.doc.id] for one in given]
+        stamp = self._stamps(len(given))
+        places = [Place(row['_version'], stamp + at, row.get('_root')) for at, row in enumerate(old)]
+        placed = [
+            one._replace(parent=row.get('_parent'), position=row.get('_position', 0))
+            for one, row in zip(given, old, strict=True)
+        ]
+        new = self._tree.records[name].rows(placed, places)
+        for row, before in zip(new, old, strict=True):
+            row |= {field: before[field] for field in layout.sizes if field in before}
+        stored: list[str] = []
+        try:
+            for batch in batches(new, lambda row: f'document {row["id"]!r}'):
+                self._server.upsert(layout.collection, batch)
+                stored += [row['id'] for row in batch]
+        except ServerError as error:
+            message = (
+                f'{error.args[0]}; {len(stored):,} of {len(given):,} documents are stored: update all of them again'
+            )
+            raise BatchError(message, error.uri, stored) from error
+
+    def put_rows(self, name: str, rows: Sequence[Row]) -> None:
+        """Put rows of a level, complete, in the places of those with their keys."""
+        for batch in batches(rows, lambda row: f'document {row["id"]!r}'):
+            self._server.upsert(self._tree.layouts[name].collection, batch)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Delete outermost documents, and then what is in their lists (W3)."""
+        collection, former = self._tree.layouts[''].collection, self._versions(ids)
+        for start in range(0, len(ids), _IDS):
+            self._server.delete(collection, one_of('id', ids[start : start + _IDS]))
+        self._forget_lists(former)
+
+    def remove_rows(self, name: str, keys: Iterable[str]) -> None:
+        """Delete rows of a level by their primary keys."""
+        layout, wanted = self._tree.layouts[name], list(keys)
+        for start in range(0, len(wanted), _IDS):
+            self._server.delete(layout.collection, one_of(layout.key, wanted[start : start + _IDS]))
+
+    def _stamps(self, count: int) -> int:
+        """Return the first of so many numbers that no call of this process has had: nanoseconds, or a little more."""
+        with self._lock:
+            first = max(time.time_ns(), self._latest + 1)
+            self._latest = first + count
+            return first

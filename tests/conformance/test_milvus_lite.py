@@ -1,0 +1,29 @@
+"""Milvus Lite, embedded, keeps the contract of every backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docindex.milvus.index import MilvusDocumentIndex
+from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_lists import SubindexContract
+
+
+class _Lite:
+    @pytest.fixture
+    def open_index(self, tmp_path: Path) -> OpenIndex:
+        def open_(doc_type: type[Any]) -> MilvusDocumentIndex[Any]:
+            return MilvusDocumentIndex[doc_type](uri=str(tmp_path / 'index.db'))  # type: ignore[valid-type]
+
+        return open_
+
+
+class TestMilvusLite(_Lite, DocumentIndexContract):
+    pass
+
+
+class TestMilvusLiteSubindexes(_Lite, SubindexContract):
+    pass
