@@ -350,7 +350,6 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
         )
     if not server.has(name):
         server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
-        server.load(name)
         return
     wanted, there = layout.describe(), server.fields(name)
     if known is None or wanted != there:

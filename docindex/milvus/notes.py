@@ -88,7 +88,7 @@ class Notes:
         except ServerError:
             if not self._server.has(_COLLECTION):  # another client was faster
                 raise
-        self._server.load(_COLLECTION)
+            self._server.load(_COLLECTION)
 
     def _key(self, key: str) -> str:
         return f'{self._index_name}/{key}'

@@ -180,12 +180,11 @@ class Server:
                 indexes.add_index(field.name, index_name=field.name, **field.index)
         with self._calling(f'make the collection {collection!r}'):
             self._client.create_collection(
-                collection,
-                schema=schema,
-                index_params=indexes,
-                consistency_level=self.consistency,
-                timeout=self._timeout,
+                collection, schema=schema, consistency_level=self.consistency, timeout=self._timeout
             )
+            # Nothing is in it: there is nothing to wait for, which takes half a second an index.
+            self._client.create_index(collection, indexes, timeout=self._timeout, sync=False)
+        self.load(collection)
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
