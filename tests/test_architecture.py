@@ -38,7 +38,7 @@ LAYERS = [
     {'loading', 'exporting'},
     {'searchable'},
     {'payload', 'matrices', 'columns', 'index'},
-    {'hnsw', 'testing'},
+    {'hnsw', 'milvus', 'testing'},
     {'testing_lists'},
     {'fromdocarray'},
     {'cli'},
