@@ -9,11 +9,12 @@ differ in what they make of a comparison of a number with a boolean or a string:
     {"above": 0.1}                 one that is not: it lies between this double and the next
     {"text": "red"}                and likewise "boolean", "datetime", ...: the classes of `docindex.values.class_of`
     {"dict": {"colour": {"text": "red"}}, "size": 1.0}
-    {"list": ["red", "$number:5", {"list": [], "size": 0.0}], "size": 3.0}
+    {"list": ["red", "$number:5", {"list": [], "length": 0.0}], "length": 3.0}
 
 Scalars in a list are strings, for `json_contains` finds nothing else alike on all engines: Milvus Lite 3.2 compares as
 Python does and takes true for 1, and Milvus 2.3.5 does not take 1.0 for 1. All numbers are doubles, because a server
-reads integers of 64 bits in another way. None is left out of dicts: what is not there does not `exists`.
+reads integers of 64 bits in another way. None is left out of dicts, so that what `exists` is there. Whether something
+is a list or a dict is asked of `length` and `size`: of empty ones newer servers say that they do not exist.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def tagged(value: Any) -> dict[str, Any]:
     """Return a canonical value, which is not None, as JSON that says what it is."""
     kind = class_of(value)
     if kind == 'list':
-        return {'list': [_element(item) for item in value], 'size': float(len(value))}
+        return {'list': [_element(item) for item in value], 'length': float(len(value))}
     if kind == 'dict':
         there = {key(name): tagged(item) for name, item in value.items() if item is not None}
         return {'dict': there, 'size': float(len(value))}

@@ -159,7 +159,7 @@ def test_a_field_called_like_a_word_of_expressions_is_looked_at() -> None:
         ('colour', Colour.RED, 'red'),
         ('level', Level.LOW, -1),
         ('cost', Price.CHEAP, {'number': 1.5}),
-        ('tags', ['a', '$b', ''], {'list': ['a', '$$b', '$'], 'size': 3.0}),
+        ('tags', ['a', '$b', ''], {'list': ['a', '$$b', '$'], 'length': 3.0}),
         ('either', 5, {'number': 5.0}),
         ('either', 'x', {'text': 'x'}),
         ('either', None, None),
@@ -169,7 +169,7 @@ def test_a_field_called_like_a_word_of_expressions_is_looked_at() -> None:
             {
                 'dict': {
                     'a': {'number': 1.0},
-                    '$$b': {'list': ['$boolean:True', '$number:0.5', None, {'dict': {}, 'size': 0.0}], 'size': 4.0},
+                    '$$b': {'list': ['$boolean:True', '$number:0.5', None, {'dict': {}, 'size': 0.0}], 'length': 4.0},
                 },
                 'size': 3.0,
             },
@@ -193,7 +193,7 @@ def test_encode(field: str, value: Any, expected: Any) -> None:
     [
         ('title', 'é' * 32_768, "'title' has 65,536 bytes .* takes 65,535 in a text; with Field\\(index=False\\)"),
         ('raw', b'x' * 32_768, "'raw' has 65,536 bytes"),
-        ('tags', ['x' * 65_520], "'tags' has 65,5.. bytes .* takes 65,536 in a list"),
+        ('tags', ['x' * 65_515], "'tags' has 65,5.. bytes .* takes 65,536 in a list"),
         ('title', None, "'title' is None or NaN"),
         ('title', 5, "'title': expected a string, got 5"),
         ('words', 2.5, "'words': expected an integer, got 2.5"),
@@ -210,7 +210,7 @@ def test_what_a_server_refuses(field: str, value: Any, complaint: str) -> None:
 def test_what_is_just_short_enough() -> None:
     """A text of 65,535 bytes, and a list of 65,536 as JSON, are stored."""
     assert COLUMNS['title'].encode('é' * 32_767 + 'x')
-    empty = len('{"list":[""],"size":1.0}')
+    empty = len('{"list":[""],"length":1.0}')
     assert COLUMNS['tags'].encode(['x' * (65_536 - empty)])
     with pytest.raises(DocumentError):
         COLUMNS['tags'].encode(['x' * (65_537 - empty)])

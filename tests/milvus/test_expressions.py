@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from docindex import BaseDoc, DocList, Field, NdArray
 from docindex.filters import Filter, Not, Some
 from docindex.milvus.columns import ScalarColumn, scalar_columns
-from docindex.milvus.expressions import ALL, ANY, NONE, Expression, all_of, any_of, expression, literal
+from docindex.milvus.expressions import Expression, expression, literal
+from docindex.milvus.terms import ALL, ANY, NONE, all_of, any_of
 from docindex.parsing import parse
 from docindex.schema import Schema
 from tests.filtering import DOCUMENTS, Samples, every_place, filters
