@@ -1,0 +1,103 @@
+"""
+Filters as expressions of Milvus.
+
+What Milvus cannot say is said wider: an `Expression` that is not exact is true of all documents that fulfil the filter,
+and of more. Negated it would be narrower, so negations are moved inwards until they stand at conditions, and each
+condition is written in two ways: what is true wherever it holds, and what is true wherever it does not.
+
+Engines differ where something is missing and under a `not` (Milvus Lite has three truth values, Milvus 2.3.5 two), so
+each comparison stands beside a question for what it compares: `(a is null or a != 1)`. JSON is written so that a path
+leads to values of one class, see `forms`, and nothing is compared across classes.
+
+Run on Milvus Lite 3.2.2, and as far as it has the words (no `is null`, `like` for beginnings only) on Milvus 2.3.5; the
+grammar of 3.0 was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..filters import And, Condition, Filter, Not, Or, Some
+from ..translating import normal
+from .columns import ScalarColumn
+from .comparisons import Stored, compared
+from .inside import in_json
+from .terms import ALL, ANY, NONE, Expression, all_of, any_of, literal, literals
+
+__all__ = ['Expression', 'expression', 'literal']
+
+_DEEPEST = 40
+
+_ID = ScalarColumn('id', 'id', 'VARCHAR', is_nullable=False)
+
+
+def expression(
+    filter_: Filter,
+    columns: Mapping[str, ScalarColumn],
+    documents_with: Callable[[Some], Sequence[str] | None],
+) -> Expression:
+    """
+    Return a filter as an expression.
+
+    Args:
+        filter_: The filter, checked against the schema.
+        columns: The fields that the collection has. Of others nothing can be said.
+        documents_with: Returns the ids of all documents that have one in a list which fulfils something; None, if they
+            are too many.
+    """
+    return _Writer(columns, documents_with).write(normal(filter_))
+
+
+class _Writer:
+    """Writes filters in which negations stand at conditions."""
+
+    def __init__(
+        self, columns: Mapping[str, ScalarColumn], documents_with: Callable[[Some], Sequence[str] | None]
+    ) -> None:
+        self._columns = {**columns, 'id': _ID}
+        self._documents_with = documents_with
+
+    def write(self, filter_: Filter, depth: int = 0) -> Expression:
+        if depth > _DEEPEST:
+            return ANY
+        if isinstance(filter_, (And, Or)):
+            combined = all_of if isinstance(filter_, And) else any_of
+            return combined([self.write(part, depth + 1) for part in filter_.parts])
+        is_negated = isinstance(filter_, Not)
+        part = filter_.part if isinstance(filter_, Not) else filter_
+        if isinstance(part, Some):
+            return self._some(part, is_negated)
+        if not isinstance(part, Condition):
+            raise TypeError(part)
+        column = self._columns.get(part.field)
+        return ANY if column is None else _condition(part, column, is_negated)
+
+    def _some(self, some: Some, is_negated: bool) -> Expression:
+        ids = self._documents_with(some)
+        if ids is None:
+            return ANY
+        if not ids:
+            return ALL if is_negated else NONE
+        return Expression(f'id {"not in" if is_negated else "in"} {literals(ids)}')
+
+
+def _condition(condition: Condition, column: ScalarColumn, is_negated: bool) -> Expression:
+    name, operator, operand = column.name, condition.operator, condition.operand
+    if column.kind.name == 'opaque' and column.data_type == 'BOOL':
+        return Expression(f'{name} == {literal(not is_negated)}')
+    if operator == '$exists' and (column.data_type != 'JSON' or not condition.path):
+        found = NONE if is_negated else ALL
+    elif column.data_type == 'JSON':
+        found = in_json(name, condition, is_negated)
+    else:
+        found = compared(name, Stored(column), operator, operand, is_negated)
+    return _where_there(column, found, is_negated)
+
+
+def _where_there(column: ScalarColumn, found: Expression, is_negated: bool) -> Expression:
+    """Return a comparison of what may be missing: then the condition does not hold, and its negation does."""
+    if not column.is_nullable:
+        return found
+    if is_negated:
+        return any_of([Expression(f'{column.name} is null'), found])
+    return all_of([Expression(f'{column.name} is not null'), found])
