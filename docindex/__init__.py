@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from .doclist import DocList
     from .document import ID, BaseDoc
     from .errors import (
+        BatchError,
         ClosedIndexError,
+        CollectionError,
         CorruptIndexError,
         DimensionError,
         DocIndexError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         ReadOnlyError,
         SchemaError,
         SchemaMismatchError,
+        ServerError,
         SettingsError,
         SourceError,
         TableError,
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from .fusion import Ranking
     from .hnsw.index import HnswDocumentIndex
     from .index import DocumentIndex
+    from .milvus.index import MilvusDocumentIndex
     from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
     from .query import Query, QueryBuilder
     from .results import Explanation, FindResult, FindResultBatched, SubindexFindResult
@@ -86,7 +90,9 @@ __all__ = [
     'AudioDoc',
     'AudioUrl',
     'BaseDoc',
+    'BatchError',
     'ClosedIndexError',
+    'CollectionError',
     'CorruptIndexError',
     'DimensionError',
     'DocIndexError',
@@ -109,6 +115,7 @@ __all__ = [
     'JaxArray',
     'UrlError',
     'LoadError',
+    'MilvusDocumentIndex',
     'MissingLibraryError',
     'NdArray',
     'Query',
@@ -118,6 +125,7 @@ __all__ = [
     'ReadOnlyError',
     'SchemaError',
     'SchemaMismatchError',
+    'ServerError',
     'SettingsError',
     'TensorFlowTensor',
     'TextDoc',
@@ -149,10 +157,10 @@ _HOMES = {
     'doclist': 'DocList',
     'document': 'ID BaseDoc',
     'errors': (
-        'ClosedIndexError CorruptIndexError DimensionError DocIndexError DocumentError DocumentNotFoundError '
-        'ExportError FilterError FormatVersionError IdTypeError LoadError MissingLibraryError QueryError '
-        'ReadOnlyError SchemaError SchemaMismatchError SettingsError SourceError TableError UrlError '
-        'VectorError WorkDirError WorkDirLockedError'
+        'BatchError ClosedIndexError CollectionError CorruptIndexError DimensionError DocIndexError '
+        'DocumentError DocumentNotFoundError ExportError FilterError FormatVersionError IdTypeError LoadError '
+        'MissingLibraryError QueryError ReadOnlyError SchemaError SchemaMismatchError ServerError '
+        'SettingsError SourceError TableError UrlError VectorError WorkDirError WorkDirLockedError'
     ),
     'expressions': 'contains contains_all contains_any elem_match exists fields_of given is_in regex size',
     'fields': 'Field VectorSettings',
@@ -161,6 +169,7 @@ _HOMES = {
     'fusion': 'Ranking',
     'hnsw.index': 'HnswDocumentIndex',
     'index': 'DocumentIndex',
+    'milvus.index': 'MilvusDocumentIndex',
     'predefined': 'AudioDoc ImageDoc TextDoc VideoDoc',
     'query': 'Query QueryBuilder',
     'results': 'Explanation FindResult FindResultBatched SubindexFindResult',

@@ -7,7 +7,9 @@ import pytest
 
 from docindex import errors
 from docindex.errors import (
+    BatchError,
     ClosedIndexError,
+    CollectionError,
     CorruptIndexError,
     DimensionError,
     DocIndexError,
@@ -23,6 +25,7 @@ from docindex.errors import (
     ReadOnlyError,
     SchemaError,
     SchemaMismatchError,
+    ServerError,
     SettingsError,
     SourceError,
     TableError,
@@ -52,6 +55,9 @@ BUILTINS = {
     SchemaMismatchError: OSError,
     FormatVersionError: OSError,
     CorruptIndexError: OSError,
+    ServerError: ConnectionError,
+    BatchError: ConnectionError,
+    CollectionError: ValueError,
     ClosedIndexError: RuntimeError,
     UrlError: OSError,
     MissingLibraryError: ImportError,
@@ -67,6 +73,9 @@ EXAMPLES = [
     LoadError('x.csv, row 7: price: no number', 'x.csv', 7, 8),
     SourceError('x.gz cannot be read', 'x.gz'),
     ExportError('the disk is full', 'x.csv'),
+    ServerError('cannot connect', 'http://localhost:19530'),
+    BatchError('the server has failed', 'http://localhost:19530', ['a', 'b']),
+    CollectionError('another schema', 'Book'),
     MissingLibraryError('Arrow tables need pyarrow', name='pyarrow'),
 ]
 

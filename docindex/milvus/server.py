@@ -232,7 +232,7 @@ class Server:
         return int(found[0]['count(*)'])
 
     def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
-        """Return these fields of the rows that an expression, which has to be one, is true of: `MOST_RESULTS` at most."""
+        """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
         with self._calling(f'read from {collection!r}'):
             found = self._client.query(
                 collection,
