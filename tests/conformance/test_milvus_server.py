@@ -1,6 +1,4 @@
-"""
-Milvus as a server keeps the contract of every backend: Milvus Lite on loopback, or the server that `MILVUS_URI` names.
-"""
+"""Milvus as a server keeps the contract of every backend: Milvus Lite on loopback, or what `MILVUS_URI` names."""
 
 from __future__ import annotations
 
