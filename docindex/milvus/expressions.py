@@ -35,6 +35,7 @@ def expression(
     filter_: Filter,
     columns: Mapping[str, ScalarColumn],
     documents_with: Callable[[Some], Sequence[str] | None],
+    has_parts: bool = True,
 ) -> Expression:
     """
     Return a filter as an expression.
@@ -44,16 +45,21 @@ def expression(
         columns: The fields that the collection has. Of others nothing can be said.
         documents_with: Returns the ids of all documents that have one in a list which fulfils something; None, if they
             are too many.
+        has_parts: Whether `like` finds parts of strings, and not their beginnings alone.
     """
-    return _Writer(columns, documents_with).write(normal(filter_))
+    return _Writer(columns, documents_with, has_parts).write(normal(filter_))
 
 
 class _Writer:
     """Writes filters in which negations stand at conditions."""
 
     def __init__(
-        self, columns: Mapping[str, ScalarColumn], documents_with: Callable[[Some], Sequence[str] | None]
+        self,
+        columns: Mapping[str, ScalarColumn],
+        documents_with: Callable[[Some], Sequence[str] | None],
+        has_parts: bool,
     ) -> None:
+        self._has_parts = has_parts
         self._columns = {**columns, 'id': _ID}
         self._documents_with = documents_with
 
@@ -70,7 +76,9 @@ class _Writer:
         if not isinstance(part, Condition):
             raise TypeError(part)
         column = self._columns.get(part.field)
-        return ANY if column is None else _condition(part, column, is_negated)
+        if column is None or (not self._has_parts and _looks_for_part(part, column)):
+            return ANY
+        return _condition(part, column, is_negated)
 
     def _some(self, some: Some, is_negated: bool) -> Expression:
         ids = self._documents_with(some)
@@ -79,6 +87,11 @@ class _Writer:
         if not ids:
             return ALL if is_negated else NONE
         return Expression(f'id {"not in" if is_negated else "in"} {literals(ids)}')
+
+
+def _looks_for_part(condition: Condition, column: ScalarColumn) -> bool:
+    """Return whether a condition may be about a part of a string, and not about an element of a list."""
+    return condition.operator == '$contains' and (column.kind.name != 'list' or bool(condition.path))
 
 
 def _condition(condition: Condition, column: ScalarColumn, is_negated: bool) -> Expression:

@@ -25,7 +25,7 @@ from ..scopes import Scope, list_level, vector_field
 from ..searchable import ids_of
 from .changing import Changing
 from .config import MilvusDBConfig, MilvusRuntimeConfig
-from .layout import Layout, layouts
+from .layout import Layout, check_release, layouts
 from .notes import Notes
 from .searching import Searching
 from .server import Row, Server
@@ -128,6 +128,8 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         """Make the collections, or check those that are there."""
         settings = self._settings.effective
         found = layouts(self._schema, self.index_name, settings, self._db_config.max_vector_fields)
+        for layout in found.values():
+            check_release(layout, self._server.release)
         types = self._schema.describe(declared)
         known = self._notes.description()
         for layout in found.values():

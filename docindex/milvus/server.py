@@ -37,6 +37,7 @@ MOST_RESULTS = 16_384
 _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSize`)
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
+_OLDEST = (2, 3)  # has upsert
 _READ_BYTES = 16 << 20
 # A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
 _GRPC = {'grpc.use_local_subchannel_pool': 1}
@@ -104,6 +105,8 @@ class Server:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
         self._failures = Failures(self.uri, _secrets(uri, token), timeout)
         self._is_open = True
+        self._deletes: Counter[str] = Counter()  # made in each collection
+        self._waited: dict[str, int] = {}  # how many of them a read has waited for
         quieten()
         given = {'token': token, 'db_name': db_name}
         with _embedded_lock:
@@ -121,6 +124,9 @@ class Server:
         )
         try:
             self.version = str(client.get_server_version(timeout=self._timeout))
+            if self.release < _OLDEST:
+                oldest = '.'.join(map(str, _OLDEST))
+                raise RuntimeError(f'this is Milvus {self.version}, and docindex needs {oldest} or newer')
         except BaseException:
             client.close()
             raise
@@ -134,10 +140,15 @@ class Server:
     @property
     def release(self) -> tuple[int, int]:
         """The version of the server, (2, 3); Milvus Lite has that of the servers whose features it has."""
-        if 'lite' in self.version:
+        if self.version.startswith('milvus_lite'):  # the server that pip installs is called 'v2.3.5-lite'
             return (2, 5)
         found = re.search(r'(\d+)\.(\d+)', self.version)
         return (int(found[1]), int(found[2])) if found else (2, 5)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether `like` finds parts of strings; before Milvus 2.4 it finds beginnings."""
+        return self.release >= (2, 4)
 
     def close(self) -> None:
         """Let go of the connection; the last handle on a directory ends the engine in it."""
@@ -247,22 +258,25 @@ class Server:
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
-        self._call(
-            f'delete from {collection!r}',
-            lambda left: self._client.delete(collection, filter=expression, timeout=left),
-            collection,
-        )
+        try:
+            self._call(
+                f'delete from {collection!r}',
+                lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                collection,
+            )
+        finally:  # also what has failed may come to pass
+            self._deletes[collection] += 1
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
-        found = self._call(
+        found = self._read(
             f'count in {collection!r}',
-            lambda left: self._client.query(
+            lambda left, consistency: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=['count(*)'],
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
@@ -270,15 +284,15 @@ class Server:
 
     def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
         """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
-        found = self._call(
+        found = self._read(
             f'read from {collection!r}',
-            lambda left: self._client.query(
+            lambda left, consistency: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=list(fields),
                 limit=MOST_RESULTS,
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
@@ -287,15 +301,15 @@ class Server:
     def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
         """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
         what = f'read from {collection!r}'
-        rows = self._call(
+        rows = self._read(
             what,
-            lambda left: self._client.query_iterator(
+            lambda left, consistency: self._client.query_iterator(
                 collection,
                 batch_size=readable_rows(row_bytes),
                 filter=expression,
                 output_fields=list(fields),
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
@@ -316,9 +330,9 @@ class Server:
         params: dict[str, Any],
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
-        found = self._call(
+        found = self._read(
             f'search {field!r} in {collection!r}',
-            lambda left: self._client.search(
+            lambda left, consistency: self._client.search(
                 collection,
                 data=list(queries),
                 anns_field=field,
@@ -327,11 +341,25 @@ class Server:
                 output_fields=list(fields),
                 search_params={'params': params},
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
         return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
+
+    def _read(self, what: str, call: Callable[[float, str], T], collection: str) -> T:
+        """
+        Return what a read returns, which gets the seconds that it has, and how much of earlier writes it has to see.
+
+        A client waits for its own writes until the time that the server said these were made at. Of a delete Milvus
+        2.3.5 says none, and a `Session` would still see what it has deleted; so the next read waits for everything.
+        """
+        deletes = self._deletes[collection]
+        waits = self.consistency == 'Session' and deletes > self._waited.get(collection, 0)
+        found = self._call(what, lambda left: call(left, 'Strong' if waits else self.consistency), collection)
+        if waits:
+            self._waited[collection] = deletes
+        return found
 
     def _call(self, what: str, call: Callable[[float], T], collection: str = '') -> T:
         """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
