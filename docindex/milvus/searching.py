@@ -57,16 +57,17 @@ class Searching(Backend[str]):
         self._records = tree.records[self._level]
         self._schema = scope.found.schema
         self._conditions = Conditions(server, tree)
-        self._asked: dict[Filter, Asked] = {}
+        self._asked: dict[int, tuple[Filter, Asked]] = {}
         self.steps: list[Step] = []
 
     # -- filters -------------------------------------------------------------------------------------
 
     def asked(self, filter_: Filter) -> Asked:
         """Return a filter as it is asked."""
-        if filter_ not in self._asked:
-            self._asked[filter_] = self._conditions.asked(filter_, self._scope)
-        return self._asked[filter_]
+        # By its id(), for operands may be dicts and lists, which have no hash; it is kept, so that the id stays its own.
+        if id(filter_) not in self._asked:
+            self._asked[id(filter_)] = filter_, self._conditions.asked(filter_, self._scope)
+        return self._asked[id(filter_)][1]
 
     def count(self, filter_: Filter) -> int:
         """Return how many documents match."""

@@ -5,8 +5,8 @@ This is the only module that knows pymilvus. What Lite and servers do differentl
 pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 * `insert` of an existing primary key replaces the row in Lite and adds a second one on servers: only `upsert` is used.
-* `get(ids=...)` and `delete(ids=...)` build an expression without escaping the ids; expressions are made in
-  `expressions` alone, and these two are never called.
+* `get(ids=...)`, `delete(ids=...)` and `query_iterator` build an expression without escaping the ids; expressions are
+  made in `expressions` alone, and these are never called.
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
 * Milvus Lite goes on in this process after `close()`, and keeps the lock of its directory; the last handle ends it.
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from .._optional import optional
 from ..errors import DocumentError, SettingsError
 from .failures import Failures, quieten
+from .terms import literal
 
 T = TypeVar('T')
 
@@ -298,26 +299,44 @@ class Server:
         )
         return [dict(row) for row in found]
 
-    def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
-        """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
-        what = f'read from {collection!r}'
-        rows = self._read(
-            what,
-            lambda left, consistency: self._client.query_iterator(
-                collection,
-                batch_size=readable_rows(row_bytes),
-                filter=expression,
-                output_fields=list(fields),
-                timeout=left,
-                consistency_level=consistency,
+    def each(
+        self, collection: str, key: str, expression: str, fields: Sequence[str], row_bytes: int
+    ) -> Iterator[list[Row]]:
+        """
+        Yield these fields of all rows that an expression is true of, in batches, in the order of their keys.
+
+        Args:
+            collection: The collection.
+            key: Its primary key.
+            expression: The expression; empty: all rows.
+            fields: The fields.
+            row_bytes: How many bytes a row has, about.
+        """
+        text, moment = expression or f'{key} != ""', 0
+        while True:
+            rows = self._page(collection, text, list(dict.fromkeys([*fields, key])), readable_rows(row_bytes), moment)
+            if not rows:
+                return
+            moment = moment or int((rows.extra or {}).get('iterator_session_ts', 0))
+            yield [{name: row[name] for name in fields} for row in rows]
+            behind = f'{key} > {literal(rows[-1][key])}'
+            text = f'{behind} and ({expression})' if expression else behind
+
+    def _page(self, collection: str, expression: str, fields: list[str], limit: int, moment: int) -> Any:
+        """
+        Return the first rows, in the order of their keys, that an expression is true of, as of a moment; 0: of now.
+
+        This is what `query_iterator` of pymilvus asks. That itself is not used: it writes the last key into the next
+        expression as it is, with its quotes and backslashes, and looks for its own words in what is searched for.
+        """
+        own = {'iterator': 'True', 'reduce_stop_for_best': 'True', 'guarantee_timestamp': moment}
+        return self._call(
+            f'read from {collection!r}',
+            lambda left: self._client.query(
+                collection, filter=expression, output_fields=fields, limit=limit, timeout=left, **own
             ),
             collection,
         )
-        try:
-            while batch := [dict(row) for row in self._call(what, lambda _: rows.next(), collection)]:
-                yield batch
-        finally:
-            rows.close()
 
     def search(
         self,

@@ -77,7 +77,9 @@ class Tree(Generic[D]):
         """Yield these fields of all rows of a level that an expression is true of, in batches."""
         layout = self.layouts[name]
         large = set(fields) - set(layout.place_fields)
-        yield from self._server.each(layout.collection, expression, fields, layout.row_bytes if large else 200)
+        yield from self._server.each(
+            layout.collection, layout.key, expression, fields, layout.row_bytes if large else 200
+        )
 
     def current(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Return those of some rows, with their places, that belong to the version of their outermost document."""
