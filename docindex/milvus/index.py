@@ -131,13 +131,28 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         for layout in found.values():
             check_release(layout, self._server.release)
         types = self._schema.describe(declared)
-        known = self._notes.description()
-        for layout in found.values():
-            _check(self._server, layout, None if known is None else known['types'], types)
+        known = self._notes.description() or self._known_after_all(found)
         if known is None:
-            self._notes.describe({'types': types, 'json_schema': self._schema.json_schema()})
+            # Before the collections: who dies here, or meets another one who does the same, finds them to be ours.
+            known = {'types': types, 'json_schema': self._schema.json_schema()}
+            self._notes.describe(known)
+        for layout in found.values():
+            _check(self._server, layout, known['types'], types)
         self._tree: Tree[Any] = Tree(self._server, self._schema, found)
         self._writes_rows = Writer(self._server, self._tree)
+
+    def _known_after_all(self, found: dict[str, Layout]) -> dict[str, Any] | None:
+        """
+        Return what is known of an index that a moment ago was not; None, if it is not there.
+
+        Raises:
+            CollectionError: there is a collection that something else has made.
+        """
+        there = [layout for layout in found.values() if self._server.has(layout.collection)]
+        known = self._notes.description() if there else None
+        if there and known is None:
+            raise _strange(self._server, there[0], 'something else')
+        return known
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -326,14 +341,19 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
     def _usable(self) -> Server:
         if not self._release.alive:
             raise ClosedIndexError(f'the index at {self._server.uri} was closed; open it again')
+        if not self._server.is_ours:
+            raise ClosedIndexError(
+                f'the index at {self._server.uri} belongs to the process that this one was forked from; open it here'
+            )
         return self._server
 
     def __repr__(self) -> str:
-        state = f'{len(self)} documents' if self._release.alive else 'closed'
+        is_usable = self._release.alive and self._server.is_ours
+        state = f'{len(self)} documents' if is_usable else 'closed'
         return f'<{type(self).__name__} {self.index_name!r} at {self._server.uri!r}: {state}>'
 
 
-def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: dict[str, str]) -> None:
+def _check(server: Server, layout: Layout, known: dict[str, str], types: dict[str, str]) -> None:
     """
     Make a collection, or check that it is what its schema needs.
 
@@ -341,8 +361,8 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
         CollectionError: it is not.
     """
     name = layout.collection
-    if known is not None and known != types:
-        differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
+    if known != types:
+        differ = _differing(known, types)
         field = differ[0]
         raise CollectionError(
             f'{name!r} at {server.uri} was made with another schema: {", ".join(differ)} differ ({field} was '
@@ -350,20 +370,24 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
             'was made with, and copy_index() it into one with the new schema and another index_name',
             name,
         )
-    if not server.has(name):
-        server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
-        return
-    wanted, there = layout.describe(), server.fields(name)
-    if known is None or wanted != there:
-        differ = sorted(field for field in wanted.keys() | there.keys() if wanted.get(field) != there.get(field))
-        made = 'something else' if known is None else 'other settings'
-        what = f'; {", ".join(differ[:5])} differ' if differ else ''
-        raise CollectionError(
-            f'there is a collection {name!r} at {server.uri} that was made by {made}{what}; choose another index_name, '
-            'or drop the collection if nobody needs it',
-            name,
-        )
-    server.load(name)
+    if server.has(name) and layout.describe() != server.fields(name):
+        raise _strange(server, layout, 'other settings')
+    server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
+
+
+def _strange(server: Server, layout: Layout, made_by: str) -> CollectionError:
+    name = layout.collection
+    differ = _differing(layout.describe(), server.fields(name))
+    what = f'; {", ".join(differ[:5])} differ' if differ else ''
+    return CollectionError(
+        f'there is a collection {name!r} at {server.uri} that was made by {made_by}{what}; choose another index_name, '
+        'or drop the collection if nobody needs it',
+        name,
+    )
+
+
+def _differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
 @lru_cache(maxsize=256)

@@ -64,7 +64,7 @@ class Searching(Backend[str]):
 
     def asked(self, filter_: Filter) -> Asked:
         """Return a filter as it is asked."""
-        # By its id(), for operands may be dicts and lists, which have no hash; it is kept, so that the id stays its own.
+        # By its id(), for operands may be dicts, which have no hash; it is kept, so that the id stays its own.
         if id(filter_) not in self._asked:
             self._asked[id(filter_)] = filter_, self._conditions.asked(filter_, self._scope)
         return self._asked[id(filter_)][1]

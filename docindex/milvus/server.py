@@ -14,12 +14,14 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -105,6 +107,7 @@ class Server:
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
         self._failures = Failures(self.uri, _secrets(uri, token), timeout)
+        self._pid = os.getpid()
         self._is_open = True
         self._deletes: Counter[str] = Counter()  # made in each collection
         self._waited: dict[str, int] = {}  # how many of them a read has waited for
@@ -114,6 +117,7 @@ class Server:
             self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
                 _embedded[self._directory] += 1
+                _leave_to_parent()
 
     def _connected(self, uri: str, given: dict[str, str]) -> Any:
         """Return a client that has asked for the version of the server."""
@@ -139,6 +143,11 @@ class Server:
         return self._directory is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it was opened in this process, and not in one that this was forked from."""
+        return self._pid == os.getpid()
+
+    @property
     def release(self) -> tuple[int, int]:
         """The version of the server, (2, 3); Milvus Lite has that of the servers whose features it has."""
         if self.version.startswith('milvus_lite'):  # the server that pip installs is called 'v2.3.5-lite'
@@ -153,6 +162,8 @@ class Server:
 
     def close(self) -> None:
         """Let go of the connection; the last handle on a directory ends the engine in it."""
+        if not self.is_ours:
+            return
         with _embedded_lock:
             if not self._is_open:
                 return
@@ -175,12 +186,11 @@ class Server:
         )
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
-        """Make a collection with its indexes, and load it."""
+        """Make a collection with its indexes, or only what is missing of it, and load it."""
         types = self._pymilvus.DataType
         schema = self._pymilvus.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
         )
-        indexes = self._pymilvus.MilvusClient.prepare_index_params()
         for field in fields:
             given: dict[str, Any] = {'is_primary': field.is_primary}
             if field.is_nullable:
@@ -203,8 +213,6 @@ class Server:
                     output_field_names=[field.name],
                 )
                 schema.add_function(function)
-            if field.index is not None:
-                indexes.add_index(field.name, index_name=field.name, **field.index)
 
         def create(left: float) -> None:
             if not self._client.has_collection(collection, timeout=left):
@@ -212,13 +220,42 @@ class Server:
                     collection, schema=schema, consistency_level=self.consistency, timeout=left
                 )
 
-        self._call(f'make the collection {collection!r}', create)
-        # Nothing is in it: there is nothing to wait for, which takes half a second an index.
-        self._call(
-            f'make the indexes of the collection {collection!r}',
-            lambda left: self._client.create_index(collection, indexes, timeout=left, sync=False),
+        self._make(
+            f'make the collection {collection!r}',
+            create,
+            lambda left: self._client.has_collection(collection, timeout=left),
         )
+        for field in fields:
+            if field.index is not None:
+                self._make_index(collection, field.name, field.index)
         self.load(collection)
+
+    def _make_index(self, collection: str, field: str, index: dict[str, Any]) -> None:
+        """Make an index, if it is missing."""
+        indexes = self._pymilvus.MilvusClient.prepare_index_params()
+        indexes.add_index(field, index_name=field, **index)
+
+        def is_there(left: float) -> bool:
+            return field in self._client.list_indexes(collection, timeout=left)
+
+        def make(left: float) -> None:
+            if not is_there(left):
+                # Nothing is in it: there is nothing to wait for, which takes half a second.
+                self._client.create_index(collection, indexes, timeout=left, sync=False)
+
+        self._make(f'make the index of {field!r} in {collection!r}', make, is_there)
+
+    def _make(self, what: str, make: Callable[[float], None], is_there: Callable[[float], bool]) -> None:
+        """Make something; that it cannot be made is no failure if it is there, for another client was faster."""
+
+        def call(left: float) -> None:
+            try:
+                make(left)
+            except Exception:
+                if not is_there(left):
+                    raise
+
+        self._call(what, call)
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
@@ -283,17 +320,23 @@ class Server:
         )
         return int(found[0]['count(*)'])
 
-    def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
-        """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
+    def query(
+        self, collection: str, expression: str, fields: Sequence[str], consistency: str | None = None
+    ) -> list[Row]:
+        """
+        Return these fields of the rows, `MOST_RESULTS` at most, that an expression, not an empty one, is true of.
+
+        `consistency` is another one than that of the connection.
+        """
         found = self._read(
             f'read from {collection!r}',
-            lambda left, consistency: self._client.query(
+            lambda left, ours: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=list(fields),
                 limit=MOST_RESULTS,
                 timeout=left,
-                consistency_level=consistency,
+                consistency_level=consistency or ours,
             ),
             collection,
         )
@@ -384,6 +427,25 @@ class Server:
         """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
         prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
         return self._failures.repeated(what, call, prepare)
+
+
+@lru_cache(maxsize=1)
+def _leave_to_parent() -> None:
+    """
+    Have no child that is forked from here end the engines of its parent when it exits.
+
+    Milvus Lite ends all of them at the exit of a process, of any: it would remove the log that the parent writes to.
+    """
+
+    def forget() -> None:
+        global _embedded_lock
+        _embedded_lock = threading.Lock()  # a thread that is not in the child may have it
+        _embedded.clear()
+        atexit.unregister(engines.release_all)
+
+    engines = optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=forget)
 
 
 LONGEST_TEXT = 65_535
