@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from ._later import later
 
 if TYPE_CHECKING:
+    from .copying import CopyReport, copy_index
     from .doclist import DocList
     from .document import ID, BaseDoc
     from .errors import (
@@ -93,6 +94,7 @@ __all__ = [
     'BatchError',
     'ClosedIndexError',
     'CollectionError',
+    'CopyReport',
     'CorruptIndexError',
     'DimensionError',
     'DocIndexError',
@@ -143,6 +145,7 @@ __all__ = [
     'contains',
     'contains_all',
     'contains_any',
+    'copy_index',
     'elem_match',
     'exists',
     'fields_of',
@@ -154,6 +157,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    'copying': 'CopyReport copy_index',
     'doclist': 'DocList',
     'document': 'ID BaseDoc',
     'errors': (

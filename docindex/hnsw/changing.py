@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
-from ..given import Given, last_of_each
+from ..incoming import Given, last_of_each
 from ..searchable import ids_of
 from .reading import Reading
 from .store import Store

@@ -27,7 +27,7 @@ from ..columns import GivenColumns
 from ..errors import DocumentError
 from ..fields import VectorSettings
 from ..frameworks import NUMPY
-from ..given import Given, last_of_each
+from ..incoming import Given, last_of_each
 from ..matrices import column_matrix, whole_matrix
 from ..plain import json_loses, types_within
 from ..schema import Column, Schema, check_id

@@ -12,7 +12,7 @@ from .._aio import OneByOne
 from ..doclist import DocList
 from ..errors import DocumentNotFoundError
 from ..filters import Filter, FilterLike
-from ..given import Given, unlike
+from ..incoming import Given, unlike
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
-from ..given import Given, last_of_each
+from ..incoming import Given, last_of_each
 from ..searchable import ids_of
 from .reading import Reading
 from .server import Row

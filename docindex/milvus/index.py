@@ -16,7 +16,7 @@ from ..doclist import DocList
 from ..errors import ClosedIndexError, CollectionError, SchemaError, SettingsError
 from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
-from ..given import Given, last_of_each
+from ..incoming import Given, last_of_each
 from ..index import DocumentIndex
 from ..parsing import parse
 from ..results import SubindexFindResult

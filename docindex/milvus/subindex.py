@@ -16,7 +16,7 @@ from .._aio import OneByOne
 from ..doclist import DocList
 from ..errors import DocumentError, DocumentNotFoundError
 from ..filters import FilterLike
-from ..given import Given, last_of_each, list_of
+from ..incoming import Given, last_of_each, list_of
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from ..errors import CollectionError
-from ..given import list_of
+from ..incoming import list_of
 from ..schema import Level, Schema
 from .expressions import literal
 from .layout import Layout
