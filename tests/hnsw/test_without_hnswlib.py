@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ from docindex.errors import MissingLibraryError, SettingsError
 from docindex.hnsw import graphless
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_lists import SubindexContract
-from tests.programs import ROOT, run
+from tests.programs import run
 
 
 class Part(BaseDoc):
@@ -301,15 +300,3 @@ with Notes(work_dir=sys.argv[1] + '/notes') as index:
     ended = run(code, tmp_path)
     assert ended.stdout == "['n3']\n", ended.stderr
     assert 'hnswlib cannot be loaded (GLIBCXX_3.4.32 not found). `pip install --no-cache-dir' in ended.stderr
-
-
-def test_the_readme_says_the_same() -> None:
-    """What the log advises stands in the README's box, and the version is that of the distribution's dependency."""
-    box = (ROOT / 'README.md').read_text().partition('## Installing hnswlib')[2]
-    commands = [part for words in graphless.COMPILERS.values() for part in words.split('`')[1::2]]
-    assert len(commands) == 3
-    quoted = graphless.COMPILERS['win32'].split('"')[1]
-    for command in (*commands, quoted, graphless.CONDA, f'"{graphless.REQUIREMENT}"'):
-        assert command in box
-    dependencies = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['dependencies']
-    assert graphless.REQUIREMENT in dependencies
