@@ -29,7 +29,11 @@ from .twins import ReadVectors, Twins
 _failure: ImportError | None = None
 try:
     import hnswlib
-except ImportError as error:  # not installed, or compiled for another Python; see `graphless`
+
+    # chroma-hnswlib 0.7 calls itself hnswlib, too, and whichever was installed last is found; Debian's is 0.6.
+    if not hasattr(hnswlib.Index, 'index_file_size'):
+        raise ImportError('it is older than 0.8, or chroma-hnswlib')
+except ImportError as error:  # or not installed, or compiled for another Python; see `graphless`
     _failure = error
 
 _MANY = 1_000

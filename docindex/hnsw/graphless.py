@@ -33,7 +33,7 @@ def how_to_install() -> str:
     """Return the line that installs hnswlib on this system, and what it needs."""
     if (Path(sys.prefix) / 'conda-meta').is_dir():
         return f'`{CONDA}`'
-    # What cannot be loaded is there already, and may be in pip's cache as well.
+    # What cannot be used is there already, and may be in pip's cache as well.
     is_there = not isinstance(why_impossible(), ModuleNotFoundError)
     anew = '--no-cache-dir --force-reinstall --no-deps ' if is_there else ''
     compiler = COMPILERS.get(sys.platform, 'a C++ compiler, and the headers of Python')
@@ -64,4 +64,4 @@ def say_once() -> None:
 
 def _problem() -> str:
     failure = why_impossible()
-    return 'is not installed' if isinstance(failure, ModuleNotFoundError) else f'cannot be loaded ({failure})'
+    return 'is not installed' if isinstance(failure, ModuleNotFoundError) else f'cannot be used ({failure})'

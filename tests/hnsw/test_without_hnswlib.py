@@ -286,9 +286,16 @@ def test_the_advice_for_conda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert graphless.how_to_install() == '`conda install -c conda-forge "hnswlib=0.8"`'
 
 
-def test_a_hnswlib_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """One that was compiled for another machine counts as missing; the log has why, and how to compile it anew."""
-    (tmp_path / 'hnswlib.py').write_text("raise ImportError('GLIBCXX_3.4.32 not found')")
+@pytest.mark.parametrize(
+    ('module', 'why'),
+    [
+        ("raise ImportError('GLIBCXX_3.4.32 not found')", 'GLIBCXX_3.4.32 not found'),
+        ('class Index: pass', 'it is older than 0.8, or chroma-hnswlib'),
+    ],
+)
+def test_a_hnswlib_that_cannot_be_used(tmp_path: Path, module: str, why: str) -> None:
+    """One of another machine, or another one by that name, counts as missing; the log has why, and what to install."""
+    (tmp_path / 'hnswlib.py').write_text(module)
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -299,4 +306,4 @@ with Notes(work_dir=sys.argv[1] + '/notes') as index:
 """
     ended = run(code, tmp_path)
     assert ended.stdout == "['n3']\n", ended.stderr
-    assert 'hnswlib cannot be loaded (GLIBCXX_3.4.32 not found). `pip install --no-cache-dir' in ended.stderr
+    assert f'hnswlib cannot be used ({why}). `pip install --no-cache-dir --force-reinstall' in ended.stderr
