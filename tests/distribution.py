@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 SMOKE = [
     'tests/conformance',
-    'tests/test_cli.py',
     'tests/test_examples.py',
     'tests/test_public_api.py',
     'tests/test_typing.py::test_mypy_accepts_user_code',  # knows the types by py.typed only
