@@ -24,10 +24,11 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 SMOKE = [
-    'tests/conformance',
+    'tests/test_docs.py::test_the_code_of_a_page_runs',
     'tests/test_examples.py',
     'tests/test_public_api.py',
     'tests/test_typing.py::test_mypy_accepts_user_code',  # knows the types by py.typed only
+    'tests/conformance/test_hnsw.py::TestHnswSubindexes',
 ]
 NOT_FOR_USERS = {'.ci/run', '.gitignore'}
 """What a clone has and the sdist has not; but hatchling adds .gitignore, by which it chooses files once more."""
