@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
         'ruff check': [*python, 'ruff', 'check', '.'],
         'ruff format': [*python, 'ruff', 'format', '--check', '.'],
         'mypy': [*python, 'mypy'],
+        'distribution': [*python, 'tests.distribution'],
         'pytest': [*python, 'pytest', *arguments],
     }
     outcomes: dict[str, str] = {}

@@ -48,6 +48,9 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
     directory share what is in it; another process that wants to write is kept out until the last of them is closed. Any
     number of threads may use it.
 
+    Without hnswlib, which has to be compiled when it is installed, searches compare with every vector; the log says so
+    once, and how to install it. Graphs are built when the directory is opened with it.
+
     Args:
         db_config: A `DBConfig`, or the directory.
         work_dir: The directory; the current one by default. Created when missing.

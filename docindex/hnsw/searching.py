@@ -102,7 +102,8 @@ class Searching(Backend[int]):
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
         if filter_ == ALL and self._scope.root_filter == ALL:
-            with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
+            is_scan = exact or self._view.state.graphs.get(name) is None
+            with self.step(f'{name}: {"compare with all vectors" if is_scan else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
         found = search.nearest(queries, limit, exact, ef)

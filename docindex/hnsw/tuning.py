@@ -29,6 +29,7 @@ from ..distances import Labels
 from ..errors import QueryError, ReadOnlyError
 from ..fusion import check_integer
 from ..tensors import Float32Array
+from . import graphless
 from .store import Store
 
 _AT_ONCE = 16  # queries are compared with all vectors while writes wait
@@ -164,6 +165,7 @@ def tune(
     settings = store.settings[field]
     if not settings.index:
         raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+    graphless.check_possible('tune')
     trial = _Trial(store, field, limit, queries, show_progress)
     curve: dict[int, TunePoint] = {}
 
