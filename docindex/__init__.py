@@ -28,6 +28,7 @@ from ._later import later
 if TYPE_CHECKING:
     from .doclist import DocList
     from .document import ID, BaseDoc
+    from .embedding import Embedder
     from .errors import (
         ClosedIndexError,
         CorruptIndexError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         DocIndexError,
         DocumentError,
         DocumentNotFoundError,
+        EmbeddingError,
         ExportError,
         FilterError,
         FormatVersionError,
@@ -94,6 +96,8 @@ __all__ = [
     'DocumentError',
     'DocumentIndex',
     'DocumentNotFoundError',
+    'Embedder',
+    'EmbeddingError',
     'ExportError',
     'Explanation',
     'Field',
@@ -148,10 +152,11 @@ __all__ = [
 _HOMES = {
     'doclist': 'DocList',
     'document': 'ID BaseDoc',
+    'embedding': 'Embedder',
     'errors': (
         'ClosedIndexError CorruptIndexError DimensionError DocIndexError DocumentError DocumentNotFoundError '
-        'ExportError FilterError FormatVersionError IdTypeError LoadError MissingLibraryError QueryError '
-        'ReadOnlyError SchemaError SchemaMismatchError SettingsError SourceError TableError UrlError '
+        'EmbeddingError ExportError FilterError FormatVersionError IdTypeError LoadError MissingLibraryError '
+        'QueryError ReadOnlyError SchemaError SchemaMismatchError SettingsError SourceError TableError UrlError '
         'VectorError WorkDirError WorkDirLockedError'
     ),
     'expressions': 'contains contains_all contains_any elem_match exists fields_of given is_in regex size',

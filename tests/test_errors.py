@@ -13,6 +13,7 @@ from docindex.errors import (
     DocIndexError,
     DocumentError,
     DocumentNotFoundError,
+    EmbeddingError,
     ExportError,
     FilterError,
     FormatVersionError,
@@ -40,6 +41,7 @@ BUILTINS = {
     FilterError: ValueError,
     VectorError: ValueError,
     DimensionError: ValueError,
+    EmbeddingError: RuntimeError,
     TableError: ValueError,
     LoadError: ValueError,
     SourceError: OSError,
@@ -59,6 +61,7 @@ BUILTINS = {
 EXAMPLES = [
     SchemaError('no field'),
     DimensionError("field 'v' holds 3-d vectors, got 2-d", 'v', 3, (2,)),
+    EmbeddingError("field 'v': the function 'minilm' failed", 'v', 'minilm'),
     DocumentNotFoundError(['a', 'b']),
     WorkDirError('cannot use this', '/here', 'go there'),
     WorkDirLockedError('process 7 has this', '/here', 'wait', 7),

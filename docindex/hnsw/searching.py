@@ -45,6 +45,15 @@ class Scope:
     found: Level
     root_filter: Filter = _ALL
 
+    def check_queries(self, name: str, queries: Any) -> None:
+        """Check that no query is a document around those that are found, whose fields may have the same names."""
+        if self.found is self.names or not isinstance(queries, Sequence):
+            return
+        outer, inner = self.names.schema, self.found.schema
+        for query in queries:
+            if isinstance(query, outer.doc_type) and not isinstance(query, inner.doc_type):
+                raise QueryError(f'{name!r} is searched with a {inner.name} or a vector, got a {outer.name}')
+
     def own(self, name: str) -> str:
         """Return the name, in the documents that are found, of a field by its flat name."""
         return self.found.name_of(self.names.flat(name))
@@ -159,12 +168,8 @@ class Searching(Backend[int]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
-        scope = self._scope
-        column = self._schema.columns[scope.found.name_of(name)]
-        for query in queries if scope.found is not scope.names else ():
-            if isinstance(query, scope.names.schema.doc_type) and not isinstance(query, self._schema.doc_type):
-                outer, inner = scope.names.schema.name, self._schema.name
-                raise QueryError(f'{name!r} is searched with a {inner} or a vector, got a {outer}')
+        self._scope.check_queries(name, queries)
+        column = self._schema.columns[self._scope.found.name_of(name)]
         return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:
