@@ -301,7 +301,7 @@ def _names_in(template: str) -> Iterator[str]:
     try:
         for _, name, form, conversion in string.Formatter().parse(template):
             if name is not None:
-                yield f'{name}{form}{conversion or ""}'  # with a format it is no identifier
+                yield f'{name}:{form}{conversion}' if form or conversion else name  # with a format it is none
     except ValueError as error:
         raise SettingsError(f'Field(): embeds={template!r} is no template: {error}') from error
 

@@ -231,9 +231,8 @@ def with_vectors(queries: Any, column: Column, recorded: Recorded | None = None)
     queries = list(queries)
     asked = [at for at, query in enumerate(queries) if isinstance(query, str)]
     if asked and column.embeds is None:
-        raise QueryError(
-            f'{_query(queries, asked[0])} is a text, {shortened(queries[asked[0]])!r}, and {_no_function(column, recorded)}'
-        )
+        what = f'{_query(queries, asked[0])} is a text, {shortened(queries[asked[0]])!r}'
+        raise QueryError(f'{what}, and {_no_function(column, recorded)}')
     if column.embeds is None:
         return queries
     for at in asked:
