@@ -102,7 +102,7 @@ class Embedder:
         show_progress: bool | None,
     ) -> Float32Array:
         blocks: list[Float32Array] = []
-        with progress_bar(len(texts), f'embedding {field}', show_progress, 'text') as advance:
+        with progress_bar(len(texts), f'vectors of {field}', show_progress, 'text') as advance:
             for start in range(0, len(texts), self.batch_size):
                 part = list(texts[start : start + self.batch_size])
                 blocks.append(self._matrix(function, part, field, dim))
@@ -266,7 +266,8 @@ def shortened(text: str) -> str:
 
 
 def _check_function(function: object) -> None:
-    if not callable(function):
+    is_model = hasattr(function, 'encode') and hasattr(function, 'forward')  # of torch: a call takes no texts
+    if not callable(function) or is_model:
         hint = '; give its method, model.encode' if hasattr(function, 'encode') else ''
         raise SettingsError(
             f'with_ must be a function from a list of texts to their vectors, got {type(function).__name__} '

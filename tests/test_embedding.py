@@ -44,6 +44,10 @@ class Model:
         return lengths(texts)
 
 
+class TorchModel(Model):
+    forward = Model.__call__
+
+
 class Named(Model):
     name = 'a name of its own'
 
@@ -104,6 +108,7 @@ def test_a_function_without_a_name_is_refused(function: Any) -> None:
         (lambda: Embedder(lengths, queries=waits), 'async'),
         (lambda: Embedder('minilm'), "function.*str 'minilm'"),  # type: ignore[arg-type]
         (lambda: Embedder(type('Encoder', (), {'encode': lengths})()), 'model.encode'),
+        (lambda: Embedder(TorchModel()), 'model.encode'),
         (lambda: Embedder(lengths, name=' '), 'name'),
         (lambda: Embedder(lengths, batch_size=0), 'batch_size'),
         (lambda: Embedder(lengths, batch_size=True), 'batch_size'),
@@ -198,11 +203,11 @@ def test_progress_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> No
     monkeypatch.setattr(sys, 'stderr', stream)
     with HnswDocumentIndex[Song](tmp_path) as index:
         index.index([{'title': 'a' * n} for n in range(1, 4)], show_progress=True)
-        assert 'embedding vector' in stream.getvalue()
+        assert 'vectors of vector' in stream.getvalue()
         assert '3/3' in stream.getvalue()
         stream.truncate(0)
         index.index_columns(title=['a', 'b'], show_progress=True)
-        assert 'embedding vector' in stream.getvalue()
+        assert 'vectors of vector' in stream.getvalue()
 
 
 # -- texts --------------------------------------------------------------------------------------------
