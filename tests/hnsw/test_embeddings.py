@@ -255,6 +255,17 @@ def test_another_function_is_refused(index: HnswDocumentIndex[Page], read_only: 
         HnswDocumentIndex[Other](index.work_dir, read_only=read_only)
 
 
+def test_another_dimension_is_refused(index: HnswDocumentIndex[Page]) -> None:
+    """The same function with vectors of another length is refused, with both lengths."""
+
+    class Longer(Bare):
+        vector: NdArray = Field(default=None, dim=3, embeds='title', with_=model)
+
+    index.close()
+    with pytest.raises(SchemaMismatchError, match=r'vector is vector\[2\] there and vector\[3\] here'):
+        HnswDocumentIndex[Longer](index.work_dir)
+
+
 def test_a_directory_without_documents_says_to_remove_it(work_dir: Path) -> None:
     """Where nothing is stored yet, another function asks for no more than another directory."""
     Pages(work_dir).close()
