@@ -33,9 +33,9 @@ class Changing(Reading[D]):
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
         store.check_writable()
         if isinstance(docs, str):
-            self._check_texts(store, fields)
             made = self._made(store, docs, fields)
             with store.updating():
+                self._check_texts(store, fields)
                 self._change(store, docs, fields, made)
             return
         # Before any lock, for the user's iterators and properties run here.
@@ -53,7 +53,7 @@ class Changing(Reading[D]):
             QueryError: one does.
         """
         schema = self._level.schema
-        for flat, made in store.embeddings.items():
+        for flat, made in store.state.embeddings.items():
             column = schema.columns.get(self._level.name_of(flat)) if self._level.has(flat) else None
             if column is None or column.embeds is not None or column.name in fields:
                 continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._progress import progress_bar
 from ..distances import check_comparable
-from ..embedding import Recorded, check_recorded, is_record
+from ..embedding import Recorded, check_recorded
 from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import FILE_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
@@ -135,19 +135,6 @@ def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> Non
     settings.put(news, declared)
 
 
-def embeddings(sidecar: Sidecar) -> dict[str, Recorded]:
-    """
-    Return what the directory remembers of the vectors that were made of texts, by field.
-
-    Raises:
-        CorruptIndexError: it is no such thing.
-    """
-    found = sidecar.rows.meta().get('embeddings', {})  # not there, if an earlier docindex made the directory
-    if not is_record(found):
-        raise CorruptIndexError('this file does not say which functions made its vectors', sidecar.path, CHECK)
-    return dict(found)
-
-
 def check_embeddings(work_dir: WorkDir, sidecar: Sidecar, declared: Mapping[str, Recorded]) -> None:
     """
     Check that the functions of a schema, and the texts, are those that the vectors here were made with.
@@ -155,13 +142,13 @@ def check_embeddings(work_dir: WorkDir, sidecar: Sidecar, declared: Mapping[str,
     Raises:
         SchemaMismatchError: they are others.
     """
-    recorded = embeddings(sidecar)
-    check_recorded(recorded, declared, work_dir.path, is_empty=not sidecar.rows.meta()['next_label'])
+    meta = sidecar.rows.meta()
+    check_recorded(meta['embeddings'], declared, work_dir.path, is_empty=not meta['next_label'])
 
 
 def put_embeddings(sidecar: Sidecar, declared: Mapping[str, Recorded]) -> bool:
     """Remember which functions make vectors from now on; return whether that was new."""
-    recorded = embeddings(sidecar)
+    recorded: dict[str, Recorded] = sidecar.rows.meta()['embeddings']
     is_new = {**recorded, **declared} != recorded
     if is_new:
         sidecar.set_meta(embeddings={**recorded, **declared})

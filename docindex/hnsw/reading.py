@@ -125,7 +125,7 @@ class Reading(Searchable[D]):
         level = self._tree.schema.level_of(name)
         column = level.schema.columns[level.name_of(name)]
         Scope(self._level, level).check_queries(name, queries)
-        return with_vectors(queries, column, self._usable().embeddings.get(name))
+        return with_vectors(queries, column, self._usable().state.embeddings.get(name))
 
     def _in_vectors(self, query: Query) -> Query:
         """Return a query of several steps with vectors in the place of texts."""

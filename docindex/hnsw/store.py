@@ -76,7 +76,6 @@ class Store:
         path: The directory.
         access: How it was opened.
         opening_seconds: How long that took.
-        embeddings: Which functions made its vectors, and of which texts, by field.
 
     Args:
         path: The directory.
@@ -119,7 +118,6 @@ class Store:
                 self._sidecar = Sidecar(self._work_dir.database, read_only=access.read_only, is_synced=access.is_synced)
                 undo.callback(self._sidecar.close)
                 overlay = self._prepare(schema, extractions, declared)
-                self.embeddings = opening.embeddings(self._sidecar)
                 self._following = Following(self._work_dir, self._sidecar, access, overlay, self._writing)
                 undo.callback(self._close_state)
                 self._waking = Waking(self._following, self._writing, self.reading)
@@ -215,7 +213,7 @@ class Store:
                 'close that index first'
             )
         embeddings = schema.embeddings(declared)
-        check_recorded(self.embeddings, embeddings, self.path)
+        check_recorded(self.state.embeddings, embeddings, self.path)
         if self.access.trusts_graphs and not access.trusts_graphs:
             raise SettingsError(f'{self.path} is open in this process with its graph files; close that index first')
         if access.read_only:
@@ -225,7 +223,7 @@ class Store:
                 f'{self.path} is open in this process with another durability or auto_compact; close that index first'
             )
         self.declare(declared)
-        if {**self.embeddings, **embeddings} != self.embeddings:
+        if {**self.state.embeddings, **embeddings} != self.state.embeddings:  # seldom, as above
             self._remember(embeddings)
 
     def close(self) -> None:
@@ -302,7 +300,7 @@ class Store:
             with self._following.lock.exclusive(), self._following.publishing() as state:
                 if opening.put_embeddings(self._sidecar, embeddings):
                     state.commits += 1
-                self.embeddings = opening.embeddings(self._sidecar)
+                state.embeddings = {**state.embeddings, **embeddings}
             state.acknowledge()
 
     def configure(self, settings: Declared) -> None:

@@ -28,6 +28,7 @@ from docindex import (
     SchemaMismatchError,
 )
 from docindex.schema import Schema
+from tests.programs import run
 
 
 class Model:
@@ -359,3 +360,22 @@ def test_columns_with_vectors_make_no_documents(work_dir: Path, monkeypatch: pyt
         index.index_columns(id=['a', 'b'], words=['x', 'y'], gist=np.ones((2, 2)))
         monkeypatch.undo()
         assert index['b'].gist.tolist() == [1, 1]  # type: ignore[union-attr]
+
+
+def test_what_another_process_says_of_its_functions(work_dir: Path) -> None:
+    """A shared writer knows the function that another one has brought since, and changes no text under its vectors."""
+    with HnswDocumentIndex[Bare](work_dir, shared_writes=True) as bare:
+        bare.index(Bare(id='x', title='abc', vector=[3, 1]))
+        bare.update('x', title='abcd')
+        other = run(
+            'import sys\n'
+            'from docindex import HnswDocumentIndex\n'
+            'from tests.hnsw.test_embeddings import Page\n'
+            'HnswDocumentIndex[Page](sys.argv[1], shared_writes=True).close()',
+            work_dir,
+        )
+        assert other.returncode == 0, other.stderr
+        with pytest.raises(QueryError, match="'model'"):
+            bare.update('x', title='abc')
+        with pytest.raises(QueryError, match="'model'"):
+            bare.find('abc', 'vector')
