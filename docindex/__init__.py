@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .copying import CopyReport, copy_index
     from .doclist import DocList
     from .document import ID, BaseDoc
+    from .embedding import Embedder
     from .errors import (
         BatchError,
         ClosedIndexError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         DocIndexError,
         DocumentError,
         DocumentNotFoundError,
+        EmbeddingError,
         ExportError,
         FilterError,
         FormatVersionError,
@@ -102,6 +104,8 @@ __all__ = [
     'DocumentError',
     'DocumentIndex',
     'DocumentNotFoundError',
+    'Embedder',
+    'EmbeddingError',
     'ExportError',
     'Explanation',
     'Field',
@@ -160,11 +164,13 @@ _HOMES = {
     'copying': 'CopyReport copy_index',
     'doclist': 'DocList',
     'document': 'ID BaseDoc',
+    'embedding': 'Embedder',
     'errors': (
         'BatchError ClosedIndexError CollectionError CorruptIndexError DimensionError DocIndexError '
-        'DocumentError DocumentNotFoundError ExportError FilterError FormatVersionError IdTypeError LoadError '
-        'MissingLibraryError QueryError ReadOnlyError SchemaError SchemaMismatchError ServerError '
-        'SettingsError SourceError TableError UrlError VectorError WorkDirError WorkDirLockedError'
+        'DocumentError DocumentNotFoundError EmbeddingError ExportError FilterError FormatVersionError '
+        'IdTypeError LoadError MissingLibraryError QueryError ReadOnlyError SchemaError SchemaMismatchError '
+        'ServerError SettingsError SourceError TableError UrlError VectorError WorkDirError '
+        'WorkDirLockedError'
     ),
     'expressions': 'contains contains_all contains_any elem_match exists fields_of given is_in regex size',
     'fields': 'Field VectorSettings',

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from .doclist import DocList
+from .embedding import declared_embeds
 from .errors import TableError
 from .fields import VectorSettings, declared_settings
 from .frameworks import NUMPY, Array, framework_of
@@ -270,7 +271,10 @@ def schema_as_tree(doc_type: type[BaseModel], within: tuple[type[Any], ...] = ()
 
 
 def _field_as_tree(name: str, info: Any, where: str, within: tuple[type[Any], ...]) -> Branch:
-    settings = ', '.join(f'{key}={value!r}' for key, value in declared_settings(info, where).items())
+    said = [f'{key}={value!r}' for key, value in declared_settings(info, where).items()]
+    embeds = declared_embeds(info)
+    said += [] if embeds is None else [f'embeds={embeds.of!r}', f'with_={embeds.embedder.name}']
+    settings = ', '.join(said)
     label = f'{name}: {_type_name(info.annotation)}' + (f'  ({settings})' if settings else '')
     classes = [cls for cls in _document_types(info.annotation) if cls not in within]
     return Branch(label, [branch for cls in classes for branch in schema_as_tree(cls, within).branches])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
@@ -35,6 +35,9 @@ else:
         @classmethod
         def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
             return core_schema.str_schema(strict=True, min_length=1)
+
+
+M = TypeVar('M', bound=BaseModel)
 
 
 def fresh_id() -> str:
@@ -126,6 +129,12 @@ class _ShortTensor:
         shape = ' x '.join(map(str, self._tensor.shape))
         kind = np.dtype(dtype) if (dtype := self._framework.dtype(self._tensor))[0] in '<>|' else dtype
         return f'<{shape} {kind}>' if self._framework is NUMPY else f'<{shape} {kind} {self._framework.name}>'
+
+
+def with_value(doc: M, path: Sequence[str], value: object) -> M:
+    """Return a copy of a document in which another value stands at the end of a path of fields, unvalidated."""
+    step, *rest = path
+    return doc.model_copy(update={step: with_value(getattr(doc, step), rest, value) if rest else value})
 
 
 def _equal_fields(left: BaseModel, right: BaseModel) -> bool:

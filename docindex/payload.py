@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator
 
+from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
@@ -70,7 +71,7 @@ class Payloads(Generic[D]):
         for column in self._lists:
             full = column.value(doc)
             if full:
-                doc = _with_value(doc, column.path, type(full)())
+                doc = with_value(doc, column.path, type(full)())
         tensors = Tensors(vectors)
         text = (self._dump_plain(doc, tensors) if self.is_plain else None) or self._dump_typed(doc, tensors)
         return text, self._packing.pack(tensors, rounded)
@@ -141,7 +142,7 @@ class Payloads(Generic[D]):
             is_shared = vector is not None and any(vector is other for other in apart.values())
             apart[name] = alias(vector) if is_shared else vector
             if is_shared:
-                doc = _with_value(doc, self._paths[name], apart[name])
+                doc = with_value(doc, self._paths[name], apart[name])
         return doc, apart
 
     def _dump_plain(self, doc: D, tensors: Tensors) -> bytes | None:
@@ -196,8 +197,3 @@ def _as_dicts(value: Any) -> Any:
     if type(value) is dict:
         return {name: _as_dicts(item) for name, item in value.items()}
     return [_as_dicts(item) for item in value] if type(value) is list else value
-
-
-def _with_value(doc: D, path: Sequence[str], value: object) -> D:
-    step, *rest = path
-    return doc.model_copy(update={step: _with_value(getattr(doc, step), rest, value) if rest else value})

@@ -25,13 +25,14 @@ from pydantic.fields import FieldInfo
 
 from .doclist import DocList
 from .document import ID, BaseDoc
+from .embedding import Embeds
 from .frameworks import framework_of
 from .tensors import is_tensor_type
 from .urls import AnyUrl
 
 _PLAIN = {str, int, bool, float, type(None), datetime, date, time, timedelta, Decimal, UUID, ID}
 _PLAIN_KEYS = {str, int, UUID}
-_CHECKS_ONLY = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, StringConstraints, FieldInfo)
+_CHECKS_ONLY = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, StringConstraints, FieldInfo, Embeds)
 _CHANGES_JSON = {
     'ser_json_timedelta',
     'ser_json_temporal',

@@ -12,7 +12,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
@@ -22,8 +22,10 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from ._later import later
 from .doclist import DocList
 from .document import ID
+from .embedding import Embeds, Recorded, declared_embeds
 from .errors import (
     DimensionError,
     DocIndexError,
@@ -60,6 +62,8 @@ class Column:
         settings: What the schema says about the field; see `docindex.Field`.
         annotation: The type itself.
         is_stored: Whether a stored document has it; pydantic's `exclude` leaves it out.
+        embeds: What its vectors are made of, if they are made of texts.
+        sources: The fields that these stand in, as steps.
     """
 
     name: str
@@ -73,6 +77,8 @@ class Column:
     annotation: Any = field(default=None, hash=False)
     is_stored: bool = True
     inner: Schema[Any] | None = field(default=None, hash=False, compare=False)
+    embeds: Embeds | None = field(default=None, hash=False, compare=False)
+    sources: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def kind(self) -> Kind:
@@ -147,6 +153,7 @@ class Schema(Generic[D]):
         nodes: The same, and the nested documents that they are fields of.
         lists: Those of the columns that are lists of documents with an id, which are stored one by one.
         levels: The documents of this class, under the empty name, and those in lists, to any depth, by flat name.
+        embedding: Those of the columns whose vectors are made of texts.
 
     Args:
         doc_type: The document class.
@@ -167,8 +174,11 @@ class Schema(Generic[D]):
         self.nodes: dict[str, Column] = {}
         for node in _nodes(doc_type, (), False, (), True, within):
             self._add(node)
+        for node in [node for node in self.nodes.values() if node.embeds is not None]:
+            self.nodes[node.name] = replace(node, sources=tuple(self._sources(node)))
         self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
         self.lists = {name: node for name, node in self.columns.items() if node.inner is not None}
+        self.embedding = [column for column in self.columns.values() if column.embeds is not None]
         self._check_id()
         self._check_lists()
         self.levels = {level.name: level for level in self._levels()}
@@ -191,6 +201,24 @@ class Schema(Generic[D]):
             paths = ' and '.join('.'.join(each.path) for each in (self.nodes[node.name], node))
             raise SchemaError(f'{self.name}: {paths} both flatten to {node.name!r}; rename one of them')
         self.nodes[node.name] = node
+
+    def _sources(self, node: Column) -> Iterable[tuple[str, ...]]:
+        """Yield the paths of the fields that a vector is made of."""
+        for name in node.embeds.names if node.embeds is not None else ():
+            source = self.nodes.get(f'{node.outer}__{name}' if node.outer else name)
+            what = f'{self.name}: {node.name!r} embeds {name!r}'
+            if source is None:
+                beside = [
+                    one.name.removeprefix(f'{node.outer}__') for one in self.nodes.values() if _is_text(one, node)
+                ]
+                raise SchemaError(
+                    f'{what}, and there is no such field; with text there are {", ".join(beside) or "none"}'
+                )
+            if not _is_text(source, node):
+                raise SchemaError(f'{what}, which is a {source.type_name}; only strings are embedded')
+            if not source.is_stored:
+                raise SchemaError(f'{what}, which is excluded from serialisation; an update could not read it')
+            yield source.path
 
     def _check_id(self) -> None:
         if 'id' not in self.columns:
@@ -237,6 +265,26 @@ class Schema(Generic[D]):
         _check_file_names(self.name, vectors)
         return vectors
 
+    @cached_property
+    def makes_vectors(self) -> bool:
+        """Whether some vectors of these documents, or of those in their lists, are made of texts."""
+        return any(level.schema.embedding for level in self.levels.values())
+
+    def embeddings(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, Recorded]:
+        """Return what a directory remembers of the vectors that are made of texts, by flat name of their field."""
+        found: dict[str, Recorded] = {}
+        for level in self.levels.values():
+            for column in level.schema.embedding:
+                flat = level.flat(column.name)
+                if column.embeds is not None and flat in vectors:
+                    found[flat] = {
+                        'function': column.embeds.embedder.name,
+                        'of': column.embeds.to_json(),
+                        'fields': ['__'.join(path) for path in column.sources],
+                        'dim': vectors[flat]['dim'],
+                    }
+        return found
+
     def level_of(self, name: str) -> Level:
         """Return the level of the documents that have, or could have, a field of this flat name."""
         return max((level for level in self.levels.values() if level.has(name)), key=lambda level: len(level.name))
@@ -265,15 +313,21 @@ class Schema(Generic[D]):
         except PydanticInvalidForJsonSchema:
             return None
 
-    def documents(self, docs: object, what: str = 'document') -> list[D]:
+    def documents(self, docs: object, what: str = 'document', show_progress: bool | None = False) -> list[D]:
         """
         Return documents of this schema from a document, a dict, or any iterable of these.
 
-        A document of the class itself comes back as it is; one of another class is read by its attributes. Errors call
-        each `what`, and say where it stands.
+        A document of the class itself comes back as it is; one of another class is read by its attributes. Where
+        vectors are missing that are made of texts, they are made, and copies of the documents have them.
+
+        Args:
+            docs: The documents.
+            what: What errors call each of them; they say where it stands.
+            show_progress: Whether to show a bar while vectors are made.
 
         Raises:
             DocumentError: one of them does not fit; the message names it and its fields.
+            EmbeddingError: a function that makes vectors has failed.
         """
         given: Iterable[Any]
         if isinstance(docs, (BaseModel, Mapping)):
@@ -283,10 +337,14 @@ class Schema(Generic[D]):
         else:
             raise DocumentError(f'expected {self.name}s, dicts or a list of them, got {type(docs).__name__}')
         given = list(given)
-        return self._documents_of_dicts(given) or [
+        found = self._documents_of_dicts(given) or [
             doc if isinstance(doc, self.doc_type) else self._document(doc, f'{what} {at}')
             for at, doc in enumerate(given)
         ]
+        if not self.makes_vectors:
+            return found
+        filled: list[D] = later('filling').filled(self, found, what, show_progress=show_progress)
+        return filled
 
     def _documents_of_dicts(self, given: Sequence[Any]) -> list[D] | None:
         """Return dicts as documents all at once, in two thirds of the time; None if one of them does not fit."""
@@ -314,14 +372,23 @@ class Schema(Generic[D]):
                 raise IdTypeError(_not_a_string(what, id_)) from error
             raise _unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
-    def changed(self, doc: D, values: Mapping[str, Any]) -> D:
+    def changed(self, doc: D, values: Mapping[str, Any], made: dict[str, Any] | None = None) -> D:
         """
         Return a validated copy of `doc` with other `values`, by flat name.
+
+        A vector that is made of a text is made anew if the text changes, unless there is another one in `values`.
+
+        Args:
+            doc: The document.
+            values: The values.
+            made: Vectors that were made for an earlier call, which need not be made again; new ones are added.
 
         Raises:
             QueryError: a name is not a column's, or is `id`.
             DocumentError: a value does not fit its column.
+            EmbeddingError: a function that makes vectors has failed.
         """
+        before = doc
         for name, value in values.items():
             if name not in self.nodes:
                 inside = [one for one in self.lists if name.startswith(f'{one}__')]
@@ -341,7 +408,10 @@ class Schema(Generic[D]):
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
                 raise _unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
-        return doc
+        if not self.makes_vectors:
+            return doc
+        renewed: D = later('filling').renewed(self, before, doc, values, made)
+        return renewed
 
 
 def check_id(id_: object, what: Callable[[], str]) -> str:
@@ -359,6 +429,11 @@ def check_id(id_: object, what: Callable[[], str]) -> str:
 
 def _not_a_string(what: str, id_: object) -> str:
     return f'{what}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
+
+
+def _is_text(source: Column, beside: Column) -> bool:
+    """Return whether a column has text that a vector in the same document can be made of."""
+    return source.kind.name == 'text' and source.name.startswith(f'{beside.outer}__' if beside.outer else '')
 
 
 def _unfit(what: str, error: ValidationError, outer: tuple[str, ...] = ()) -> DocIndexError:
@@ -424,9 +499,12 @@ def _nodes(
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
         stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
+        embeds = next(filter(None, map(declared_embeds, (info, *annotated))), None)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
             if TEXT_SETTINGS & declared_settings(info, where).keys():
                 raise SchemaError(f'{where}: full text is for strings, and this is a document; say it of its fields')
+            if embeds is not None:
+                raise SchemaError(f'{where}: embeds is for vectors, and this is a document; say it of its fields')
             yield Column(flat, path, f'document{none}', optional, has_default, True, False, {}, annotation, stored)
             yield from _nodes(annotation, path, optional, (*within, doc_type), stored, in_lists_of)
             continue
@@ -435,6 +513,10 @@ def _nodes(
             settings |= declared_settings(source, where)
         item = _listed(annotation)
         above = (*in_lists_of, *within, doc_type)
+        if embeds is not None and item is not None:
+            raise SchemaError(
+                f'{where}: embeds is for vectors, and this is a list of documents; say it of their fields'
+            )
         if item is not None and item not in above and settings.get('index', True) and stored:
             if settings.keys() - {'index'}:
                 raise SchemaError(f'{where}: a list of documents has no {", ".join(settings)}; say it of their fields')
@@ -445,7 +527,11 @@ def _nodes(
             continue
         is_tensor, settings = _tensor(where, annotation, settings)
         type_name = f'{_type_name(annotation)}{none}'
-        column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored)
+        if embeds is not None and not is_tensor:
+            raise SchemaError(f'{where}: embeds is for vectors, NdArray[384] say, and this is a {type_name}')
+        column = Column(
+            flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored, embeds=embeds
+        )
         _check_text(where, column)
         yield column
 

@@ -46,7 +46,8 @@ class Searchable(ABC, Generic[D]):
         Return the `limit` documents nearest to `query`, nearest first.
 
         Args:
-            query: A vector, shape (dim,), compared as float32; or a document of any class that has the field.
+            query: A vector, shape (dim,), compared as float32; a document of any class that has the field; or a text,
+                where the field says how one becomes a vector (`Field(embeds=..., with_=...)`).
             search_field: The flat name of a vector field. May be left out if there is only one. That of a field of
                 documents in a list, `chunks__embedding`, finds these, and a filter then names the fields of the
                 outermost documents all the same: `chunks__page` is that of the chunk that is found, `title` that of
@@ -62,6 +63,7 @@ class Searchable(ABC, Generic[D]):
             QueryError: no such vector field, a negative limit, or no vector in the query.
             FilterError: the filter does not fit the schema.
             VectorError: the query is not finite or not numeric; `DimensionError`: has another length.
+            EmbeddingError: the function that makes vectors of texts has failed.
         """
 
     @abstractmethod
@@ -217,7 +219,7 @@ class Searchable(ABC, Generic[D]):
     def hybrid(
         self,
         text: str,
-        vector: object,
+        vector: object = None,
         search_field: str = '',
         text_field: SearchFields = '',
         limit: int = 10,
@@ -232,7 +234,7 @@ class Searchable(ABC, Generic[D]):
 
         Args:
             text: The words.
-            vector: The vector, or a document that has it.
+            vector: The vector, or what else `find` takes. Left out: that of the words, where the field embeds texts.
             search_field: The vector field.
             text_field: The fields with full text; see `text_search`.
             limit: At most this many.
@@ -246,7 +248,7 @@ class Searchable(ABC, Generic[D]):
             QueryError, FilterError, VectorError: as for `find` and `text_search`.
         """
         depth = min(max(_HYBRID_DEPTH, 2 * checked_count('limit', limit)), (1 << 62) - 1)
-        both = self.build_query().filter(filter).find(vector, search_field, depth)
+        both = self.build_query().filter(filter).find(text if vector is None else vector, search_field, depth)
         both = both.text_search(text, text_field, depth, mode=mode)
         given = weights if weights is not None or callable(fusion) else _HYBRID_WEIGHTS
         return self.execute_query(both.fuse(fusion, weights=given).limit(limit).build())
@@ -415,7 +417,7 @@ class Searchable(ABC, Generic[D]):
     async def ahybrid(
         self,
         text: str,
-        vector: object,
+        vector: object = None,
         search_field: str = '',
         text_field: SearchFields = '',
         limit: int = 10,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray, display
+from docindex import BaseDoc, DocList, Embedder, Field, HnswDocumentIndex, NdArray, display
 from docindex.display import document_as_tree, documents_as_table, schema_as_tree, shortened
 from docindex.pictures import averaged, vector_as_blocks, vector_as_svg
 
@@ -148,6 +148,16 @@ def test_a_document_is_a_tree() -> None:
     assert lines[7] == '└── pages: 5 Pages'
     assert lines[-1] == '    └── … 2 more'
     assert max(map(len, lines)) < 100
+
+
+def test_a_schema_shows_what_it_embeds() -> None:
+    """A vector that is made of a text says of which, and by which function."""
+
+    class Note(BaseDoc):
+        text: str
+        vector: NdArray[4] = Field(embeds='text', with_=Embedder(np.asarray, name='minilm'))
+
+    assert str(schema_as_tree(Note)).splitlines()[-1] == "└── vector: NdArray[4]  (embeds='text', with_=minilm)"
 
 
 def test_a_schema_is_a_tree() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
+from ..filling import Made
 from ..incoming import Given, last_of_each
 from ..searchable import ids_of
 from .reading import Reading
@@ -30,9 +31,12 @@ class Changing(Reading[D]):
         store = self._usable()
         if not isinstance(docs, str) and fields:
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
+        store.check_writable()
         if isinstance(docs, str):
+            made = self._made(store, docs, fields)
             with store.updating():
-                self._change(store, docs, fields)
+                self._check_texts(store, fields)
+                self._change(store, docs, fields, made)
             return
         # Before any lock, for the user's iterators and properties run here.
         replaced = self._level.schema.documents(docs)
@@ -41,19 +45,61 @@ class Changing(Reading[D]):
             if given:
                 self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
 
-    def _change(self, store: Store, id_: str, fields: dict[str, Any]) -> None:
+    def _check_texts(self, store: Store, fields: Mapping[str, Any]) -> None:
+        """
+        Check that no text changes under a vector that was made of it by a function that is not here.
+
+        Raises:
+            QueryError: one does.
+        """
+        schema = self._level.schema
+        for flat, made in store.state.embeddings.items():
+            column = schema.columns.get(self._level.name_of(flat)) if self._level.has(flat) else None
+            if column is None or column.embeds is not None or column.name in fields:
+                continue
+            texts = [name for name in made['fields'] for one in fields if name == one or name.startswith(f'{one}__')]
+            if texts:
+                raise QueryError(
+                    f'the vector in {column.name!r} was made of {texts[0]!r} by the function {made["function"]!r}, '
+                    f'which this schema does not have: give the new vector too, {column.name}=..., or open it with '
+                    f'Field(embeds={made["of"]!r}, with_=...)'
+                )
+
+    def _made(self, store: Store, id_: str, fields: Mapping[str, Any]) -> Made:
+        """
+        Return the vectors of the texts that an update brings, made before any lock.
+
+        If somebody else changes the document in the meantime, those that it needs then are made in the update.
+        """
+        made: Made = {}
+        if self._level.schema.makes_vectors:
+            self._level.schema.changed(self._current(store, id_, self._is_partial(fields))[0], fields, made)
+        return made
+
+    def _is_partial(self, fields: Iterable[str]) -> bool:
+        """Return whether a document can be changed without its lists: they stay, and nobody asks for them."""
+        lists, documents = self._level.schema.lists, self._documents
+        touched = any(name == one or name.startswith(f'{one}__') for name in lists for one in fields)
+        return bool(documents.lists) and not touched and documents.is_plain
+
+    def _current(self, store: Store, id_: str, partial: bool) -> tuple[Any, int]:
+        """Return a document, if it is `partial` with empty lists, and how many documents are in its lists."""
+        label = self._labels_of([id_])[id_]
+        if not partial:
+            return self[id_], 0
+        with store.reading() as view:
+            (doc,) = self._documents.load(view, np.array([label], np.int64), store.path)
+            return doc, view.rows.child_counts([label])[label]
+
+    def _change(self, store: Store, id_: str, fields: dict[str, Any], made: Made) -> None:
         """Change some fields of a document; its lists are read and stored only if that is needed."""
         schema, documents = self._level.schema, self._documents
-        label = self._labels_of([id_])[id_]
-        touched = any(name == one or name.startswith(f'{one}__') for name in schema.lists for one in fields)
-        if not documents.lists or touched or not documents.is_plain:
-            given = self._given([schema.changed(self[id_], fields)])
+        partial = self._is_partial(fields)
+        doc, children = self._current(store, id_, partial)
+        given = self._given([schema.changed(doc, fields, made)])
+        if not partial:
             self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
             return
-        with store.reading() as view:
-            (doc,) = documents.load(view, np.array([label], np.int64), store.path)
-            children = view.rows.child_counts([label])[label]
-        given = self._given([schema.changed(doc, fields)])
         settings = {name: store.settings[self._level.flat(name)] for name in documents.dims}
         (row,), vectors = documents.prepared(given, settings)
         flat = {self._level.flat(name): one for name, one in vectors.items()}

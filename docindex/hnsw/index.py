@@ -142,7 +142,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
         store.check_writable()
-        given = self._schema.documents(docs)
+        given = self._schema.documents(docs, show_progress=show_progress)
         if given:
             parts = self._tree.parts(given, store.state.fields, store.settings)
             self._put(store, parts, show_progress=show_progress)
@@ -159,7 +159,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         store.check_writable()
         given = later('columns').GivenColumns.read(self._schema, columns, named)
         if given.count:
-            parts = self._columns.parts(given, store.state.fields, store.settings)
+            parts = self._columns.parts(given, store.state.fields, store.settings, show_progress)
             self._put(store, parts, show_progress=show_progress)
 
     @cached_property

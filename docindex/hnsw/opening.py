@@ -9,6 +9,7 @@ from typing import Any
 
 from .._progress import progress_bar
 from ..distances import check_comparable
+from ..embedding import Recorded, check_recorded
 from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import FILE_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
@@ -50,7 +51,8 @@ def create(
         VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
     levels = list(schema.levels)
     fields = tables_of(extractions, levels).to_json()
-    sidecar.create({**_description(schema, declared), 'settings': remembered, 'fields': fields, 'levels': levels})
+    description = {**_description(schema, declared), 'embeddings': schema.embeddings(declared)}
+    sidecar.create({**description, 'settings': remembered, 'fields': fields, 'levels': levels})
 
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
@@ -131,6 +133,26 @@ def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> Non
         if settings.effective[field].space == 'cosine' != new.space:
             _check_lengths(work_dir, sidecar, meta, field, new)
     settings.put(news, declared)
+
+
+def check_embeddings(work_dir: WorkDir, sidecar: Sidecar, declared: Mapping[str, Recorded]) -> None:
+    """
+    Check that the functions of a schema, and the texts, are those that the vectors here were made with.
+
+    Raises:
+        SchemaMismatchError: they are others.
+    """
+    meta = sidecar.rows.meta()
+    check_recorded(meta['embeddings'], declared, work_dir.path, is_empty=not meta['next_label'])
+
+
+def put_embeddings(sidecar: Sidecar, declared: Mapping[str, Recorded]) -> bool:
+    """Remember which functions make vectors from now on; return whether that was new."""
+    recorded: dict[str, Recorded] = sidecar.rows.meta()['embeddings']
+    is_new = {**recorded, **declared} != recorded
+    if is_new:
+        sidecar.set_meta(embeddings={**recorded, **declared})
+    return is_new
 
 
 def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> dict[str, dict[str, Any]]:

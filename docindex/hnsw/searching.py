@@ -137,9 +137,8 @@ class Searching(Backend[int]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
-        scope = self._scope
-        column = self._schema.columns[scope.found.name_of(name)]
-        scope.check_queries(name, queries)
+        self._scope.check_queries(name, queries)
+        column = self._schema.columns[self._scope.found.name_of(name)]
         return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:

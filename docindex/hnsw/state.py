@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..distances import Labels
+from ..embedding import Recorded
 from ..errors import CHECK, CorruptIndexError, SettingsError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
@@ -82,6 +83,7 @@ class State:
         generation: How many compactions there were.
         commits: How many changes SQLite had committed.
         is_synced: Whether all of it waited for the disk.
+        embeddings: Which functions made vectors, and of which texts, by field.
         matches: What is known of the last filters.
     """
 
@@ -95,6 +97,7 @@ class State:
     generation: int
     commits: int
     is_synced: bool
+    embeddings: Mapping[str, Recorded]
     matches: MatchCache = field(default_factory=MatchCache)
 
     @classmethod
@@ -144,8 +147,8 @@ class State:
                 raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.all_documents:,}') from error
             graphs.bury()
             undo.pop_all()
-        numbers = meta['generation'], meta['commits'], meta['is_synced']
-        return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *numbers)
+        others = meta['generation'], meta['commits'], meta['is_synced'], meta['embeddings']
+        return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *others)
 
     def follow(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
         """
@@ -172,7 +175,7 @@ class State:
         if meta['fields'] != self.fields.to_json():
             self.fields = FieldTables.from_json(meta['levels'], meta['fields'])
         self.graphs.notice(rows.snapshots())
-        self.is_synced = meta['is_synced']
+        self.is_synced, self.embeddings = meta['is_synced'], meta['embeddings']
         return True
 
     def vectors(self, field: str, labels: Labels, table: LabelTable) -> Float32Array:

@@ -125,6 +125,7 @@ class Steering(Changing[D]):
         if queries is None:
             check_integer('sample', sample, 1)
             return sample
+        queries = self._as_vectors(name, queries)
         with store.reading() as view:
             matrix = Searching(view, Scope(self._level, self._tree.schema.level_of(name))).queries(name, queries)
         if not len(matrix):
