@@ -231,7 +231,7 @@ class BatchError(ServerError):
 
 
 class CollectionError(DocIndexError, ValueError):
-    """A collection on a server was made by something else, or for another schema; `collection` is its name."""
+    """A collection on a server was made by something else, or holds what docindex did not write; see `collection`."""
 
     def __init__(self, message: str, collection: str) -> None:
         super().__init__(message, collection)

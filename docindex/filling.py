@@ -24,7 +24,7 @@ from .document import with_value
 from .embedding import Recorded, shortened, shown_of
 from .errors import DocumentError, QueryError
 from .query import DiversifyStep, FindStep, Query, Step
-from .schema import Column, Schema
+from .schema import Column, Level, Schema
 from .tensors import Float32Array, as_tensor, framework_of_type, is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
@@ -251,6 +251,31 @@ def with_vectors(queries: Any, column: Column, recorded: Recorded | None = None)
         for at, vector in zip(like, vectors, strict=True):
             found[at] = vector
     return found
+
+
+def check_texts(level: Level, recorded: Mapping[str, Recorded], fields: Mapping[str, Any]) -> None:
+    """
+    Check that no text changes under a vector that was made of it by a function that is not here.
+
+    Args:
+        level: The level of the document that changes.
+        recorded: What an index knows of how its vectors were made, by flat name.
+        fields: What changes, by the names of the level.
+
+    Raises:
+        QueryError: one does.
+    """
+    for flat, made in recorded.items():
+        column = level.schema.columns.get(level.name_of(flat)) if level.has(flat) else None
+        if column is None or column.embeds is not None or column.name in fields:
+            continue
+        texts = [name for name in made['fields'] for one in fields if name == one or name.startswith(f'{one}__')]
+        if texts:
+            raise QueryError(
+                f'the vector in {column.name!r} was made of {texts[0]!r} by the function {made["function"]!r}, '
+                f'which this schema does not have: give the new vector too, {column.name}=..., or open it with '
+                f'Field(embeds={made["of"]!r}, with_=...)'
+            )
 
 
 def query_with_vectors(query: Any, asked: Callable[[str, Any], Any]) -> Any:

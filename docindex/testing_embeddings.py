@@ -145,18 +145,18 @@ _WRITES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'update a field': lambda index: index.update('first', title='new'),
     'update documents': lambda index: index.update([{'id': 'first', 'title': 'new'}]),
     'a list': lambda index: index.update('first', sources=[{'id': 'new', 'words': 'b'}]),
-    'a batch': lambda index: _in_a_batch(index),
 }
 
 
-def _in_a_batch(index: DocumentIndex[Any]) -> None:
-    with index._transaction():
-        index.index(Article(id='new', title='b', look=np.ones(8)))
-        index.index(Article(id='other', title='c'))
-
-
 class EmbeddingContract(ABC):
-    """What every backend does about vectors that are made of texts. A subclass supplies `open_index`."""
+    """
+    What every backend does about vectors that are made of texts. A subclass supplies `open_index`.
+
+    Attributes:
+        has_transactions: Whether several writes can be undone together.
+    """
+
+    has_transactions = True
 
     @pytest.fixture
     @abstractmethod
@@ -364,6 +364,24 @@ class EmbeddingContract(ABC):
         assert isinstance(raised.value, DocIndexError)
         assert list(index) == ['first']
         assert index['first'] == before
+
+    @pytest.mark.parametrize('answer', _BAD_ANSWERS.values(), ids=_BAD_ANSWERS)
+    def test_a_function_that_fails_in_a_transaction(
+        self, index: DocumentIndex[Article], answer: Callable[[list[str]], Any]
+    ) -> None:
+        """What was stored before in the same transaction is undone with it."""
+        if not self.has_transactions:
+            pytest.skip('this backend has no transactions')
+        listening.answer = answer
+
+        def write() -> None:
+            with index._transaction():
+                index.index(Article(id='new', title='b', look=np.ones(8)))
+                index.index(Article(id='other', title='c'))
+
+        with pytest.raises(EmbeddingError):
+            write()
+        assert list(index) == ['first']
 
     def test_a_question_whose_function_fails(self, index: DocumentIndex[Article]) -> None:
         """If the function raises for a question, the error says so, with the exception as its cause."""

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
-from ..filling import Made
+from ..filling import Made, check_texts
 from ..incoming import Given, last_of_each
 from ..searchable import ids_of
 from .reading import Reading
@@ -35,7 +35,7 @@ class Changing(Reading[D]):
         if isinstance(docs, str):
             made = self._made(store, docs, fields)
             with store.updating():
-                self._check_texts(store, fields)
+                check_texts(self._level, store.state.embeddings, fields)
                 self._change(store, docs, fields, made)
             return
         # Before any lock, for the user's iterators and properties run here.
@@ -44,26 +44,6 @@ class Changing(Reading[D]):
             given = self._given(replaced)
             if given:
                 self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
-
-    def _check_texts(self, store: Store, fields: Mapping[str, Any]) -> None:
-        """
-        Check that no text changes under a vector that was made of it by a function that is not here.
-
-        Raises:
-            QueryError: one does.
-        """
-        schema = self._level.schema
-        for flat, made in store.state.embeddings.items():
-            column = schema.columns.get(self._level.name_of(flat)) if self._level.has(flat) else None
-            if column is None or column.embeds is not None or column.name in fields:
-                continue
-            texts = [name for name in made['fields'] for one in fields if name == one or name.startswith(f'{one}__')]
-            if texts:
-                raise QueryError(
-                    f'the vector in {column.name!r} was made of {texts[0]!r} by the function {made["function"]!r}, '
-                    f'which this schema does not have: give the new vector too, {column.name}=..., or open it with '
-                    f'Field(embeds={made["of"]!r}, with_=...)'
-                )
 
     def _made(self, store: Store, id_: str, fields: Mapping[str, Any]) -> Made:
         """

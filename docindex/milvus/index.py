@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from .._later import later
 from ..doclist import DocList
-from ..errors import ClosedIndexError, CollectionError, SchemaError, SettingsError
+from ..embedding import check_recorded
+from ..errors import ClosedIndexError, CollectionError, SchemaError, SchemaMismatchError, SettingsError
 from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
 from ..incoming import Given, last_of_each
@@ -66,7 +67,8 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         SchemaError: the document class cannot be indexed, or not on Milvus; the message names the limit.
         SettingsError: a setting is out of range, or nobody knows it.
         ServerError: the server cannot be reached, or does not let us in.
-        CollectionError: there is a collection of this name that something else has made, or another schema.
+        SchemaMismatchError: the index was made with another schema.
+        CollectionError: there is a collection of this name that something else has made.
         MissingLibraryError: pymilvus is not installed.
     """
 
@@ -129,12 +131,20 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         settings = self._settings.effective
         found = layouts(self._schema, self.index_name, settings, self._db_config.max_vector_fields)
         types = self._schema.describe(declared)
-        known = self._notes.description()
+        embeddings, known = self._schema.embeddings(declared), self._notes.description()
+        where = f'{self.index_name} at {self._server.uri}'
+        if known is not None:
+            _check_types(known['types'], types, where)
         for layout in found.values():
-            _check(self._server, layout, None if known is None else known['types'], types)
-        if known is None:
-            self._notes.describe({'types': types, 'json_schema': self._schema.json_schema()})
-        self._tree: Tree[Any] = Tree(self._server, self._schema, found)
+            _make_or_check(self._server, layout, is_known=known is not None)
+        if known is not None:
+            is_empty = bool(embeddings) and not self._server.count(found[''].collection)
+            check_recorded(known['embeddings'], embeddings, where, is_empty)
+        recorded = {**(known or {'embeddings': {}})['embeddings'], **embeddings}
+        description = {'types': types, 'embeddings': recorded, 'json_schema': self._schema.json_schema()}
+        if known is None or known['embeddings'] != recorded:
+            self._notes.describe(description)
+        self._tree: Tree[Any] = Tree(self._server, self._schema, found, recorded)
         self._writes_rows = Writer(self._server, self._tree)
 
     # -- writing ---------------------------------------------------------------------------------
@@ -274,7 +284,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         names = [vector_field(self._level, every, search_field)] if search_field else every
         self._settings.configure(dict.fromkeys(names, changed))
         new = layouts(self._schema, self.index_name, self._settings.effective, self._db_config.max_vector_fields)
-        self._tree = Tree(self._server, self._schema, new)
+        self._tree = Tree(self._server, self._schema, new, self._tree.embeddings)
         self._writes_rows = Writer(self._server, self._tree)
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
@@ -331,7 +341,25 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         return f'<{type(self).__name__} {self.index_name!r} at {self._server.uri!r}: {state}>'
 
 
-def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: dict[str, str]) -> None:
+def _check_types(known: dict[str, str], types: dict[str, str], where: str) -> None:
+    """
+    Check that documents are of the schema that an index was made with.
+
+    Raises:
+        SchemaMismatchError: they are not.
+    """
+    differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
+    if not differ:
+        return
+    each = (f'{field} (was {known.get(field, "not there")}, is {types.get(field, "not there")})' for field in differ)
+    raise SchemaMismatchError(
+        f'the collections were made with another schema: {", ".join(each)}',
+        where,
+        'open it with the schema that it was made with, and copy its documents into another index_name',
+    )
+
+
+def _make_or_check(server: Server, layout: Layout, is_known: bool) -> None:
     """
     Make a collection, or check that it is what its schema needs.
 
@@ -339,25 +367,16 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
         CollectionError: it is not.
     """
     name = layout.collection
-    if known is not None and known != types:
-        differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
-        field = differ[0]
-        raise CollectionError(
-            f'{name!r} at {server.uri} was made with another schema: {", ".join(differ)} differ ({field} was '
-            f'{known.get(field, "not there")} and is {types.get(field, "not there")}); open it with the schema that it '
-            'was made with, and copy_index() it into one with the new schema and another index_name',
-            name,
-        )
     if not server.has(name):
         server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
         return
     wanted, there = layout.describe(), server.fields(name)
-    if known is None or wanted != there:
+    if not is_known or wanted != there:
         differ = sorted(field for field in wanted.keys() | there.keys() if wanted.get(field) != there.get(field))
-        made = 'something else' if known is None else 'other settings'
+        made = 'with other settings' if is_known else 'by something else'
         what = f'; {", ".join(differ[:5])} differ' if differ else ''
         raise CollectionError(
-            f'there is a collection {name!r} at {server.uri} that was made by {made}{what}; choose another index_name, '
+            f'there is a collection {name!r} at {server.uri} that was made {made}{what}; choose another index_name, '
             'or drop the collection if nobody needs it',
             name,
         )

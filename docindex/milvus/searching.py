@@ -18,6 +18,7 @@ from ..distances import distances, exact_search
 from ..errors import QueryError
 from ..execution import Backend, field_of
 from ..fields import Space
+from ..filling import with_vectors
 from ..filters import Filter
 from ..fusion import Ranking
 from ..kinds import canonical_of
@@ -161,8 +162,10 @@ class Searching(Backend[str]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, shape (q, dim), checked."""
-        self._scope.check_queries(self._scope.found.flat(name), queries)
-        return query_matrix(queries, self._schema.columns[name], self._layout.settings[name])
+        flat, column = self._scope.found.flat(name), self._schema.columns[name]
+        self._scope.check_queries(flat, queries)
+        queries = with_vectors(queries, column, self._tree.embeddings.get(flat))
+        return query_matrix(queries, column, self._layout.settings[name])
 
     def nearest(self, step: FindStep, filter_: Filter, within: list[str] | None) -> Ranking[str]:
         """Return the nearest of what matches."""

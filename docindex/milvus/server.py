@@ -101,7 +101,7 @@ class Server:
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
         self._is_open = True
-        with _embedded_lock, self._quiet():
+        with _embedded_lock, _quiet():
             given = {'token': token, 'db_name': db_name}
             try:
                 self._client = self._pymilvus.MilvusClient(
@@ -296,24 +296,10 @@ class Server:
     def _calling(self, what: str) -> Iterator[None]:
         """Turn what pymilvus raises into our error, which names the server."""
         try:
-            with self._quiet():
+            with _quiet():
                 yield
         except Exception as error:
             raise self._error(error, f'cannot {what}') from error
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Have pymilvus say nothing on stderr of errors that we raise."""
-        log = logging.getLogger('pymilvus')
-        if any(isinstance(each, _Raised) for each in log.filters):
-            yield
-            return
-        quiet = _Raised()
-        log.addFilter(quiet)
-        try:
-            yield
-        finally:
-            log.removeFilter(quiet)
 
     def _error(self, error: Exception, what: str) -> Exception:
         if not isinstance(error, (self._pymilvus.MilvusException, OSError, RuntimeError, ValueError)):
@@ -326,12 +312,35 @@ class Server:
         return ServerError(f'{what}: {shown}{f"; {hint}" if hint else ""}', self.uri)
 
 
-class _Raised(logging.Filter):
-    """Holds back what is raised as well: pymilvus logs each error with its traceback."""
+class _Quiet(logging.Filter):
+    """
+    Holds back what pymilvus logs in a call of ours.
+
+    It logs each error with its traceback, which is raised as well, and a warning for each iterator on Milvus Lite.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether it is less than an error."""
-        return record.levelno < logging.ERROR
+        """Return whether this thread is in no call of ours."""
+        return not getattr(self.here, 'depth', 0)
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    for handler in logging.getLogger('pymilvus').handlers:
+        handler.addFilter(_QUIET)  # once: it is in the list of the handler then
+    here = _QUIET.here
+    here.depth = getattr(here, 'depth', 0) + 1
+    try:
+        yield
+    finally:
+        here.depth -= 1
 
 
 _HINTS = [

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from ..embedding import Recorded
 from ..errors import CollectionError
 from ..incoming import list_of
 from ..schema import Level, Schema
@@ -35,17 +36,22 @@ class Tree(Generic[D]):
         server: The server.
         schema: The schema.
         layouts: The collection of each level, by the flat name of its list.
+        embeddings: How vectors were made of texts, by flat name, as the index remembers it.
 
     Attributes:
         schema: The schema.
+        embeddings: The same.
         layouts: The collections.
         records: What writes and reads the rows of each.
         root: The level of the outermost documents.
         vectors: The vector fields of all levels, by flat name.
     """
 
-    def __init__(self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout]) -> None:
+    def __init__(
+        self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout], embeddings: Mapping[str, Recorded]
+    ) -> None:
         self._server = server
+        self.embeddings = embeddings
         self.schema = schema
         self.layouts = dict(layouts)
         self.records: dict[str, Records[Any]] = {name: Records(layout) for name, layout in layouts.items()}
