@@ -50,7 +50,7 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     text = page.read_text()
     blocks = list(BLOCK.finditer(text))
-    assert len(blocks) == text.count('```python\n')
+    assert len(blocks) == len(re.findall('^ *```py', text, re.MULTILINE))  # by no other name either
     known: dict[str, object] = {'__name__': '__main__'}
     for block in blocks:
         if block['reason'] or ('import torch' in block['code'] and not find_spec('torch')):  # too large for the tests
