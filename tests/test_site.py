@@ -1,7 +1,7 @@
 """
 The site of docs/ is whole: it builds, its links lead somewhere, and it says what the repository says.
 
-What needs the builder (`pip install 'docindex-hnsw[docs]'`) is skipped without it.
+What needs the builder (`pip install 'docindex-hnsw[docs]'`) is skipped without it, and what needs Chromium likewise.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +25,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import docindex
+from tests.browser import CHROMIUM, Browser
 from tests.programs import PATIENCE, ROOT
 
 DOCS = ROOT / 'docs'
@@ -198,3 +202,68 @@ def test_a_page_says_the_same_on_github_and_on_the_site(source: Path, site: Path
     ours, theirs = parsed(article[1]), as_github_shows(source)
     assert ours.words == theirs.words
     assert {tag: ours.counts.get(tag) for tag in STRUCTURE} == {tag: theirs.counts.get(tag) for tag in STRUCTURE}
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope='module')
+def served(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=site)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip('needs Chromium')
+    with Browser(tmp_path_factory.mktemp('profile')) as browser:
+        browser.resize(390, 844)
+        yield browser
+
+
+def test_pages_fit_a_phone(site: Path, served: str, phone: Browser) -> None:
+    """Each page renders without an error, and none is wider than the screen: wide tables and code scroll inside."""
+    wrong = []
+    for path in sorted(site.rglob('*.html')):
+        name = path.relative_to(site)
+        phone.open(f'{served}/{name}')
+        width = phone.evaluate('document.documentElement.scrollWidth')
+        if width > 390 or phone.problems:
+            wrong.append((name, width, phone.problems))
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ('words', 'answer'),
+    [
+        ('elem_match', 'reference/filters.html#docindex.elem_match'),
+        ('shared writes', 'processes.html#several-writers'),
+        ('porter', 'hybrid.html#full-text'),
+    ],
+)
+def test_the_search_finds(words: str, answer: str, served: str, phone: Browser) -> None:
+    """What is typed into the search is found: names, words of text, words of code."""
+    phone.open(f'{served}/index.html')
+    phone.wait_for('!!document.querySelector(".md-search__button")')
+    phone.evaluate('document.querySelector(".md-search__button").click()')
+    phone.wait_for(f'!!({_IN_SHADOWS}).find(element => element.matches("input[type=text], input[role=combobox]"))')
+    phone.type(words)
+    page, _, place = answer.partition('#')
+    found = f'({_IN_SHADOWS}).some(e => e.href && e.href.includes("/{page}?") && e.href.endsWith("#{place}"))'
+    phone.wait_for(found)
+
+
+_IN_SHADOWS = """
+(function inside(root) {
+    return [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? [e, ...inside(e.shadowRoot)] : [e])
+})(document)
+"""
+"""JavaScript: all elements of the page, also those inside of the search's own tree."""
