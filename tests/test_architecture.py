@@ -24,7 +24,7 @@ LAYERS = [
     {'values'},
     {'kinds'},
     {'schema', 'results', 'fusion'},
-    {'filters'},
+    {'filters', 'responses'},
     {'parsing'},
     {'expressions', 'query'},
     {'execution'},
