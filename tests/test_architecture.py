@@ -23,7 +23,7 @@ LAYERS = [
     {'predefined', 'typing'},
     {'values'},
     {'kinds'},
-    {'schema', 'results', 'fusion'},
+    {'schema', 'results', 'fusion', 'planes'},
     {'filters', 'responses'},
     {'parsing'},
     {'expressions', 'query'},
@@ -38,6 +38,7 @@ LAYERS = [
     {'loading', 'exporting'},
     {'searchable'},
     {'payload', 'matrices', 'columns', 'index'},
+    {'plotting'},
     {'hnsw', 'testing'},
     {'testing_lists'},
     {'fromdocarray'},
@@ -56,7 +57,8 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
-    'matplotlib': {'hnsw.tuning'},
+    'matplotlib': {'plotting'},
+    'umap': {'planes'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]
