@@ -205,6 +205,10 @@ class Explanation:
     steps: list[Step]
     documents: int
 
+    def _repr_html_(self) -> str:
+        html: str = later('display').explanation_as_html(self)
+        return html
+
     def __str__(self) -> str:
         thought = '' if self.estimate is None else f' (estimated: at least {self.estimate:,})'
         lines = [f'filter: {self.filter}', f'matches: {self.matches:,}{thought}']
