@@ -14,6 +14,7 @@ Then http://127.0.0.1:8000/docs shows what can be asked. docs/fastapi.md explain
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import sys
@@ -23,11 +24,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pydantic
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
-from search_packages import Package, read_packages, read_questions
 
 from docindex import (
     BaseDoc,
@@ -45,11 +46,19 @@ from docindex import (
 )
 
 PAGE = 500
-F = fields_of(Package)
+
+
+class Package(BaseDoc):
+    """A package, as it is stored, asked for by its id, and put."""
+
+    description: str = Field(full_text=True, tokenizer='porter')
+    section: str
+    size: int
+    embedding: NdArray = Field(dim=384, space='cosine')
 
 
 class Listed(BaseDoc):
-    """A package in an answer: without its vectors, which would be nine tenths of it."""
+    """A package in a list of answers: without its vector, which would be nine tenths of it."""
 
     description: str
     section: str
@@ -64,6 +73,9 @@ class Question(pydantic.BaseModel):
     like: str = ''
     filter: dict[str, Any] | None = None
     limit: int = pydantic.Field(10, ge=1, le=100)
+
+
+F = fields_of(Package)
 
 
 def reader() -> FastAPI:
@@ -127,7 +139,7 @@ async def package(id: str, index: Index) -> Package:  # noqa: A002
 @reads.post('/search', response_model=FindResult[Listed])
 async def search(question: Question, index: Index) -> FindResult[Package]:
     """The packages that answer a question best, with their scores."""
-    how: dict[str, Any] = {'search_field': 'embedding', 'limit': question.limit, 'filter': question.filter}
+    how: dict[str, Any] = {'limit': question.limit, 'filter': question.filter}
     vector = (await package(question.like, index)).embedding if question.like else question.vector
     if question.words and vector is not None:
         return await index.ahybrid(question.words, vector, **how)
@@ -179,17 +191,25 @@ def main(data: Path, work_dir: Path) -> None:
     with HnswDocumentIndex[Package](work_dir=work_dir) as index:
         if not len(index):
             index.index(read_packages(data), show_progress=True)
-    texts, vectors = read_questions(data)
+    question = json.loads((data / 'queries.json').read_text())[13]
+    vector = np.load(data / 'queries.npz')['text'][13]  # what a model has made of the question
     with TestClient(service(work_dir, read_only=True)) as client:
         print(client.get('/').json())
         ask(client, {'words': 'chess engine', 'limit': 3})
         ask(client, {'like': 'gnome-chess', 'filter': {'section': 'games'}, 'limit': 3})
-        ask(client, {'words': texts[13], 'vector': vectors[13].tolist(), 'limit': 3})
+        ask(client, {'words': question, 'vector': vector.tolist(), 'limit': 3})
         ask(client, {'vector': [1, 2]})
         ask(client, {'words': 'chess', 'filter': {'sektion': 'games'}})
         with client.stream('GET', '/packages.jsonl', params={'section': 'games'}) as answer:
             lines = list(answer.iter_lines())
         print(f'\nGET /packages.jsonl?section=games\n{len(lines)} lines, the first: {lines[0]}')
+
+
+def read_packages(data: Path) -> list[Package]:
+    vectors = np.load(data / 'embeddings.npz')['description']
+    with gzip.open(data / 'packages.jsonl.gz', 'rt', encoding='utf-8') as lines:
+        rows = [json.loads(line) for line in lines]
+    return [Package(id=row.pop('name'), embedding=vector, **row) for row, vector in zip(rows, vectors, strict=True)]
 
 
 def ask(client: TestClient, question: dict[str, Any]) -> None:

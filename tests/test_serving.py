@@ -41,7 +41,7 @@ def package(name: str, **fields: Any) -> dict[str, Any]:
     """Return a package as JSON; packages with names that begin alike have vectors that are alike."""
     vector = np.random.default_rng(ord(name[0])).normal(size=384) + 0.01 * len(name)
     given = {'description': f'The {name} package', 'section': 'games', 'size': 100, **fields}
-    return {'id': name, 'name': {'text': name, 'embedding': vector.tolist()}, 'embedding': vector.tolist(), **given}
+    return {'id': name, 'embedding': vector.tolist(), **given}
 
 
 PACKAGES = [package(name) for name in ('chess', 'checkers', 'chat', 'atlas')] + [package('zip', section='utils')]
@@ -78,16 +78,16 @@ def test_a_document_goes_over_http_and_comes_back(writer: TestClient) -> None:
     """What was put comes back whole, vectors included, and can be put again."""
     found = writer.get('/packages/chess').json()
     assert found['embedding'] == PACKAGES[0]['embedding']
-    assert found['name']['text'] == 'chess'
+    assert found['section'] == 'games'
     assert writer.put('/packages', json=[found]).json() == {'stored': 1}
     assert writer.get('/packages/chess').json() == found
     assert writer.get('/').json() == {'packages': 5}
 
 
 def test_changes_and_deletions(writer: TestClient) -> None:
-    """Fields are changed by their flat names, and a package that is deleted is gone."""
-    assert writer.patch('/packages/zip', json={'size': 7, 'name__text': 'Zip'}).json()['name']['text'] == 'Zip'
-    assert writer.get('/packages/zip').json()['size'] == 7
+    """Fields are changed, words and all, and a package that is deleted is gone."""
+    assert writer.patch('/packages/zip', json={'size': 7, 'description': 'Bags'}).json()['size'] == 7
+    assert ids(writer.post('/search', json={'words': 'bags'})) == ['zip']
     assert writer.delete('/packages/zip').status_code == 204
     assert writer.delete('/packages/zip').status_code == 404
     assert writer.get('/packages/zip').status_code == 404
