@@ -64,11 +64,12 @@ def plot(
     if not points.ids:
         raise QueryError(f'there is nothing to draw: no document that matches has a vector in {column.name!r}')
     settings = VectorSettings().changed({**column.settings, 'dim': points.vectors.shape[1]}, column.name)
+    asked = None if query is None else query_matrix([query], column, settings)
     plane = plane_of(points.vectors, settings.space, method)
     picture = _Picture(axes, points, plane.place(points.vectors))
     picture.draw(colour, marked)
-    if query is not None:
-        picture.draw_query(plane.place(query_matrix([query], column, settings))[0])
+    if asked is not None:
+        picture.draw_query(plane.place(asked)[0])
     there = set(points.ids)
     shown = sum(id_ in there for id_ in ids)
     picture.finish(plane, f'{schema.name}.{column.name}: {_of_all(shown, total)}, {plane.name}')

@@ -11,6 +11,9 @@ A score of a vector search is always a **distance**, for every space: smaller is
 
 A score of a text search is BM25, and one of several rankings that were joined is theirs (`docindex.fusion`): larger is
 better. NaN is the score of what no ranking has put in order. Documents come best first in any case.
+
+To pydantic, and so to FastAPI, `FindResult[Book]` is a type like others: in JSON an object, `{"documents": [...],
+"scores": [...]}`, with a JSON Schema (`docindex.responses`). NaN is null there.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ class _Of:
     """
     Tells pydantic of which classes the documents of a result are: `FindResult[Book]` is annotated with it.
 
-    Pydantic asks a class that is no generic one itself, and of a generic named tuple it makes a list of its fields.
+    Without it, pydantic would make of a generic named tuple a list of its fields, and not ask its class.
     """
 
     def __init__(self, result: type[Any], classes: Any) -> None:
@@ -122,6 +125,8 @@ class FindResultBatched(NamedTuple, Generic[D]):
 class SubindexFindResult(NamedTuple, Generic[D, Inner]):
     """
     The documents in a list that answer one query, best first.
+
+    As a type it can name the class of these as well: `SubindexFindResult[Book, Chapter]`.
 
     Attributes:
         root_documents: For each of them, the indexed document that it belongs to; one may stand here several times.

@@ -67,6 +67,7 @@ def books() -> list[Book]:
             shelf='a' if at % 3 else None,
             embedding=vector,
             cover=vector[:2] if at < 10 else None,
+            pixels=np.zeros((at, 2)) if at in (1, 2) else None,
             chapters=DocList[Chapter]([Chapter(id=f'c{at}', mood=vector[:2])]),
         )
         for at, vector in enumerate(VECTORS)
@@ -197,6 +198,14 @@ def test_what_is_not_there_cannot_be_highlighted(index: HnswDocumentIndex[Book])
     assert texts(index.plot('cover', highlight=['b50', 'b1'])) == ['highlighted', '1  b1']
 
 
+def test_documents_in_lists_are_drawn_by_their_subindex(index: HnswDocumentIndex[Book]) -> None:
+    """`subindex('chapters').plot` draws the documents in a list, with filters and colours by their own fields."""
+    chapters = index.subindex('chapters')
+    assert len(points(chapters.plot('mood', limit=25))) == 25
+    figure = chapters.plot(color='id', filter={'id': {'$in': ['c1', 'c2', 'c3']}})
+    assert texts(figure) == ['id', 'c1 (1)', 'c2 (1)', 'c3 (1)']
+
+
 def test_the_query_has_a_star_at_its_place(index: HnswDocumentIndex[Book]) -> None:
     """A vector or a document as query is drawn where a document with its vector is."""
     own = index.plot('embedding', filter={'id': 'b3'}).axes[0].collections[0].get_offsets()
@@ -266,7 +275,8 @@ def test_a_field_without_values_leaves_all_grey(index: HnswDocumentIndex[Book]) 
         ({}, QueryError, 'search_field is missing; the vector fields are embedding, cover'),
         ({'search_field': 'genre'}, QueryError, "'genre' is not a vector field of Book"),
         ({'search_field': 'chapters__mood'}, QueryError, r"index.subindex\('chapters'\).plot\('mood'\)"),
-        ({'search_field': 'pixels'}, QueryError, 'nothing to draw'),
+        ({'search_field': 'cover', 'filter': {'id': 'b50'}}, QueryError, 'nothing to draw'),
+        ({'search_field': 'pixels'}, QueryError, "'pixels' holds tensors of 2 shapes"),
         ({'search_field': 'embedding', 'color': 'colour'}, QueryError, "no field 'colour'; its fields are id, genre"),
         ({'search_field': 'embedding', 'color': 'tags'}, QueryError, r'a list\[str\] is no colour'),
         ({'search_field': 'embedding', 'color': 'cover'}, QueryError, 'is no colour'),
@@ -284,11 +294,13 @@ def test_what_cannot_be_drawn_is_said(
 
 
 def test_axes_of_ones_own(index: HnswDocumentIndex[Book]) -> None:
-    """With `ax` the picture is drawn there, into a figure with others in it."""
+    """With `ax` the picture is drawn there, into a figure with others in it; what is refused draws nothing."""
     figure = Figure()
     left, right = figure.subplots(1, 2)
     assert index.plot('embedding', ax=right) is figure
     assert right.collections
+    with pytest.raises(DimensionError):
+        index.plot('embedding', ax=left, query=[1])
     assert not left.collections
 
 
