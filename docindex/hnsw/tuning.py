@@ -130,8 +130,9 @@ class TuneResult(Sections):
         errors = [point.error for point in self.curve]
         recall.errorbar(efs, [point.recall for point in self.curve], errors, fmt='o-', color='C0', capsize=3)
         recall.axhline(self.target, color='C0', linestyle=':')
-        recall.axvline(self.ef, color='grey', linestyle=':')
-        recall.annotate(f' ef={self.ef}', (self.ef, 0.02), xycoords=('data', 'axes fraction'), color='grey')
+        if self.is_reached:
+            recall.axvline(self.ef, color='grey', linestyle=':')
+            recall.annotate(f' ef={self.ef}', (self.ef, 0.02), xycoords=('data', 'axes fraction'), color='grey')
         rate.plot(efs, [1 / point.seconds for point in self.curve], 's--', color='C1')
         recall.set_xscale('log', base=2)
         recall.xaxis.set_major_formatter('{x:.0f}')
