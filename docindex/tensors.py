@@ -225,10 +225,10 @@ class _Tensor(metaclass=_TensorType):
         try:
             tensor = as_tensor(value, cls.framework)
         except VectorError as error:
-            array = _array_of_json(value) if info.mode == 'json' else None
-            if array is None:
+            numbers = _numbers_of_json(value) if info.mode == 'json' else None
+            if numbers is None:
                 raise PydanticCustomError('tensor', '{reason}', {'reason': str(error)}) from error
-            tensor = as_tensor(array, cls.framework)
+            tensor = as_tensor(numbers, cls.framework)
         shape = tuple(tensor.shape)
         if cls.shape is not None and not fits(shape, cls.shape):
             if len(cls.shape) == len(shape) == 1:
@@ -282,16 +282,16 @@ def _to_json(value: object, info: core_schema.SerializationInfo) -> object:
     return array.tolist()
 
 
-def _array_of_json(value: object) -> Array | None:
-    """Return what no list of numbers is: where null is NaN, and one number by itself; None if it is neither."""
+def _numbers_of_json(value: object) -> Array | list[Any] | None:
+    """Return what is no list of numbers as one, with NaN for null, or as an array without axes; None: it is neither."""
     try:
         array = np.asarray(value, object)
     except ValueError:  # lists of uneven length
         return None
-    is_even = all(number is None or isinstance(number, (int, float)) for number in array.flat)
-    if not is_even or value is None:
+    if value is None or not all(number is None or isinstance(number, (int, float)) for number in array.flat):
         return None
-    return array.astype(np.float64) if array.ndim else np.asarray(value)
+    numbers: list[Any] = array.astype(np.float64).tolist()  # a list, of which the framework makes what it makes of any
+    return numbers if array.ndim else np.asarray(value)
 
 
 def vector_as_json_schema(dim: int) -> JsonSchemaValue:

@@ -128,6 +128,7 @@ def test_any_vectors_have_a_plane(vectors: Any) -> None:
 
 
 @pytest.mark.skipif(find_spec('umap') is None, reason='umap-learn is not installed')
+@pytest.mark.filterwarnings('ignore::ImportWarning')  # umap misses tensorflow
 def test_umap_gives_the_same_each_time() -> None:
     """UMAP gives every vector a place, the same one in each run, and new vectors too."""
     vectors = VECTORS.astype(np.float32)
