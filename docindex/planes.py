@@ -9,7 +9,7 @@ differences; UMAP keeps who is whose neighbour, and says little of how far group
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -59,9 +59,17 @@ def plane_of(vectors: Float32Array, space: Space, method: Method | None) -> Plan
     is_enough = len(vectors) >= _FEWEST
     if method == 'umap' and not is_enough:
         raise QueryError(f"UMAP needs {_FEWEST} vectors, and there are {len(vectors)}; method='pca' needs none")
-    if method == 'umap' or (method is None and is_enough and find_spec('umap') is not None):
+    if method == 'umap' or (method is None and is_enough and _is_umap_installed()):
         return _Neighbours.fitted(vectors, space)
     return _Components.fitted(vectors, space)
+
+
+def _is_umap_installed() -> bool:
+    # Not whether there is a module of that name: another package, and any directory called umap, would be one.
+    try:
+        return bool(version('umap-learn'))
+    except PackageNotFoundError:
+        return False
 
 
 def _comparable(vectors: Float32Array, space: Space) -> Float64Array:
