@@ -31,7 +31,7 @@ from .embedding import declared_embeds
 from .errors import TableError
 from .fields import VectorSettings, declared_settings
 from .frameworks import NUMPY, Array, framework_of
-from .pictures import cell_as_html, table_as_html, tree_as_html, vector_as_blocks
+from .pictures import cell_as_html, lines_as_html, table_as_html, tree_as_html, vector_as_blocks
 from .tables import is_document_type, rows_of
 
 if TYPE_CHECKING:
@@ -174,7 +174,10 @@ def documents_as_table(docs: Sequence[Any], scores: Any = None, rows: int = _ROW
 def _columns(doc_type: Any) -> Mapping[str, Any]:
     if is_document_type(doc_type):
         try:
-            return {name: column.value for name, column in rows_of(doc_type).columns.items()}
+            columns = rows_of(doc_type).columns
+            # Ids of nested documents are seldom given, and long: they come last, where there may be no room.
+            names = sorted(columns, key=lambda name: name.endswith('__id'))
+            return {name: columns[name].value for name in names}
         except TableError:  # it has no flat names; it can be looked at all the same
             pass
     return {'document': lambda doc: doc}
@@ -416,6 +419,11 @@ def size_as_text(count: float) -> str:
             return f'{count:.3g} {unit}' if unit != 'bytes' else f'{count} bytes'
         count /= 1000
     return f'{count:.3g} GB'
+
+
+def explanation_as_html(explanation: Any) -> str:
+    """Return how a query was answered as HTML."""
+    return lines_as_html(str(explanation))
 
 
 # -- printing ------------------------------------------------------------------------------------------------

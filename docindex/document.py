@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ._later import later
 from .fields import Field
 from .frameworks import NUMPY, Framework, framework_of
-from .tensors import Tensor
+from .tensors import Tensor, vector_as_json_schema
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -82,6 +83,14 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
         display = later('display')
         display.show(display.schema_as_tree(cls))
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        for field in handler.resolve_ref_schema(described).get('properties', {}).values():
+            if isinstance(field.get('dim'), int) and field['dim'] > 0:
+                _say_length(field, field['dim'])
+        return described
+
     def _repr_html_(self) -> str:
         html: str = later('display').document_as_tree(self)._repr_html_()
         return html
@@ -91,6 +100,13 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
             framework = framework_of(value)
             is_long = framework is not None and math.prod(value.shape) > 6
             yield name, _ShortTensor(value, framework) if framework is not None and is_long else value
+
+
+def _say_length(field: JsonSchemaValue, dim: int) -> None:
+    """Say in the JSON schema of a field how long its vectors are, which its type need not say."""
+    for described in [field, *field.get('anyOf', [])]:
+        if 'array' in described.get('type', ''):
+            described |= vector_as_json_schema(dim)
 
 
 class _OnDocuments:

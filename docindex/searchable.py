@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from numpy.typing import ArrayLike
 from pydantic import BaseModel
 
 from ._aio import beside
+from ._later import later
 from .doclist import DocList
 from .errors import DocumentNotFoundError, IdTypeError, QueryError
 from .filters import FilterLike
 from .fusion import Fusion
 from .query import Query, QueryBuilder, SearchFields, TextMode, checked_count
 from .results import Explanation, FindResult, FindResultBatched
+
+if TYPE_CHECKING:
+    from .planes import Method
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -278,6 +282,58 @@ class Searchable(ABC, Generic[D]):
     def _explain(self, query: Query) -> Explanation:
         """Answer a query and say how."""
 
+    def plot(
+        self,
+        search_field: str = '',
+        *,
+        color: str = '',
+        highlight: object = None,
+        query: object = None,
+        method: Method | None = None,
+        filter: FilterLike = None,  # noqa: A002
+        limit: int = 5000,
+        ax: Any = None,
+    ) -> Any:
+        """
+        Draw the vectors of a field in two dimensions: which documents are alike, and where a result stands among them.
+
+        A point is a document. The picture is the same each time as long as the documents are. It says which are near
+        each other, and not how near: `docindex.planes` has what the two methods keep.
+
+        Args:
+            search_field: A vector field; may be left out if there is only one.
+            color: The flat name of a field: numbers and times become a range of colours, anything else a colour for
+                each of the most frequent values.
+            highlight: What to draw a ring around: what `find` and others have found, documents, or ids. The first ten
+                have numbers in their order.
+            query: A vector or a document, as for `find`, to draw a star at its place.
+            method: 'pca', the two directions in which the vectors differ most; 'umap', for which umap-learn must be
+                installed, a plane on which neighbours stay neighbours; None: 'umap' if it is installed, else 'pca'.
+            filter: Only documents that match; see `docindex.filters`. What is highlighted is drawn in any case.
+            limit: At most so many of them, by chance, but the same ones each time. This many vectors are in memory.
+            ax: The axes of matplotlib to draw on. None: those of a new figure.
+
+        Returns:
+            The figure, a `matplotlib.figure.Figure`: notebooks show it, `savefig('plot.png')` writes it.
+
+        Raises:
+            QueryError: there is no such field, its values are no vectors or no colours, or there is nothing to draw.
+            DocumentNotFoundError: what is to be highlighted is not in the index.
+            FilterError, VectorError: as for `find`.
+            MissingLibraryError: matplotlib, or umap-learn, is missing; the message says what to install.
+        """
+        return later('plotting').plot(
+            self,
+            search_field,
+            color=color,
+            highlight=highlight,
+            query=query,
+            method=method,
+            filter_=filter,
+            limit=limit,
+            ax=ax,
+        )
+
     # A string is an iterable of strings too; the first overload that fits counts.
     @overload
     @abstractmethod
@@ -447,6 +503,22 @@ class Searchable(ABC, Generic[D]):
     ) -> Explanation:
         """Do what `explain` does, while the event loop goes on."""
         return await beside(self.explain, query, search_field, limit, filter=filter, exact=exact, ef=ef)
+
+    async def aplot(
+        self,
+        search_field: str = '',
+        *,
+        color: str = '',
+        highlight: object = None,
+        query: object = None,
+        method: Method | None = None,
+        filter: FilterLike = None,  # noqa: A002
+        limit: int = 5000,
+        ax: Any = None,
+    ) -> Any:
+        """Do what `plot` does, while the event loop goes on."""
+        given: dict[str, Any] = {'color': color, 'highlight': highlight, 'query': query, 'method': method, 'ax': ax}
+        return await beside(self.plot, search_field, filter=filter, limit=limit, **given)
 
     @overload
     async def aget(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]

@@ -25,8 +25,8 @@ LAYERS = [
     {'predefined', 'typing'},
     {'values'},
     {'kinds'},
-    {'schema', 'results', 'fusion'},
-    {'filters'},
+    {'schema', 'results', 'fusion', 'planes'},
+    {'filters', 'responses'},
     {'parsing', 'translating'},
     {'expressions', 'query'},
     {'execution', 'scopes', 'incoming', 'filling'},
@@ -40,8 +40,9 @@ LAYERS = [
     {'loading', 'exporting'},
     {'searchable'},
     {'payload', 'matrices', 'columns', 'index'},
+    {'plotting'},
     {'hnsw', 'milvus', 'testing', 'copying'},
-    {'testing_lists'},
+    {'testing_lists', 'testing_embeddings'},
     {'fromdocarray'},
     {'cli'},
     {'__main__'},
@@ -60,7 +61,8 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
-    'matplotlib': {'hnsw.tuning'},
+    'matplotlib': {'plotting'},
+    'umap': {'planes'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
 STRANGERS += [('hnsw.graph', 'hnsw.sidecar'), ('hnsw.graph', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.workdir')]

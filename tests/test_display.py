@@ -100,6 +100,20 @@ def test_whatever_a_document_holds_is_escaped(index: HnswDocumentIndex[Book]) ->
     assert EVIL in Reader(evil._repr_html_()).text
 
 
+def test_an_explanation_keeps_its_columns(index: HnswDocumentIndex[Book]) -> None:
+    """How a query was answered is shown in a notebook as it is printed."""
+    explained = index.explain(books(1)[0])
+    assert Reader(explained._repr_html_()).text == str(explained)
+
+
+def test_ids_of_nested_documents_come_last() -> None:
+    """In a table the ids of nested documents, which nobody has chosen, stand behind everything else."""
+    columns = list(documents_as_table(books(1)).columns)
+    assert columns[0] == 'id'
+    assert columns[-1] == 'author__id'
+    assert 'author__name' in columns[:-1]
+
+
 def test_html_of_a_list() -> None:
     """Ten rows are shown, each with a picture of its vector, and how many more there are is said."""
     read = Reader(books(1000)._repr_html_())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from docindex import (
     AnyTensor,
@@ -24,6 +25,7 @@ from docindex import (
     ImageDoc,
     ImageUrl,
     NdArray,
+    SubindexFindResult,
     TextDoc,
     TextUrl,
     TorchTensor,
@@ -266,3 +268,15 @@ assert_type(TextUrl('boat.txt').load(), str)
 assert_type(AudioUrl('boat.wav').load(), tuple[np.ndarray[Any, np.dtype[Any]], int])
 assert_type(VideoUrl('boat.mp4').load_bytes(max_bytes=1 << 30, allow_network=True), bytes)
 VideoUrl('boat.mp4').load()  # type: ignore[attr-defined]
+
+# -- results as responses -----------------------------------------------------------------------------
+
+
+def responses(answer: SubindexFindResult[Sentence, Video], untyped: SubindexFindResult[Sentence]) -> None:
+    assert_type(answer.root_documents[0], Sentence)
+    assert_type(answer.documents[0], Video)
+    assert_type(untyped.documents[0], Any)
+
+
+read = TypeAdapter(FindResult[Video]).validate_json('{}')
+assert_type(read.documents[0], Video)
