@@ -223,6 +223,8 @@ EXACT: list[dict[str, Any]] = [
     {'year': 1.0},
     {'year': 1.5},
     {'year': {'$gt': 0.5}},
+    {'year': {'$lt': 0.5}},
+    {'year': {'$gte': 0.5}},
     {'year': {'$lte': Decimal('1.5')}},
     {'pages': {'$in': [7, 8, None]}},
     {'price': 0.5},
