@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from .filters import Filter
     from .fromdocarray.importing import import_docarray
     from .fusion import Ranking
+    from .hnsw.classless import open_index
     from .hnsw.index import HnswDocumentIndex
     from .index import DocumentIndex
     from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
@@ -141,6 +142,7 @@ __all__ = [
     'given',
     'import_docarray',
     'is_in',
+    'open_index',
     'regex',
     'size',
 ]
@@ -159,6 +161,7 @@ _HOMES = {
     'filters': 'Filter',
     'fromdocarray.importing': 'import_docarray',
     'fusion': 'Ranking',
+    'hnsw.classless': 'open_index',
     'hnsw.index': 'HnswDocumentIndex',
     'index': 'DocumentIndex',
     'predefined': 'AudioDoc ImageDoc TextDoc VideoDoc',

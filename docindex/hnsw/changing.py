@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
+from ..schema import check_known
 from ..searchable import ids_of
 from .documents import Given, last_of_each
 from .reading import Reading
@@ -28,6 +29,7 @@ class Changing(Reading[D]):
     def update(self, docs: Any, /, **fields: Any) -> None:
         """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
+        check_known(self._level.schema.doc_type)
         if not isinstance(docs, str) and fields:
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
         if isinstance(docs, str):

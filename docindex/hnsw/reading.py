@@ -29,7 +29,7 @@ from ..query import (
     checked_count,
 )
 from ..results import Explanation, FindResult, FindResultBatched
-from ..schema import Level
+from ..schema import Level, unknown_of
 from ..searchable import Searchable, ids_of
 from ..tensors import Float32Array
 from .documents import Documents
@@ -322,6 +322,8 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
+        if unknown_of(self._level.schema.doc_type):
+            return  # values of unknown types are not what they are to filters
         for doc in docs if filter_ != _ALL else []:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'

@@ -15,7 +15,7 @@ from ..filters import Filter, FilterLike
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
-from ..schema import Level
+from ..schema import Level, check_known
 from ..searchable import ids_of
 from .changing import Changing
 from .documents import Given
@@ -58,6 +58,7 @@ class SubIndex(Changing[D]):
             DocumentError: one of the new ones does not fit, or its id is taken.
         """
         store = self._usable()
+        check_known(self._level.schema.doc_type)
         new = self._level.schema.documents(docs)
         column, outer = self._level.list_column, self._level.outer or ''
         with store.updating():
