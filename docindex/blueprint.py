@@ -44,7 +44,6 @@ from .doclist import DocList
 from .document import ID, BaseDoc, fresh_id
 from .fields import declared_settings
 from .plain import makes_as
-from .predefined import AudioDoc, ImageDoc, TextDoc, VideoDoc
 from .schema import type_name
 from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor, is_tensor_type
 from .typed import TypedJson
@@ -59,7 +58,7 @@ _OF_PYTHON += [collections.defaultdict, re.Pattern, pathlib.Path, pathlib.PurePa
 _OF_PYTHON += [pathlib.PurePosixPath, pathlib.WindowsPath, pathlib.PureWindowsPath, ipaddress.IPv4Address]
 _OF_PYTHON += [ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network, ipaddress.IPv4Interface]
 _OF_PYTHON += [ipaddress.IPv6Interface, np.ndarray]
-_OURS: list[Any] = [ID, AnyUrl, ImageUrl, TextUrl, AudioUrl, VideoUrl, TextDoc, ImageDoc, AudioDoc, VideoDoc]
+_OURS: list[Any] = [ID, AnyUrl, ImageUrl, TextUrl, AudioUrl, VideoUrl]
 TENSORS: dict[str, Any] = {cls.__name__: cls for cls in (NdArray, AnyTensor, TorchTensor, JaxArray, TensorFlowTensor)}
 _OF_PYDANTIC = 'SecretStr SecretBytes AwareDatetime NaiveDatetime PastDatetime FutureDatetime PastDate FutureDate '
 _OF_PYDANTIC += 'AnyUrl AnyHttpUrl HttpUrl FileUrl FtpUrl AnyWebsocketUrl WebsocketUrl PostgresDsn RedisDsn EmailStr'
@@ -70,7 +69,7 @@ NAMED: dict[str, Any] = {
     **TENSORS,
     **{f'pydantic.{name}': getattr(pydantic, name) for name in _OF_PYDANTIC.split()},
 }
-"""The types that go by a name."""
+"""The types that go by a name; those of `PREDEFINED` do as well."""
 _NAME_OF = {type_: name for name, type_ in NAMED.items()}
 
 ORIGINS: dict[str, Any] = {
@@ -82,10 +81,10 @@ ORIGINS: dict[str, Any] = {
 """The types that take others in brackets."""
 _NAME_OF_ORIGIN = {origin: name for name, origin in ORIGINS.items()}
 
-BASES: dict[str, type[BaseModel]] = {
-    cls.__name__: cls for cls in (TextDoc, ImageDoc, AudioDoc, VideoDoc, BaseDoc, BaseModel)
-}
-"""What a document class may inherit from; the first that fits."""
+PREDEFINED = ('TextDoc', 'ImageDoc', 'AudioDoc', 'VideoDoc')
+"""The classes of `docindex.predefined`, which is loaded by those who use one."""
+BASES: dict[str, type[BaseModel]] = {cls.__name__: cls for cls in (BaseDoc, BaseModel)}
+"""What else a document class may inherit from."""
 ENUMS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (StrEnum, IntFlag, IntEnum, Flag, Enum)}
 """Likewise an enumeration."""
 FACTORIES: dict[str, Callable[[], Any]] = {
@@ -161,6 +160,7 @@ class _Drawing:
     def type_of(self, annotation: Any, where: str) -> Type:
         """Return a type as JSON; errors are about `where`."""
         name = _NAME_OF.get(annotation) if _is_hashable(annotation) else None
+        name = annotation.__name__ if _is_predefined(annotation) else name
         if name is not None:
             return name
         origin, arguments = get_origin(annotation), get_args(annotation)
@@ -213,7 +213,7 @@ class _Drawing:
     # -- classes -----------------------------------------------------------------------------------
 
     def _document(self, cls: type[BaseModel]) -> dict[str, Any]:
-        base = next(base for base in BASES.values() if issubclass(cls, base))
+        base = next(base for base in cls.__mro__ if _is_predefined(base) or base in BASES.values())
         self._note_code(cls, base)
         fields = {name: self._field(info, f'{cls.__name__}.{name}') for name, info in cls.model_fields.items()}
         if cls.__pydantic_root_model__:
@@ -348,6 +348,10 @@ class _Drawing:
         except (TypeError, ValueError):
             self.unknown.append(f'{where} has the default {value!r:.60}')
             return None
+
+
+def _is_predefined(cls: Any) -> bool:
+    return getattr(cls, '__module__', '') == f'{__package__}.predefined' and cls.__name__ in PREDEFINED
 
 
 def _attributes(item: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import typing_extensions
 from pydantic import BaseModel, GetCoreSchemaHandler, RootModel, StringConstraints
 from pydantic_core import CoreSchema, core_schema
 
-from .blueprint import BASES, CONFIG, CONSTRAINTS, ENUMS, FACTORIES, NAMED, ORIGINS, TENSORS, WORDS, Type
+from . import predefined
+from .blueprint import BASES, CONFIG, CONSTRAINTS, ENUMS, FACTORIES, NAMED, ORIGINS, PREDEFINED, TENSORS, WORDS, Type
 from .doclist import DocList
 from .errors import SchemaError
 from .schema import UNKNOWN
@@ -28,6 +29,9 @@ from .typed import TypedJson
 _STRING_WORDS = {'strip_whitespace', 'to_upper', 'to_lower', 'strict', 'min_length', 'max_length', 'pattern'}
 _MIXINS = {cls.__name__: cls for cls in (str, int, float, bytes)}
 _VALUES = TypedJson(BaseModel)
+_PREDEFINED: dict[str, type[BaseModel]] = {name: getattr(predefined, name) for name in PREDEFINED}
+_NAMED = {**NAMED, **_PREDEFINED, 'DocList': DocList}
+_BASES = {**BASES, **_PREDEFINED}
 
 
 def rebuilt(drawn: Mapping[str, Any]) -> type[BaseModel]:
@@ -78,7 +82,7 @@ class _Building:
 
     def _type(self, drawn: Type) -> Any:
         if isinstance(drawn, str):
-            return DocList if drawn == 'DocList' else NAMED[drawn]
+            return _NAMED[drawn]
         case, *rest = drawn
         if case in ORIGINS:
             inner = tuple(... if one is None else self._type(one) for one in rest)
@@ -138,7 +142,7 @@ class _Building:
     # -- classes -----------------------------------------------------------------------------------
 
     def _document(self, name: str, drawn: Mapping[str, Any]) -> type[BaseModel]:
-        base = BASES[drawn['base']]
+        base = _BASES[drawn['base']]
         config = {key: value for key, value in drawn['config'].items() if key in CONFIG}
         fields = drawn['fields']
         annotations = {field: self._annotated(one['type'], one.get('constraints', ())) for field, one in fields.items()}
