@@ -195,8 +195,9 @@ class TypedJson:
     def _decode_instance(self, tag: str, name: str, content: Any, tensors: Tensors) -> Any:
         cls = self._classes.get(name)
         if unknown_of(self._doc_type) and (cls is None or not _FITS[tag](cls)):
-            is_document = isinstance(content, dict) and cls is not None and issubclass(cls, BaseModel)
-            return self._construct(cls, content, tensors) if is_document else self._decode(content, tensors)
+            if isinstance(content, dict) and cls is not None and issubclass(cls, BaseModel):
+                return self._construct(cls, content, tensors)
+            return self._decode(content, tensors)
         if cls is None:
             raise DocumentError(f'stored with the class {name}, which {self._doc_type.__name__} no longer mentions')
         if tag == '$enum':
