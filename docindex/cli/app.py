@@ -77,7 +77,7 @@ def command(
             try:
                 function(*arguments, **named)
                 sys.stdout.flush()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, typer.Abort):  # the latter where a question was to be answered
                 fail(f'interrupted; {interrupted}', INTERRUPTED)
             except BrokenPipeError:
                 # Whoever reads has enough, as `head` has; what is left in the buffer must not be complained of at exit.
@@ -107,7 +107,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        # Of typer, or of click where typer is older: what has been typed makes no sense.
+        # What has been typed makes no sense. Older versions of typer raise errors of click, newer ones their own.
         if not hasattr(error, 'format_message'):
             raise
         context = getattr(error, 'ctx', None)

@@ -67,7 +67,7 @@ def writer(doc_type: type[BaseModel], fields: Fields) -> Callable[[Any], Mapping
 
 
 def _table(docs: Sequence[Any], scores: Any, doc_type: type[BaseModel], fields: Fields) -> Any:
-    """Return a table of some fields; if none are named, of what one can read: no vectors, no ids of nested documents."""
+    """Return a table of some fields; if none are named, without vectors and the ids of nested documents."""
     if not docs:
         return 'no documents'
     rows: Rows[Any] = rows_of(doc_type)

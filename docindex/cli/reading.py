@@ -21,7 +21,7 @@ from ..tensors import as_array
 from .app import PROBLEM, AsJson, Directory, FilterOption, Schema, command, fail, opened, without
 from .output import is_json, write_documents, write_found, write_json
 
-Limit = Annotated[int, typer.Option(help='At most so many documents.', min=1)]
+Limit = Annotated[int, typer.Option(metavar='COUNT', help='At most so many documents.', min=1)]
 Select = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,7 +109,9 @@ def find(
     filter_: FilterOption = None,
     limit: Limit = 10,
     exact: Annotated[bool, typer.Option('--exact', help='Compare with every vector, without the graph.')] = False,
-    ef: Annotated[int | None, typer.Option(help='How many candidates to examine; more: slower, better.')] = None,
+    ef: Annotated[
+        int | None, typer.Option(metavar='COUNT', help='How many candidates to examine; more: slower, better.')
+    ] = None,
     select: Select = None,
     schema: Schema = None,
     as_json: AsJson = None,

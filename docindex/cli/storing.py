@@ -16,7 +16,7 @@ from ..errors import LoadError, QueryError, SchemaError
 from ..fromdocarray import importing as fromdocarray
 from ..index import BATCH_SIZE
 from ..schema import check_known
-from .app import PROBLEM, Directory, FilterOption, Format, Schema, Wait, class_of, command, opened
+from .app import PROBLEM, Directory, FilterOption, Format, Schema, Wait, class_of, command, fail, opened
 from .reading import filter_of
 
 
@@ -31,7 +31,9 @@ def index(
     ],
     schema: Schema = None,
     format: Format = None,  # noqa: A002 (the option's name)
-    batch_size: Annotated[int, typer.Option(help='How many rows are one transaction.', min=1)] = BATCH_SIZE,
+    batch_size: Annotated[
+        int, typer.Option(metavar='COUNT', help='How many rows are one transaction.', min=1)
+    ] = BATCH_SIZE,
     rename: Annotated[
         list[str] | None,
         typer.Option(metavar='COLUMN=FIELD', help='Read a column of the file into this field; may be repeated.'),
@@ -114,8 +116,9 @@ def delete(
         raise QueryError('say which documents: either ids, or --filter')
     query = filter_of(filter_)
     with opened(directory, schema, wait=wait, lazy=True) as index:
-        if query is not None and not yes and sys.stdin.isatty():
-            typer.confirm(f'Delete {index.count(query):,} of {len(index):,} documents?', abort=True)
+        is_asked = query is not None and not yes and sys.stdin.isatty()
+        if is_asked and not typer.confirm(f'Delete {index.count(query):,} of {len(index):,} documents?'):
+            fail('nothing was deleted', PROBLEM)
         missing: list[str] = []
         with index.batch():
             if query is not None:
@@ -138,7 +141,7 @@ def import_docarray(
         Path, typer.Argument(metavar='NEW', help='The directory of the new index, which must hold no documents yet.')
     ],
     schema: Annotated[str, typer.Option(metavar='MODULE:CLASS', help='The class of the documents.')],
-    batch_size: Annotated[int, typer.Option(help='Documents in one transaction.', min=1)] = 1000,
+    batch_size: Annotated[int, typer.Option(metavar='COUNT', help='Documents in one transaction.', min=1)] = 1000,
     skip_errors: Annotated[
         bool, typer.Option('--skip-errors', help='Leave out what cannot be read, and go on.')
     ] = False,

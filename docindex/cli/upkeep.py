@@ -66,10 +66,12 @@ def tune(
         str, typer.Option('--field', '-f', metavar='FIELD', help='The vector field, if there are several.')
     ] = '',
     recall: Annotated[
-        float, typer.Option(help='Which share of the true neighbours is to be found.', min=0, max=1)
+        float, typer.Option(metavar='SHARE', help='Which share of the true neighbours is to be found.', min=0, max=1)
     ] = 0.95,
-    limit: Annotated[int, typer.Option(help='Of how many nearest neighbours.', min=1)] = 10,
-    sample: Annotated[int, typer.Option(help='Beside how many stored vectors to search.', min=1)] = 1000,
+    limit: Annotated[int, typer.Option(metavar='COUNT', help='Of how many nearest neighbours.', min=1)] = 10,
+    sample: Annotated[
+        int, typer.Option(metavar='COUNT', help='Beside how many stored vectors to search.', min=1)
+    ] = 1000,
     measure: Annotated[bool, typer.Option('--measure', help='Only measure; the index may be in use.')] = False,
     schema: Schema = None,
     wait: Wait = 0,
