@@ -11,6 +11,8 @@ def main() -> None:
         from .cli import main as run
     except ModuleNotFoundError as error:
         sys.exit(f"docindex: the command line needs {error.name}: pip install 'docindex-hnsw[cli]'")
+    except KeyboardInterrupt:  # so early that there is nothing to say
+        sys.exit(130)
     run()
 
 

@@ -22,6 +22,11 @@ def is_json(as_json: bool | None) -> bool:
     return not sys.stdout.isatty() if as_json is None else as_json
 
 
+def documents(count: int) -> str:
+    """Return so many documents in words."""
+    return '1 document' if count == 1 else f'{count:,} documents'
+
+
 def write_json(value: Any) -> None:
     """Write a line of JSON."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')) + '\n')
@@ -74,8 +79,7 @@ def _table(docs: Sequence[Any], scores: Any, doc_type: type[BaseModel], fields: 
     _check(fields, rows)
     readable = [name for name, one in rows.columns.items() if one.form.kind != 'tensor' and not name.endswith('__id')]
     columns = {name: rows.columns[name].value for name in fields or readable}
-    title = '1 document' if len(docs) == 1 else f'{len(docs):,} documents'
-    return documents_as_table(docs, scores, rows=len(docs), title=title, columns=columns)
+    return documents_as_table(docs, scores, rows=len(docs), title=documents(len(docs)), columns=columns)
 
 
 def _check(fields: Fields, rows: Rows[Any]) -> None:

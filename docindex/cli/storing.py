@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
+from .._later import later
 from ..errors import LoadError, QueryError, SchemaError
-from ..fromdocarray import importing as fromdocarray
 from ..index import BATCH_SIZE
 from ..schema import check_known
 from .app import PROBLEM, Directory, FilterOption, Format, Schema, Wait, class_of, command, fail, opened
+from .output import documents
 from .reading import filter_of
 
 
@@ -97,7 +98,8 @@ def export(
             sys.stdout.flush()
             with path.open('rb') as copied:
                 shutil.copyfileobj(copied, sys.stdout.buffer)
-    typer.echo(f'{written:,} documents written to {_shown(file)}', err=to_stdout)
+    where = 'standard output' if to_stdout else file
+    typer.echo(f'{documents(written)} written to {where}', err=to_stdout)
 
 
 @command()
@@ -117,7 +119,7 @@ def delete(
     query = filter_of(filter_)
     with opened(directory, schema, wait=wait, lazy=True) as index:
         is_asked = query is not None and not yes and sys.stdin.isatty()
-        if is_asked and not typer.confirm(f'Delete {index.count(query):,} of {len(index):,} documents?'):
+        if is_asked and not typer.confirm(f'Delete {index.count(query):,} of {documents(len(index))}?'):
             fail('nothing was deleted', PROBLEM)
         missing: list[str] = []
         with index.batch():
@@ -126,7 +128,7 @@ def delete(
             wanted = list(dict.fromkeys(ids or []))
             missing = [id_ for id_ in wanted if id_ not in index] if query is None else []
             deleted = index.delete(wanted)
-    typer.echo(f'{deleted:,} documents deleted')
+    typer.echo(f'{documents(deleted)} deleted')
     if missing:
         typer.echo(f'docindex: there is no document {", ".join(map(repr, missing))}', err=True)
         raise typer.Exit(PROBLEM)
@@ -150,7 +152,7 @@ def import_docarray(
     ] = False,
 ) -> None:
     """Import the work directory of DocArray's HnswDocumentIndex, which is only read."""
-    report = fromdocarray.import_docarray(
+    report = later('fromdocarray.importing').import_docarray(
         old,
         new,
         class_of(schema),

@@ -20,7 +20,7 @@ from ..hnsw.tree import Tree
 from ..schema import Schema as DocumentSchema
 from ..schema import unknown_of
 from .app import PROBLEM, AsJson, Directory, Schema, Wait, command, opened
-from .output import is_json, write_json
+from .output import documents, is_json, write_json
 
 
 @command()
@@ -44,7 +44,7 @@ def compact(directory: Directory, wait: Wait = 0) -> None:
     with _store(directory, Access(), wait) as store:
         before = len(store.state.labels.dead)
         store.compact(show_progress=None)
-        typer.echo(f'{store.state.labels.documents():,} documents; {before:,} dead versions are gone')
+        typer.echo(f'{documents(store.state.labels.documents())}; {before:,} dead versions are gone')
 
 
 @command(interrupted='the copy is not complete; remove it')
@@ -56,7 +56,7 @@ def backup(
     """Copy an index into another directory. The index has to be closed; index.backup() copies one that is open."""
     with _store(directory, Access(), wait) as store:
         store.backup(target, show_progress=None)
-        typer.echo(f'{store.state.labels.documents():,} documents copied to {target}')
+        typer.echo(f'{documents(store.state.labels.documents())} copied to {target}')
 
 
 @command(interrupted='nothing was stored')
