@@ -24,7 +24,7 @@ from .blueprint import BASES, CONFIG, CONSTRAINTS, ENUMS, FACTORIES, NAMED, ORIG
 from .doclist import DocList
 from .errors import SchemaError
 from .schema import UNKNOWN
-from .typed import TypedJson
+from .typed import TypedJson, as_declared
 
 _STRING_WORDS = {'strip_whitespace', 'to_upper', 'to_lower', 'strict', 'min_length', 'max_length', 'pattern'}
 _MIXINS = {cls.__name__: cls for cls in (str, int, float, bytes)}
@@ -170,7 +170,8 @@ class _Building:
             return {}
         default = drawn['default']
         if isinstance(default, (list, dict)):  # of classes perhaps that are not made yet; and a new one each time
-            return {'default_factory': lambda: self._typed.load_value(default)}
+            annotation = self._type(drawn['type'])
+            return {'default_factory': lambda: as_declared(annotation, self._typed.load_value(default))}
         return {'default': default}
 
     def _constraints(self, said: Sequence[Mapping[str, Any]]) -> list[Any]:

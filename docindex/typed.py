@@ -26,7 +26,6 @@ from typing import Any, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .doclist import DocList
@@ -221,7 +220,7 @@ class TypedJson:
         values: dict[str, Any] = {}
         for name, info in cls.model_fields.items():
             if name in fields:
-                values[name] = _doclist(info, self._decode(fields[name], tensors))
+                values[name] = as_declared(info.annotation, self._decode(fields[name], tensors))
             elif info.is_required():
                 raise DocumentError(f'a stored document does not fit {cls.__name__} any more: {name} is missing')
             else:
@@ -258,9 +257,10 @@ def _private(cls: type[BaseModel]) -> dict[str, Any] | None:
     return private or None
 
 
-def _doclist(info: FieldInfo, value: Any) -> Any:
+def as_declared(annotation: Any, value: Any) -> Any:
+    """Return a value of a field of this type; a list of documents as one of their class."""
     if isinstance(value, DocList):
-        for member in (info.annotation, *get_args(info.annotation)):
+        for member in (annotation, *get_args(annotation)):
             if isinstance(member, type) and issubclass(member, DocList):
                 return member.trusted(list(value))
     return value
