@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .blueprint import NAMED, ORIGINS, TENSORS, Type
+from .errors import SchemaError
 
 _OLD = 'the directory was last written with a version that noted less about the class'
 _FORMATS = {'date-time': 'datetime', 'date': 'date', 'time': 'time', 'duration': 'timedelta', 'uuid': 'UUID'}
@@ -34,8 +35,14 @@ def guessed(
         json_schema: The JSON schema, if there is one.
         kinds: What the values of columns are to filters, by flat name; see `docindex.kinds`.
         settings: What the class says of columns beside their types, by flat name.
+
+    Raises:
+        SchemaError: it makes no sense: a stranger wrote it.
     """
-    return _Guess(columns, json_schema or {}, kinds, settings).blueprint(name)
+    try:
+        return _Guess(columns, json_schema or {}, kinds, settings).blueprint(name)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise SchemaError(f'what the directory says of its columns makes no sense: {error!r:.200}') from error
 
 
 class _Guess:

@@ -8,10 +8,12 @@ their fields. So a directory from a stranger can name what it likes.
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, FlagBoundary
+from functools import lru_cache
 from typing import Annotated, Any, ForwardRef, Literal, NewType, Union
 
 import pydantic
@@ -41,9 +43,17 @@ def rebuilt(drawn: Mapping[str, Any]) -> type[BaseModel]:
     If the blueprint says of something that it is unknown, the class reads documents, and cannot be written with:
     `docindex.schema.check_known` says so. Values of an unknown type come back as what stands in their JSON.
 
+    The same blueprint gives the same class, so that documents of two handles can be equal.
+
     Raises:
         SchemaError: it makes no sense: a stranger wrote it, or a newer docindex.
     """
+    return _rebuilt(json.dumps(drawn))
+
+
+@lru_cache(maxsize=64)
+def _rebuilt(text: str) -> type[BaseModel]:
+    drawn = json.loads(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # pydantic's, of names that shadow others: the user has seen them

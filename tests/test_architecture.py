@@ -52,7 +52,7 @@ OWNERS = {
     'sqlite3': {'hnsw.sidecar', 'fromdocarray.directory'},  # ours, and DocArray's
     'filelock': {'hnsw.workdir'},
     'tqdm': {'_progress'},
-    'typer': {'cli.app', 'cli.reading', 'cli.upkeep', 'cli.storing'},
+    'typer': {'cli.app', 'cli.reading', 'cli.storing', 'cli.upkeep', 'cli.reference'},
     'PIL': {'media'},
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},

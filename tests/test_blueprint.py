@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import json
 import uuid
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
 from typing_extensions import TypedDict
 
-from docindex import AnyTensor, BaseDoc, DocList, Field, ImageDoc, ImageUrl, NdArray, SchemaError, TextDoc
+from docindex import (
+    AnyTensor,
+    BaseDoc,
+    DocIndexError,
+    DocList,
+    Field,
+    ImageDoc,
+    ImageUrl,
+    NdArray,
+    SchemaError,
+    TextDoc,
+)
 from docindex.blueprint import blueprint
 from docindex.rebuilding import rebuilt
 from docindex.schema import Schema, check_known, unknown_of
@@ -302,10 +314,12 @@ def mutilated(drawn: Any, at: list[int], by: Any) -> Any:
     ),
 )
 def test_a_strangers_blueprint_does_no_harm(at: list[int], by: Any) -> None:
-    """Whatever stands in a blueprint, there is a class of it, or a SchemaError."""
+    """Whatever stands in a blueprint, there is a class of it, and a schema, or an error of ours."""
     drawn = mutilated(json.loads(json.dumps(blueprint(Everything))), at, by)
     try:
         made = rebuilt(drawn)
     except SchemaError:
         return
     assert issubclass(made, BaseModel)
+    with suppress(DocIndexError):
+        assert 'id' in Schema(made).columns

@@ -23,7 +23,7 @@ from ..schema import Schema
 from .config import Durability
 from .fieldtable import FieldTables, stored_fields
 from .index import HnswDocumentIndex
-from .settings import Declared
+from .settings import Declared, SettingsRecord
 from .sidecar import Sidecar
 from .state import Access
 
@@ -62,8 +62,9 @@ class Stored:
             if sidecar.is_new():
                 raise WorkDirError('there is no index here yet', path, 'open it for writing with a class first')
             meta = sidecar.rows.meta()
+            effective = SettingsRecord(sidecar, meta['settings'], {}).effective
         declared = {
-            field: {'dim': both['effective']['dim'], **both['declared']} for field, both in meta['settings'].items()
+            field: {'dim': settings.dim, **meta['settings'][field]['declared']} for field, settings in effective.items()
         }
         return cls(_class(meta, declared), meta['columns'], declared)
 
