@@ -199,7 +199,9 @@ class _Drawing:
             return self._opaque(cls, where)
         if name not in self.classes:
             self.classes[name] = {}  # a class may mention itself
-            self.classes[name] = draw(self, cls)
+            # Of two classes of one name the other goes by its module, too.
+            said = {} if cls.__name__ == name else {'name': cls.__name__}
+            self.classes[name] = {**draw(self, cls), **said}
         return ['class', name]
 
     def _opaque(self, annotation: Any, where: str) -> Type:

@@ -105,10 +105,11 @@ class _Building:
                 raise SchemaError(f'no class {name!r:.100} is described')
             self._made[name] = ForwardRef(self._aliases[name])  # a class may mention itself
             drawn = self._drawn[name]
-            made = _KINDS[drawn['kind']](self, name.rpartition('.')[2], drawn)
-            module, _, qualified = name.rpartition('.')
+            own = drawn.get('name', name)
+            made = _KINDS[drawn['kind']](self, own, drawn)
             # `docindex.typed` tells classes of one name by these.
-            made.__module__, made.__qualname__ = module or __name__, qualified
+            module, _, qualified = name.rpartition('.') if own != name else (__name__, '', own)
+            made.__module__, made.__qualname__ = module, qualified
             self._made[name] = made
         return self._made[name]
 

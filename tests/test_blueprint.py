@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypeVar
 
 import annotated_types
 import numpy as np
@@ -281,6 +281,27 @@ def test_what_is_not_known_is_said(clause: str) -> None:
     assert clause in blueprint(doc_type)['unknown']
     with pytest.raises(SchemaError, match='not stored without their class'):
         check_known(again(doc_type))
+
+
+T = TypeVar('T')
+
+
+class Box(BaseModel, Generic[T]):
+    content: T
+    when: datetime | str = ''
+
+
+def test_generic_classes() -> None:
+    """A class that was made of a generic one is there under its own name, and documents with it are read."""
+
+    class Full(BaseDoc):
+        boxes: dict[str, Box[Decimal] | Box[list[date]]] = {}
+
+    doc = Full(id='a', boxes={'x': Box[Decimal](content='1.0'), 'y': Box[list[date]](content=['2026-01-31'])})
+    cls = again(Full)
+    assert not unknown_of(cls)
+    written = TypedJson(Full).dump(doc, Tensors({}))
+    assert repr(TypedJson(cls).load(written, Tensors({}))) == repr(doc)
 
 
 def test_two_classes_of_one_name() -> None:

@@ -303,8 +303,11 @@ WRONG: dict[str, tuple[list[str], str]] = {
     'no field': (['find', '--like', 'b1'], 'say --field, for there are several vector fields: cover, back, parts__ve'),
     'another field': (['find', '--like', 'b1', '-f', 'titel'], "there is no vector field 'titel': cover, back"),
     'no vector': (['find', '--like', 'b1', '-f', 'back'], "the document 'b1' has no vector in back"),
-    'an option in vain': (['find', '--text', 'x', '--exact'], '--exact has no meaning here'),
-    'another option in vain': (['find', '--like', 'b1', '-f', 'cover', '--text-field', 'title'], '--text-field has no'),
+    'an option in vain': (['find', '--text', 'x', '--exact'], '--exact has no meaning where only words are'),
+    'another option in vain': (
+        ['find', '--like', 'b1', '-f', 'cover', '--text-field', 'title'],
+        '--text-field has no meaning without --text',
+    ),
     'quotes': (['count', "{'price': 3}"], 'the filter is no JSON: '),
     'no such field': (['count', '{"prize": 3}'], "Book has no field 'prize'; did you mean 'price'?"),
     'nothing to show': (['get', 'b1', '-s', 'prize'], "there is no field 'prize' to show; the fields are id, title"),

@@ -148,13 +148,13 @@ def class_of(schema: str) -> type[BaseModel]:
     return found
 
 
-def without(options: dict[str, object]) -> None:
+def without(what: str, options: dict[str, object]) -> None:
     """
-    Check that no option is given that has no meaning with others.
+    Check that no option is given that has no meaning for `what`.
 
     Raises:
         QueryError: one is; the message names it.
     """
     for name, value in options.items():
         if value:
-            raise QueryError(f'{name} has no meaning here')
+            raise QueryError(f'{name} has no meaning {what}')

@@ -131,13 +131,13 @@ def find(
         wanted = limit + (like is not None)
         words: dict[str, Any] = {'filter': filter_of(filter_), 'mode': mode}
         if query is None:
-            without({'--field': field, '--exact': exact, '--ef': ef})
+            without('where only words are searched', {'--field': field, '--exact': exact, '--ef': ef})
             found = index.text_search(text, text_field or '', wanted, **words)
         elif text is None:
-            without({'--text-field': text_field})
+            without('without --text', {'--text-field': text_field, '--mode': mode != 'any'})
             found = index.find(query, name, wanted, filter=words['filter'], exact=exact, ef=ef)
         else:
-            without({'--exact': exact, '--ef': ef})
+            without('where words are searched, too', {'--exact': exact, '--ef': ef})
             found = index.hybrid(text, query, name, text_field or '', wanted, **words)
         others = [at for at, doc in enumerate(found.documents) if like is None or doc.id != like][:limit]
         docs = found.documents[others]

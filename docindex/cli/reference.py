@@ -63,15 +63,15 @@ with HnswDocumentIndex[Film](work_dir='films') as index:
 with open_index('films') as index:
     print(index['7'])  # id='7' title='Boats' year=2026 embedding=array([1., 2., 3.])
     assert index.find([1, 2, 3], filter={'year': {'$gt': 2000}}).documents.id == ['7']
-    index.index({'id': '8', 'title': 'Ships', 'embedding': [3, 2, 1]})  # checked as by the class: year=1 is refused
+    index.index({'id': '8', 'title': 'Ships', 'embedding': [3, 2, 1]})  # year=1 would be refused
 ```
 
 A directory describes the class of its documents: fields, types, constraints, defaults, enumerations, dataclasses, the
 documents in it. `open_index` makes a class of that. What such a description cannot hold, in `docindex info` under
 `unknown`, is code of yours, a `default_factory` of your own, and types that neither pydantic nor docindex has. Then
-documents can be found, read and deleted, but none can be stored without the class, and values of such types come back as
-what stands in their JSON. So it is in directories from before the description was kept, until they are opened for
-writing with their class once. Whatever is done without the class, the directory opens with it as if nothing had happened.
+documents can be found, read and deleted, but none can be stored without the class, and values of such types come back
+as what stands in their JSON. So it is in directories from before the description was kept, until they are opened for
+writing with their class once. Whatever is done without the class, the directory opens with it as if nothing had been.
 """
 
 
