@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .filters import Filter
     from .fromdocarray.importing import import_docarray
     from .fusion import Ranking
+    from .hnsw.classless import open_index
     from .hnsw.index import HnswDocumentIndex
     from .index import DocumentIndex
     from .milvus.index import MilvusDocumentIndex
@@ -156,6 +157,7 @@ __all__ = [
     'given',
     'import_docarray',
     'is_in',
+    'open_index',
     'regex',
     'size',
 ]
@@ -177,6 +179,7 @@ _HOMES = {
     'filters': 'Filter',
     'fromdocarray.importing': 'import_docarray',
     'fusion': 'Ranking',
+    'hnsw.classless': 'open_index',
     'hnsw.index': 'HnswDocumentIndex',
     'index': 'DocumentIndex',
     'milvus.index': 'MilvusDocumentIndex',

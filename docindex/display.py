@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -158,11 +158,26 @@ def _fitted(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else f'{text[: width - 1]}…'
 
 
-def documents_as_table(docs: Sequence[Any], scores: Any = None, rows: int = _ROWS, title: str = '') -> Shown:
-    """Return the first documents of a list as a table, with their scores if there are any."""
+def documents_as_table(
+    docs: Sequence[Any],
+    scores: Any = None,
+    rows: int = _ROWS,
+    title: str = '',
+    columns: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Shown:
+    """
+    Return the first documents of a list as a table, with their scores if there are any.
+
+    Args:
+        docs: The documents.
+        scores: One for each.
+        rows: How many are shown.
+        title: What stands above it; by default how many there are.
+        columns: Names, and what gives their values; by default the fields of the documents.
+    """
     first = list(docs[:rows])
     doc_type = getattr(docs, 'doc_type', None) or (type(first[0]) if len({type(doc) for doc in first}) == 1 else None)
-    columns = _columns(doc_type)
+    columns = columns or _columns(doc_type)
     names = [*(['score'] if scores is not None else []), *columns]
     cells = [[column(doc) for column in columns.values()] for doc in first]
     if scores is not None:

@@ -20,7 +20,7 @@ from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
-from .schema import Column, explain
+from .schema import Column, check_known, explain, unknown_of
 from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, framework_of_type
 from .typed import TypedJson
 
@@ -45,7 +45,12 @@ class Payloads(Generic[D]):
         self._packing = Packing({column.name: framework_of_type(column.annotation) for column in columns})
         self._typed = TypedJson(doc_type)
         # An empty list may not be what a class allows; then it is not to be validated.
-        self.is_plain = json_says_all(doc_type) and not any(_is_constrained(doc_type, column) for column in self._lists)
+        is_known = not unknown_of(doc_type)
+        self.is_plain = (
+            is_known
+            and json_says_all(doc_type)
+            and not any(_is_constrained(doc_type, column) for column in self._lists)
+        )
         self._is_alike = self.is_plain and not self._packing.makes_tensors
         types = set(types_within(doc_type))
         self._has_floats = float in types
@@ -66,6 +71,7 @@ class Payloads(Generic[D]):
         Raises:
             DocumentError: a value cannot be stored.
         """
+        check_known(self._doc_type)
         if len(vectors) > 1:
             doc, vectors = self._unshared(doc, vectors)
         for column in self._lists:

@@ -44,6 +44,9 @@ D = TypeVar('D', bound=BaseModel)
 _MOST_LISTS = 100  # a level's number is a byte
 _LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
 
+UNKNOWN = '__docindex_unknown__'
+"""The attribute of a class that `docindex.rebuilding` has made: what of the user's class is not known."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -414,6 +417,29 @@ class Schema(Generic[D]):
         return renewed
 
 
+def unknown_of(doc_type: type[Any]) -> list[str]:
+    """Return what is not known of the class that a document class stands in for, a clause each; mostly nothing."""
+    unknown: list[str] = getattr(doc_type, UNKNOWN, [])
+    return unknown
+
+
+def check_known(doc_type: type[Any]) -> None:
+    """
+    Check that documents of a class can be stored.
+
+    Raises:
+        SchemaError: it stands in for a class of which not all is known.
+    """
+    unknown = unknown_of(doc_type)
+    if unknown:
+        more = f', and {len(unknown) - 3} more' if len(unknown) > 3 else ''
+        raise SchemaError(
+            f'documents can be read and deleted here, but not stored without their class: {"; ".join(unknown[:3])}'
+            f'{more}. Open the directory with the class, HnswDocumentIndex[{doc_type.__name__}], or on a command line '
+            'with --schema module:Class'
+        )
+
+
 def check_id(id_: object, what: Callable[[], str]) -> str:
     """Return the id of the document `what`, which must be a string that is not empty and can be written as UTF-8."""
     if not isinstance(id_, str):
@@ -526,11 +552,11 @@ def _nodes(
             )
             continue
         is_tensor, settings = _tensor(where, annotation, settings)
-        type_name = f'{_type_name(annotation)}{none}'
+        written = f'{type_name(annotation)}{none}'
         if embeds is not None and not is_tensor:
-            raise SchemaError(f'{where}: embeds is for vectors, NdArray[384] say, and this is a {type_name}')
+            raise SchemaError(f'{where}: embeds is for vectors, NdArray[384] say, and this is a {written}')
         column = Column(
-            flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored, embeds=embeds
+            flat, path, written, optional, has_default, False, is_tensor, settings, annotation, stored, embeds=embeds
         )
         _check_text(where, column)
         yield column
@@ -592,7 +618,7 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
         # A list of floats is a vector only if the schema says so.
         is_vector = annotation in (list, tuple) or origin in (list, tuple, Sequence)
         if settings.get('dim', -1) > 0 and not is_vector:
-            raise SchemaError(f'{where} is a {_type_name(annotation)}, which cannot have a dim')
+            raise SchemaError(f'{where} is a {type_name(annotation)}, which cannot have a dim')
         return is_vector and settings.get('dim', -1) > 0, settings
     shape = annotation.shape if is_tensor_type(annotation) else None
     if shape is None:
@@ -600,14 +626,14 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
     if len(shape) != 1 or shape[0] is ...:
         if settings.keys() - {'index'} or settings.get('index'):
             raise SchemaError(
-                f'{where}: only vectors can be indexed, and {_type_name(annotation)} is not one; it is stored without '
+                f'{where}: only vectors can be indexed, and {type_name(annotation)} is not one; it is stored without '
                 'any settings'
             )
         return False, settings
     if isinstance(shape[0], str):
         return True, settings
     if settings.get('dim', -1) not in (-1, shape[0]):
-        raise SchemaError(f'{where}: {_type_name(annotation)} and dim={settings["dim"]} contradict each other')
+        raise SchemaError(f'{where}: {type_name(annotation)} and dim={settings["dim"]} contradict each other')
     return True, {**settings, 'dim': shape[0]}
 
 
@@ -615,23 +641,23 @@ def _holds_tensor(annotation: Any) -> bool:
     return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
 
 
-def _type_name(annotation: Any, is_outermost: bool = True) -> str:
+def type_name(annotation: Any, is_outermost: bool = True) -> str:
     """Return a type as one would write it, without the modules of classes and what `Annotated` adds."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is types.NoneType:
         return 'None'
     if origin is Annotated:
-        return _type_name(arguments[0], is_outermost)
+        return type_name(arguments[0], is_outermost)
     if origin in (Union, types.UnionType):
         # Whether None is allowed at all is said by the caller.
         members = [member for member in arguments if not (is_outermost and member is types.NoneType)]
-        return ' | '.join(_type_name(member, False) for member in members)
+        return ' | '.join(type_name(member, False) for member in members)
     if origin is typing.Literal:
         return f'Literal[{", ".join(map(repr, arguments))}]'
     name = getattr(annotation, '__name__', None) or str(annotation).replace('typing.', '')
     if origin is None or not arguments:
         return name
-    inner = ('...' if argument is ... else _type_name(argument, False) for argument in arguments)
+    inner = ('...' if argument is ... else type_name(argument, False) for argument in arguments)
     return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ..errors import DocumentNotFoundError, QueryError
 from ..filling import Made, check_texts
 from ..incoming import Given, last_of_each
+from ..schema import check_known
 from ..searchable import ids_of
 from .reading import Reading
 from .store import Store
@@ -29,6 +30,7 @@ class Changing(Reading[D]):
     def update(self, docs: Any, /, **fields: Any) -> None:
         """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
+        check_known(self._level.schema.doc_type)
         if not isinstance(docs, str) and fields:
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
         store.check_writable()

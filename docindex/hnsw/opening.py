@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from .._later import later
 from .._progress import progress_bar
 from ..distances import check_comparable
 from ..embedding import Recorded, check_recorded
@@ -57,13 +58,16 @@ def create(
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
     """
-    Take a new schema for the stored documents, if it is new and they fit it.
+    Take a new schema for the stored documents, if it is new and they fit it; note what is new in their class.
 
     Raises:
         SchemaMismatchError: they do not; nothing has been changed.
     """
     meta, types = sidecar.rows.meta(), schema.describe(declared)
+    description = _description(schema, declared)
     if meta['columns'] == types:
+        if meta.get('blueprint') != description['blueprint']:
+            sidecar.set_meta(blueprint=description['blueprint'], json_schema=description['json_schema'])
         return
     changes, new_vectors = _way(work_dir, meta, types, schema)
     given = {field: declared[field] for field in new_vectors if field in declared}
@@ -76,8 +80,8 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
     new_levels = range(len(meta['levels']), len(levels))
     level_of = {field: levels.index(schema.level_of(field).name) for field in given}
-    description = {**_description(schema, declared), 'settings': settings, 'levels': levels}
-    sidecar.adapt({**description, 'fields': meta['fields'] + [[]] * len(new_levels)}, level_of, new_levels)
+    description |= {'settings': settings, 'levels': levels, 'fields': meta['fields'] + [[]] * len(new_levels)}
+    sidecar.adapt(description, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
 
 
@@ -228,4 +232,5 @@ def _check_lengths(
 
 
 def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
-    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema()}
+    drawn = later('blueprint').blueprint(schema.doc_type)
+    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema(), 'blueprint': drawn}

@@ -19,7 +19,7 @@ from ..filters import Filter, FilterLike
 from ..parsing import parse
 from ..query import FindStep, Query, TextMode, checked_count
 from ..results import Explanation, FindResult, FindResultBatched
-from ..schema import Level
+from ..schema import Level, unknown_of
 from ..scopes import ALL, Scope, about, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
 from ..tensors import Float32Array
@@ -299,6 +299,8 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
+        if unknown_of(self._level.schema.doc_type):
+            return  # values of unknown types are not what they are to filters
         for doc in docs if filter_ != ALL else []:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'

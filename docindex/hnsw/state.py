@@ -51,6 +51,7 @@ class Access:
         compacts_at: The share of dead labels at which a write compacts; None: never.
         is_lazy: Each graph is loaded when it is first needed.
         is_tolerant: What is damaged is opened as well as it can be, to list what is lost.
+        keeps_schema: The schema is made of what the directory says, so none of it is put there.
     """
 
     read_only: bool = False
@@ -60,6 +61,7 @@ class Access:
     compacts_at: float | None = None
     is_lazy: bool = False
     is_tolerant: bool = False
+    keeps_schema: bool = False
 
     @property
     def follows(self) -> bool:

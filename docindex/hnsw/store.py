@@ -156,7 +156,7 @@ class Store:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
         if self._sidecar.is_new() and (schema is None or self.access.read_only):
             raise WorkDirError('there is no index here yet', self.path, 'open it for writing first')
-        if schema is None or extractions is None:
+        if schema is None or extractions is None or self.access.keeps_schema:
             return {}
         if self.access.read_only:
             overlay = opening.overlay(self._work_dir, self._sidecar, schema, declared)

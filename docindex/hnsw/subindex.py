@@ -16,7 +16,7 @@ from ..incoming import Given, unlike
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
-from ..schema import Level
+from ..schema import Level, check_known
 from ..searchable import ids_of
 from .changing import Changing
 from .store import Store
@@ -58,6 +58,7 @@ class SubIndex(Changing[D]):
         """
         store = self._usable()
         store.check_writable()
+        check_known(self._level.schema.doc_type)
         new = self._level.schema.documents(docs)
         column, outer = self._level.list_column, self._level.outer or ''
         with store.updating():
