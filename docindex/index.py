@@ -296,6 +296,15 @@ class DocumentIndex(Searchable[D]):
         """
 
     @abstractmethod
+    def settings(self, search_field: str = '') -> dict[str, Any]:
+        """
+        Return the settings in force of a vector field, its `space` among them; see `docindex.fields.VectorSettings`.
+
+        Raises:
+            QueryError: there is no such vector field.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Save and let go of everything. Closing twice is fine; any other use afterwards is a `ClosedIndexError`."""
 
