@@ -40,7 +40,7 @@ LAYERS = [
     {'payload', 'matrices', 'columns', 'index'},
     {'hnsw', 'testing'},
     {'testing_lists'},
-    {'fromdocarray'},
+    {'fromdocarray', 'integrations'},
     {'cli'},
     {'__main__'},
 ]
@@ -56,6 +56,8 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
+    'langchain_core': {'integrations.langchain'},
+    'llama_index': {'integrations.llama_index'},
     'matplotlib': {'hnsw.tuning'},
 }
 STRANGERS = [('hnsw.rows', 'hnsw.vectors'), ('hnsw.graph', 'hnsw.rows')]
@@ -152,11 +154,11 @@ def test_the_parts_of_the_store_do_not_know_each_other(one: str, other: str) -> 
 
 
 def test_the_backend_is_not_known_to_what_it_implements() -> None:
-    """Nothing but the package root, the command line and what fills an index imports the local backend."""
+    """Nothing but the package root, the command line and what makes or fills an index imports the local backend."""
     users = {
         module for module in TREES if not module.startswith('hnsw') and any(m.startswith('hnsw') for m in ours(module))
     }
-    assert users == {'', 'cli', 'fromdocarray.importing'}
+    assert users == {'', 'cli', 'fromdocarray.importing', 'integrations.texts'}
 
 
 def test_only_one_module_syncs_or_renames() -> None:

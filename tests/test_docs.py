@@ -14,7 +14,10 @@ import pytest
 from tests.programs import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
-THERE = {'from-docarray.md': {'old': ROOT / 'tests' / 'docarray' / 'flat'}}
+THERE = {
+    'from-docarray.md': {'old': ROOT / 'tests' / 'docarray' / 'flat'},
+    'langchain.md': {'community_store': ROOT / 'tests' / 'docarray' / 'langchain'},
+}
 """By page, the directories that a reader has."""
 MODULES = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
