@@ -56,7 +56,7 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
-    'langchain_core': {'integrations.langchain'},
+    'langchain_core': {'integrations.langchain', 'integrations.langchain_retriever'},
     'llama_index': {'integrations.llama_index'},
     'matplotlib': {'hnsw.tuning'},
 }

@@ -19,10 +19,11 @@ from .._aio import beside
 from .._optional import optional
 from ..errors import QueryError, SettingsError
 from ..fields import Space
-from ..filters import Filter, FilterLike
+from ..filters import FilterLike
 from ..index import DocumentIndex
 from ..query import QueryBuilder, SearchFields, TextMode
 from ..results import FindResult
+from .langchain_retriever import DocIndexRetriever
 from .layout import TextLayout
 from .texts import Text, open_texts
 
@@ -136,11 +137,11 @@ class DocIndexVectorStore(VectorStore):
         if (work_dir is None) == (index is None):
             raise SettingsError("say where the texts are to be kept: work_dir='a directory', or index=an open index")
         vectors = embedding.embed_documents(list(texts))
-        if index is not None:
-            store = cls(index, embedding, **options)
+        if work_dir is None:
+            store = cls(cast(DocumentIndex[Any], index), embedding, **options)
         else:
-            options.setdefault('dim', len(vectors[0]) if vectors else None)
-            store = cls.open(cast('str', work_dir), embedding, **options)
+            dim = len(vectors[0]) if vectors else None
+            store = cls.open(work_dir, embedding, **{'dim': dim, **options})
         store.index.index(store._documents(texts, vectors, metadatas, ids)[0])
         return store
 
@@ -303,7 +304,7 @@ class DocIndexVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Do what `similarity_search_with_score` does, while the event loop goes on."""
         vector = await self.embedding.aembed_query(query)
-        return await beside(partial(self.similarity_search_with_score_by_vector, vector, k, filter, **search))
+        return await beside(self.similarity_search_with_score_by_vector, vector, k, filter, **search)
 
     def similarity_search_with_score_by_vector(
         self,
@@ -313,7 +314,7 @@ class DocIndexVectorStore(VectorStore):
         **search: Any,
     ) -> list[tuple[Document, float]]:
         """Return the `k` documents nearest to a vector, each with its distance; see `similarity_search`."""
-        near = self._near(embedding, k, k, filter, search)
+        near = self._near(embedding, k, filter, search)
         return self._scored(self.index.execute_query(near.build()))
 
     def max_marginal_relevance_search(
@@ -363,7 +364,7 @@ class DocIndexVectorStore(VectorStore):
         **search: Any,
     ) -> list[Document]:
         """Return `k` documents that are near a vector and unlike each other; see `max_marginal_relevance_search`."""
-        near = self._near(embedding, k, max(k, fetch_k), filter, search)
+        near = self._near(embedding, max(k, fetch_k), filter, search)
         found = self.index.execute_query(near.diversify(k, lambda_mult=lambda_mult).build())
         return _without_scores(self._scored(found))
 
@@ -378,7 +379,7 @@ class DocIndexVectorStore(VectorStore):
     ) -> list[Document]:
         """Do what `max_marginal_relevance_search_by_vector` does, while the event loop goes on."""
         given = embedding, k, fetch_k, lambda_mult, filter
-        return await beside(partial(self.max_marginal_relevance_search_by_vector, *given, **search))
+        return await beside(self.max_marginal_relevance_search_by_vector, *given, **search)
 
     def text_search(
         self,
@@ -423,9 +424,15 @@ class DocIndexVectorStore(VectorStore):
         """
         return self._hybrid(query, self.embedding.embed_query(query), k, filter, text_field, fusion)
 
-    async def atext_search(self, query: str, k: int = 4, filter: FilterLike = None, **given: Any) -> Any:  # noqa: A002
+    async def atext_search(
+        self,
+        query: str,
+        k: int = 4,
+        filter: FilterLike = None,  # noqa: A002
+        **given: Any,
+    ) -> list[tuple[Document, float]]:
         """Do what `text_search` does, while the event loop goes on."""
-        return await beside(partial(self.text_search, query, k, filter, **given))
+        return await beside(self.text_search, query, k, filter, **given)
 
     async def ahybrid_search(
         self,
@@ -452,13 +459,12 @@ class DocIndexVectorStore(VectorStore):
         fields = self._layout.vector_field, text_field
         return self._scored(self.index.hybrid(query, vector, *fields, k, filter=self._layout.filter(filter_), **fusion))
 
-    def _near(
-        self, vector: list[float], k: int, limit: int, filter_: MetadataFilter, search: dict[str, Any]
-    ) -> QueryBuilder:
-        """Return the query for the `limit` nearest; of a function that filters, `k` are enough."""
-        condition = self._layout.filter(cast(FilterLike, filter_))
-        if callable(filter_) and not isinstance(filter_, Filter):
+    def _near(self, vector: list[float], limit: int, filter_: MetadataFilter, search: dict[str, Any]) -> QueryBuilder:
+        condition: FilterLike
+        if callable(filter_):
             condition = {'id': {'$in': self._passing(vector, limit, filter_, search)}}
+        else:
+            condition = self._layout.filter(filter_)
         return self.index.build_query().filter(condition).find(vector, self._layout.vector_field, limit, **search)
 
     def _passing(
@@ -476,6 +482,17 @@ class DocIndexVectorStore(VectorStore):
             if len(passing) >= limit or len(near) < asked:
                 return passing[:limit]
             asked *= 4
+
+    def as_retriever(self, **kwargs: Any) -> DocIndexRetriever:
+        """
+        Return a retriever.
+
+        Args:
+            kwargs: `search_type`: 'similarity', 'mmr', 'similarity_score_threshold', and here also 'text' and
+                'hybrid'; `search_kwargs`: the arguments of the search, `{'k': 3, 'filter': {...}}`.
+        """
+        tags = kwargs.pop('tags', None) or self._get_retriever_tags()
+        return DocIndexRetriever(vectorstore=self, tags=tags, **kwargs)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         space = self.index.settings(self._layout.vector_field)['space']

@@ -238,8 +238,11 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     # -- reading ---------------------------------------------------------------------------------
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """Return the nodes with these ids that match the filters; without either all nodes."""
-        found = self._index.filter(self._condition(node_ids, None, filters), limit=None)
+        """Return the nodes with these ids, in their order, that match the filters; without either all nodes."""
+        found: list[Any] = self._index.filter(self._condition(node_ids, None, filters), limit=None)
+        if node_ids is not None:
+            by_id = {doc.id: doc for doc in found}
+            found = [by_id[id_] for id_ in node_ids if id_ in by_id]
         return [self._node(doc) for doc in found]
 
     async def aget_nodes(

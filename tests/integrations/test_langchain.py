@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from docindex import (
     Field,
     FilterError,
     HnswDocumentIndex,
+    MissingLibraryError,
     NdArray,
     QueryError,
     SchemaMismatchError,
@@ -231,6 +234,18 @@ def test_words_are_searched_too(store: DocIndexVectorStore, books: DocIndexVecto
     assert ids([document for document, _ in store.hybrid_search('chess', filter={'year': 1890})]) == ['a']
 
 
+async def test_a_retriever_searches_words(store: DocIndexVectorStore) -> None:
+    """A retriever of type 'text' or 'hybrid' returns what the search does, filtered too; of others, LangChain's."""
+    given: dict[str, Any] = {'k': 2, 'filter': {'year': {'$exists': True}}}
+    for search_type, search in (('text', store.text_search), ('hybrid', store.hybrid_search)):
+        retriever = store.as_retriever(search_type=search_type, search_kwargs=given)
+        assert [document.id for document, _ in search('chess night', **given)] == ids(retriever.invoke('chess night'))
+        assert ids(await retriever.ainvoke('chess night')) == ids(retriever.invoke('chess night')) != []
+        assert len(retriever.invoke('chess night', k=1)) == 1
+    with pytest.raises(ValueError, match='search_type of sparse not allowed'):
+        store.as_retriever(search_type='sparse')
+
+
 async def test_the_async_calls_give_the_same(store: DocIndexVectorStore) -> None:
     """Each async call returns what the other one does."""
     given: dict[str, Any] = {'k': 3, 'filter': {'year': {'$exists': True}}}
@@ -372,6 +387,15 @@ def test_texts_are_embedded_in_batches(store: DocIndexVectorStore) -> None:
     store.add_documents([Document(page_content=text) for text in TEXTS], batch_size=2)
     assert store.embedding.calls == [2, 2, 1]
     assert store.add_texts([]) == []
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LangChain the import says what to install."""
+    monkeypatch.delitem(sys.modules, 'docindex.integrations.langchain_retriever')
+    monkeypatch.delitem(sys.modules, 'docindex.integrations.langchain')
+    monkeypatch.setitem(sys.modules, 'langchain_core', None)
+    with pytest.raises(MissingLibraryError, match=r"pip install 'docindex-hnsw\[langchain\]'"):
+        import_module('docindex.integrations.langchain')
 
 
 # -- directories -------------------------------------------------------------------------------------------

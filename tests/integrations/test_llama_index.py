@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from docindex import (
     Field,
     FilterError,
     HnswDocumentIndex,
+    MissingLibraryError,
     NdArray,
     QueryError,
     SchemaMismatchError,
@@ -299,7 +302,7 @@ def test_nodes_come_back_as_they_were(store: DocIndexVectorStore) -> None:
         TextNode(id_='6', text='', start_char_idx=3, excluded_llm_metadata_keys=['a'], embedding=embedding),
     ]
     assert store.add(nodes) == list('123456')
-    back = store.get_nodes(list('123456'))
+    back = store.get_nodes(list('654321'))[::-1]
     assert list(map(type, back)) == list(map(type, nodes))
     assert back == [one.model_copy(update={'embedding': None}) for one in nodes]
     assert [one.hash for one in back] == [one.hash for one in nodes]
@@ -451,3 +454,11 @@ def test_a_place_is_needed(store: DocIndexVectorStore, tmp_path: Path) -> None:
         DocIndexVectorStore(work_dir=tmp_path)
     with pytest.raises(SchemaMismatchError, match='embedding'):
         DocIndexVectorStore(work_dir=store.work_dir, dim=7)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LlamaIndex the import says what to install."""
+    monkeypatch.delitem(sys.modules, 'docindex.integrations.llama_index')
+    monkeypatch.setitem(sys.modules, 'llama_index.core', None)
+    with pytest.raises(MissingLibraryError, match=r"pip install 'docindex-hnsw\[llama-index\]'"):
+        import_module('docindex.integrations.llama_index')
