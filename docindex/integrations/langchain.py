@@ -136,14 +136,15 @@ class DocIndexVectorStore(VectorStore):
         """
         if (work_dir is None) == (index is None):
             raise SettingsError("say where the texts are to be kept: work_dir='a directory', or index=an open index")
-        vectors = embedding.embed_documents(list(texts))
-        if work_dir is None:
-            store = cls(cast(DocumentIndex[Any], index), embedding, **options)
-        else:
-            dim = len(vectors[0]) if vectors else None
-            store = cls.open(work_dir, embedding, **{'dim': dim, **options})
-        store.index.index(store._documents(texts, vectors, metadatas, ids)[0])
-        return store
+        _check_lengths(texts, metadatas=metadatas, ids=ids)
+        vectors = embedding.embed_documents(texts)
+        if index is not None:
+            store = cls(index, embedding, **options)
+            store.index.index(store._documents(texts, vectors, metadatas, ids)[0])
+            return store
+        dim = len(vectors[0]) if vectors else None
+        store = cls.open(cast(str, work_dir), embedding, **{'dim': dim, **options})
+        return store._filled(texts, vectors, metadatas, ids)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -177,6 +178,7 @@ class DocIndexVectorStore(VectorStore):
         """
         _refuse('add_texts', kwargs)
         texts = list(texts)
+        _check_lengths(texts, metadatas=metadatas, ids=ids)
         vectors = [vector for some in _parts(texts, batch_size) for vector in self.embedding.embed_documents(some)]
         documents, made = self._documents(texts, vectors, metadatas, ids)
         self.index.index(documents)
@@ -194,6 +196,7 @@ class DocIndexVectorStore(VectorStore):
         """Do what `add_texts` does, while the event loop goes on."""
         _refuse('aadd_texts', kwargs)
         texts = list(texts)
+        _check_lengths(texts, metadatas=metadatas, ids=ids)
         vectors: list[list[float]] = []
         for some in _parts(texts, batch_size):
             vectors += await self.embedding.aembed_documents(some)
@@ -221,13 +224,25 @@ class DocIndexVectorStore(VectorStore):
         ids: Sequence[str | None] | None,
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Return texts as documents of the schema, and their ids."""
-        given = {'metadatas': metadatas, 'ids': ids, 'vectors': vectors}
-        for name, values in given.items():
-            if values is not None and len(values) != len(texts):
-                raise QueryError(f'there are {len(texts)} texts and {len(values)} {name}; each text needs one')
+        _check_lengths(texts, vectors=vectors)
         made = [id_ or uuid.uuid4().hex for id_ in ids or [None] * len(texts)]
         rows = zip(made, texts, vectors, metadatas or [{}] * len(texts), strict=True)
-        return [self._layout.document(*row) for row in rows], made
+        return [self._layout.document(id_, text, vector, metadata or {}) for id_, text, vector, metadata in rows], made
+
+    def _filled(
+        self,
+        texts: Sequence[str],
+        vectors: Sequence[Sequence[float]],
+        metadatas: Sequence[dict[str, Any]] | None,
+        ids: Sequence[str | None] | None,
+    ) -> Self:
+        """Return this store, which nobody else knows yet, with texts; if that fails, its directory is free again."""
+        try:
+            self.index.index(self._documents(texts, vectors, metadatas, ids)[0])
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def _matching(self, filter_: FilterLike) -> list[str]:
         if filter_ is None:
@@ -576,12 +591,10 @@ class DocArrayHnswSearch(DocIndexVectorStore):
         """Return a store with these texts; `settings` as for `from_params`. `n_dim` may be left out."""
         if work_dir is None:
             raise SettingsError("say where the texts are to be kept: work_dir='a directory'")
-        texts = list(texts)
+        _check_lengths(texts, metadatas=metadatas, ids=ids)
         vectors = embedding.embed_documents(texts)
         n_dim = n_dim or len(vectors[0] if vectors else embedding.embed_query(_PROBE))
-        store = cls.from_params(embedding, work_dir, n_dim, **settings)
-        store.index.index(store._documents(texts, vectors, metadatas, ids)[0])
-        return store
+        return cls.from_params(embedding, work_dir, n_dim, **settings)._filled(texts, vectors, metadatas, ids)
 
     @property
     def doc_index(self) -> DocumentIndex[Any]:
@@ -600,6 +613,12 @@ def relevance(space: Space, distance: float) -> float:
     if space == 'l2':
         return 1 / (1 + distance)
     return min(1.0, max(0.0, 1 - distance / 2))
+
+
+def _check_lengths(texts: Sequence[str], **given: Sequence[object] | None) -> None:
+    for name, values in given.items():
+        if values is not None and len(values) != len(texts):
+            raise QueryError(f'there are {len(texts)} texts and {len(values)} {name}; each text needs one')
 
 
 def _parts(texts: list[str], batch_size: int | None) -> list[list[str]]:

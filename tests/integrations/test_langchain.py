@@ -357,6 +357,8 @@ def test_calls_that_make_no_sense_are_refused(store: DocIndexVectorStore) -> Non
         store.add_texts(['x', 'y'], ids=['z'])
     with pytest.raises(QueryError, match='1 texts and 2 metadatas'):
         store.add_texts(['x'], [{}, {}])
+    assert isinstance(store.embedding, LangChainWords)
+    assert store.embedding.calls == [5]  # before vectors are made, which may cost money
     with pytest.raises(TypeError, match='namespace'):
         store.add_texts(['x'], namespace='mine')
     with pytest.raises(TypeError):
@@ -411,6 +413,16 @@ def test_a_store_is_opened_again(tmp_path: Path) -> None:
         DocIndexVectorStore.open(tmp_path, LangChainWords(), dim=7)
     with DocIndexVectorStore.open(tmp_path, LangChainWords(), read_only=True, space='l2') as reader:
         assert len(reader.index) == 5
+
+
+@pytest.mark.parametrize('made', [DocIndexVectorStore, DocArrayHnswSearch])
+def test_a_store_that_cannot_be_filled_is_closed(tmp_path: Path, made: type[DocIndexVectorStore]) -> None:
+    """When `from_texts` fails, nobody has the store, and its directory is free again at once."""
+    with pytest.raises(DocumentError) as raised:
+        made.from_texts(['x'], LangChainWords(), [{'what': object()}], work_dir=str(tmp_path))
+    assert raised.traceback  # and with it every frame of the call
+    with DocIndexVectorStore.open(tmp_path, LangChainWords(), shared_writes=True) as store:  # refused while it is open
+        assert len(store.index) == 0
 
 
 def test_calls_of_langchain_community(tmp_path: Path) -> None:
