@@ -134,12 +134,12 @@ class TextLayout:
             elif key in ('$and', '$or', '$not'):
                 named[key] = self.filter(condition)
             else:
-                named[self.name_of(key)] = condition
+                named[self.name_of(key) if isinstance(key, str) else key] = condition
         return named
 
     def name_of(self, key: str) -> str:
         """Return what a filter calls a key of the metadata, or something inside of its value, `source__file`."""
-        steps = str(key).split('__')
+        steps = key.split('__')
         for at in range(len(steps), 0, -1):
             field = self.fields.get('__'.join(steps[:at]))
             if field is not None:

@@ -156,6 +156,8 @@ def test_a_filter_names_typed_fields_and_what_is_beside_them(books: DocIndexVect
         books.similarity_search('chess', filter={'year': 'long ago'})
     with pytest.raises(FilterError, match=r'\$between'):
         books.similarity_search('chess', filter={'year': {'$between': [1, 2]}})
+    with pytest.raises(FilterError, match='1 is no field'):
+        books.similarity_search('chess', filter={1: 2})
 
 
 def test_a_function_is_asked_until_enough_have_passed(tmp_path: Path) -> None:
