@@ -410,6 +410,10 @@ class DocumentIndex(Searchable[D]):
         """Do what `configure` does, while the event loop goes on."""
         await self._writes.run(self.configure, runtime_config, **settings)
 
+    async def asettings(self, search_field: str = '') -> dict[str, Any]:
+        """Do what `settings` does, while the event loop goes on."""
+        return await beside(self.settings, search_field)
+
     async def aclose(self) -> None:
         """Do what `close` does, after the writes that were begun, while the event loop goes on."""
         await self._writes.run(self.close)

@@ -57,6 +57,7 @@ class Book(BaseDoc):
     year: int | None = None
     published: date | None = None
     author: Author | None = None
+    tags: list[str] | None = None
     cover: NdArray[2] | None = None
     other: dict[str, Any] = Field(default_factory=dict)
     embedding: NdArray = Field(dim=len(WORDS), space='cosine')
@@ -92,7 +93,13 @@ def store(tmp_path: Path) -> Iterator[DocIndexVectorStore]:
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[DocIndexVectorStore]:
     """Give a store over somebody's own schema, with the same texts."""
-    typed = [{'year': 1890, 'author__name': 'Ada'}, {'year': 1950, 'published': date(1950, 5, 1)}, {}, {'x': 1}, {}]
+    typed = [
+        {'year': 1890, 'author__name': 'Ada'},
+        {'year': 1950, 'published': date(1950, 5, 1)},
+        {'tags': ['new']},
+        {'x': 1},
+        {},
+    ]
     with HnswDocumentIndex[Book](work_dir=tmp_path / 'books') as index:
         yield DocIndexVectorStore.from_texts(
             TEXTS, LangChainWords(), typed, ids=IDS, index=index, text_field='title', metadata_field='other',
@@ -148,6 +155,7 @@ def test_a_filter_names_typed_fields_and_what_is_beside_them(books: DocIndexVect
         ({'published': {'$gte': '1950-01-01'}}, 'b'),
         ({'author__name': 'Ada'}, 'a'),
         ({'x': 1}, 'd'),
+        ({'tags__0': {'$startswith': 'n'}}, 'c'),
         (exists(fields.author) | (fields.other['x'] == 1), 'ad'),
     ]
     for filter_, expected in given:
@@ -322,6 +330,19 @@ def test_documents_of_the_index_are_found(books: DocIndexVectorStore) -> None:
     with pytest.raises(DocumentError, match=r"'year', only for 'by'.*metadata: dict"):
         renamed.add_texts(['x'], [{'year': 1}])
     assert len(books.index) == 6
+
+
+def test_vectors_are_stored_as_float32(store: DocIndexVectorStore, tmp_path: Path) -> None:
+    """Vectors take four bytes a number, although models give lists; a field of lists gets lists."""
+
+    class Listed(BaseDoc):
+        text: str
+        embedding: list[float] = Field(dim=len(WORDS))
+
+    assert store.index['a'].embedding.dtype == np.float32
+    with HnswDocumentIndex[Listed](work_dir=tmp_path / 'listed') as listed:
+        DocIndexVectorStore.from_texts(['chess'], LangChainWords(), ids=['a'], index=listed)
+        assert listed['a'].embedding == pytest.approx(LangChainWords().embed_query('chess'))
 
 
 @pytest.mark.parametrize(
