@@ -227,7 +227,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
         await self._index.adelete(await beside(lambda: list(self._index)))
 
     def _to_delete(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> FilterLike:
-        if node_ids is None and filters is None:
+        if node_ids is None and (filters is None or not filters.filters):  # which everything matches
             raise QueryError('delete_nodes() takes node_ids, filters, or both; clear() deletes all nodes')
         return self._condition(node_ids, None, filters)
 

@@ -346,8 +346,9 @@ def test_nodes_are_deleted(store: DocIndexVectorStore) -> None:
     store.delete_nodes(['d', 'unknown'])
     store.delete_nodes(filters=year)
     assert sorted(store.client) == ['e', 'f']
-    with pytest.raises(QueryError, match='clear'):
-        store.delete_nodes()
+    for nothing in (None, where()):
+        with pytest.raises(QueryError, match='clear'):
+            store.delete_nodes(filters=nothing)
     store.clear()
     assert len(store.client) == 0
     assert store.query(asked('chess')).ids == []
