@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -82,6 +82,7 @@ class Page(BaseDoc):
     tags: list[str] | None = None
     title: str | None = None
     price: float | None = None
+    kind: Literal['letter', 'note'] | None = None
     ref_doc_id: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     embedding: NdArray = Field(dim=len(WORDS), space='cosine')
@@ -306,6 +307,7 @@ def test_nodes_come_back_as_they_were(store: DocIndexVectorStore) -> None:
     assert list(map(type, back)) == list(map(type, nodes))
     assert back == [one.model_copy(update={'embedding': None}) for one in nodes]
     assert [one.hash for one in back] == [one.hash for one in nodes]
+    assert not any(one.text and one.text in str(one.node) for one in store.client[list('12356')])  # stored once
 
 
 def test_documents_of_the_index_are_nodes(typed: DocIndexVectorStore) -> None:
@@ -313,6 +315,8 @@ def test_documents_of_the_index_are_nodes(typed: DocIndexVectorStore) -> None:
     page = Page(id='z', text='Engine', year=1843, ref_doc_id='notes', metadata={'x': 1}, embedding=vector('engine'))
     typed.client.index(page)
     [found] = typed.get_nodes(['z'])
+    without = where(MetadataFilter(key='kind', value=None, operator=FilterOperator.IS_EMPTY))
+    assert len(typed.get_nodes(filters=without)) == 7  # its type says that it is never an empty string
     assert isinstance(found, TextNode)
     assert (found.text, found.metadata, found.ref_doc_id) == ('Engine', {'x': 1, 'year': 1843}, 'notes')
     typed.delete('notes')
@@ -386,9 +390,10 @@ async def test_the_async_calls_do_the_same(store: DocIndexVectorStore) -> None:
         ('delete', lambda store: store.adelete('document 0')),
         ('execute_query', lambda store: store.adelete('document 0')),
         ('delete', lambda store: store.adelete_nodes(['a'])),
+        ('execute_query', lambda store: store.adelete_nodes(['a'])),
         ('delete', lambda store: store.aclear()),
     ],
-    ids=['query', 'get', 'add', 'delete', 'delete: which', 'delete nodes', 'clear'],
+    ids=['query', 'get', 'add', 'delete', 'delete: which', 'delete nodes', 'delete nodes: which', 'clear'],
 )
 async def test_the_event_loop_goes_on(
     store: DocIndexVectorStore, monkeypatch: pytest.MonkeyPatch, method: str, call: Callable[[Any], Any]
