@@ -299,7 +299,7 @@ def test_nodes_come_back_as_they_were(store: DocIndexVectorStore) -> None:
         Document(id_='2', text='a document', metadata={'a': 1}, embedding=embedding),
         IndexNode(id_='3', text='an index', index_id='there', embedding=embedding),
         ImageNode(id_='4', image='abcd', embedding=embedding),
-        Node(id_='5', text_resource=MediaResource(text='t', mimetype='text/markdown'), embedding=embedding),
+        Node(id_='5', text_resource=MediaResource(text='some prose', mimetype='text/markdown'), embedding=embedding),
         TextNode(id_='6', text='', start_char_idx=3, excluded_llm_metadata_keys=['a'], embedding=embedding),
     ]
     assert store.add(nodes) == list('123456')
