@@ -300,6 +300,15 @@ class DocumentIndex(Searchable[D]):
         """
 
     @abstractmethod
+    def settings(self, search_field: str = '') -> dict[str, Any]:
+        """
+        Return the settings in force of a vector field, its `space` among them; see `docindex.fields.VectorSettings`.
+
+        Raises:
+            QueryError: there is no such vector field.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Save and let go of everything. Closing twice is fine; any other use afterwards is a `ClosedIndexError`."""
 
@@ -404,6 +413,10 @@ class DocumentIndex(Searchable[D]):
     async def aconfigure(self, runtime_config: Any = None, /, **settings: Any) -> None:
         """Do what `configure` does, while the event loop goes on."""
         await self._writes.run(self.configure, runtime_config, **settings)
+
+    async def asettings(self, search_field: str = '') -> dict[str, Any]:
+        """Do what `settings` does, while the event loop goes on."""
+        return await beside(self.settings, search_field)
 
     async def aclose(self) -> None:
         """Do what `close` does, after the writes that were begun, while the event loop goes on."""

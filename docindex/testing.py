@@ -1204,6 +1204,13 @@ class DocumentIndexContract(ABC):
         index.configure(ef=50, search_field='plot')
         stored.check_all(index)
 
+    def test_settings_say_what_distance_means(self, index: DocumentIndex[Film]) -> None:
+        """`settings` has the space and the length of each vector field, and knows no others."""
+        assert {name: index.settings(name)['space'] for name in SPACES} == SPACES
+        assert index.settings('plot')['dim'] == 4
+        with pytest.raises(QueryError):
+            index.settings('title')
+
     # -- closing and reopening -------------------------------------------------------------------
 
     def test_reopening_finds_everything(self, open_index: OpenIndex) -> None:

@@ -44,7 +44,7 @@ LAYERS = [
     {'plotting'},
     {'hnsw', 'milvus', 'testing', 'copying'},
     {'testing_lists', 'testing_embeddings'},
-    {'fromdocarray'},
+    {'fromdocarray', 'integrations'},
     {'cli'},
     {'__main__'},
 ]
@@ -62,6 +62,8 @@ OWNERS = {
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},
     'polars': {'frames'},
+    'langchain_core': {'integrations.langchain', 'integrations.langchain_retriever'},
+    'llama_index': {'integrations.llama_index'},
     'matplotlib': {'plotting'},
     'umap': {'planes'},
 }
@@ -159,11 +161,15 @@ def test_the_parts_of_the_store_do_not_know_each_other(one: str, other: str) -> 
 
 
 def test_the_backend_is_not_known_to_what_it_implements() -> None:
-    """Nothing but the package root, the command line and what fills an index imports the local backend."""
+    """Nothing but the package root, the command line and what makes or fills an index imports the local backend."""
     users = {
         module for module in TREES if not module.startswith('hnsw') and any(m.startswith('hnsw') for m in ours(module))
     }
-    assert {module for module in users if not module.startswith('cli.')} == {'', 'fromdocarray.importing'}
+    assert {module for module in users if not module.startswith('cli.')} == {
+        '',
+        'fromdocarray.importing',
+        'integrations.texts',
+    }
 
 
 def test_only_one_module_syncs_or_renames() -> None:

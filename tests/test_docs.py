@@ -20,6 +20,7 @@ EXAMPLES = {'examples/data': ROOT / 'examples' / 'data'}
 THERE = {
     'from-docarray.md': {'old': ROOT / 'tests' / 'docarray' / 'flat'},
     'hybrid.md': EXAMPLES,
+    'langchain.md': {'community_store': ROOT / 'tests' / 'docarray' / 'langchain'},
     'search.md': EXAMPLES,
     'tutorial.md': EXAMPLES,
 }
