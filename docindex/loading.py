@@ -164,8 +164,9 @@ class _Loading:
         """Load what comes after the first `start` rows."""
         began = time.perf_counter()
         source = self._source
+        total = source.total if show_progress is False else source.expected()
         with (
-            progress_bar(source.total, 'loading', show_progress, 'row', start) as advance,
+            progress_bar(total, 'loading', show_progress, 'row', start) as advance,
             closing(source.pieces(start, batch_size, self._conversion.wanted)) as pieces,
         ):
             self._done = start
