@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import copy
 import dataclasses
 import ipaddress
 import pathlib
@@ -132,10 +133,19 @@ WORDS: tuple[str, ...] = (
 )
 WORDS += ('validate_default', 'discriminator', 'deprecated')
 """What else it can say, of a field."""
+MADE_OF = '__docindex_blueprint__'
+"""The attribute with the blueprint that a class was made of."""
 
 
 def blueprint(doc_type: type[BaseModel]) -> dict[str, Any]:
-    """Return a document class as JSON types; `docindex.rebuilding.rebuilt` makes it again."""
+    """
+    Return a document class as JSON types; `docindex.rebuilding.rebuilt` makes it again.
+
+    That of a class which was made so is what it was made of, for it stands in for the class that was drawn.
+    """
+    made_of: dict[str, Any] | None = doc_type.__dict__.get(MADE_OF)
+    if made_of is not None:
+        return copy.deepcopy(made_of)
     drawing = _Drawing(doc_type)
     root = drawing.type_of(doc_type, doc_type.__name__)
     return {'root': root, 'classes': drawing.classes, 'unknown': sorted(set(drawing.unknown))}

@@ -22,7 +22,20 @@ from pydantic import BaseModel, GetCoreSchemaHandler, RootModel, StringConstrain
 from pydantic_core import CoreSchema, core_schema
 
 from . import predefined
-from .blueprint import BASES, CONFIG, CONSTRAINTS, ENUMS, FACTORIES, NAMED, ORIGINS, PREDEFINED, TENSORS, WORDS, Type
+from .blueprint import (
+    BASES,
+    CONFIG,
+    CONSTRAINTS,
+    ENUMS,
+    FACTORIES,
+    MADE_OF,
+    NAMED,
+    ORIGINS,
+    PREDEFINED,
+    TENSORS,
+    WORDS,
+    Type,
+)
 from .doclist import DocList
 from .errors import SchemaError
 from .schema import UNKNOWN
@@ -57,9 +70,11 @@ def _rebuilt(text: str) -> type[BaseModel]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # pydantic's, of names that shadow others: the user has seen them
-            return _Building(drawn).root()
+            made = _Building(drawn).root()
     except Exception as error:  # whatever pydantic, enum or dataclasses say of what a stranger wrote
         raise SchemaError(f'the description of the document class makes no sense: {error!r:.200}') from error
+    setattr(made, MADE_OF, drawn)
+    return made
 
 
 class _Building:

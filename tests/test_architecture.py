@@ -57,7 +57,7 @@ OWNERS = {
     'pymilvus': {'milvus.server'},
     'milvus_lite': {'milvus.server'},
     'tqdm': {'_progress'},
-    'typer': {'cli.app', 'cli.reading', 'cli.storing', 'cli.upkeep', 'cli.reference'},
+    'typer': {'cli.app', 'cli.copying', 'cli.reading', 'cli.storing', 'cli.upkeep', 'cli.reference'},
     'PIL': {'media'},
     'pyarrow': {'arrow', 'formats', 'exporting'},
     'pandas': {'frames'},

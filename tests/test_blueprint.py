@@ -344,3 +344,14 @@ def test_a_strangers_blueprint_does_no_harm(at: list[int], by: Any) -> None:
     assert issubclass(made, BaseModel)
     with suppress(DocIndexError):
         assert 'id' in Schema(made).columns
+
+
+def test_a_class_that_was_made_again_is_drawn_as_the_first() -> None:
+    """What is copied from index to index without its class does not lose more with each copy."""
+
+    class Shelf(BaseDoc):
+        tags: list[str] = []
+        when: datetime = pydantic.Field(default_factory=datetime.now)
+
+    drawn = blueprint(Shelf)
+    assert blueprint(rebuilt(drawn)) == drawn

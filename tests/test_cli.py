@@ -477,3 +477,43 @@ def test_without_typer_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=environment(), check=False)
     assert ended.returncode == 1
     assert ended.stderr == "docindex: the command line needs typer: pip install 'docindex-hnsw[cli]'\n"
+
+
+# -- copy --------------------------------------------------------------------------------------------------
+
+
+def test_copy_there_and_back(docindex: Command, books: Path, tmp_path: Path) -> None:
+    """A directory is copied to Milvus and back without the class; the second time there is nothing to write."""
+    server = f'milvus:{tmp_path / "server.db"}/books'
+    first = docindex('copy', books, server)
+    again = docindex('copy', books, server)
+    back = docindex('copy', server, tmp_path / 'back')
+    assert (first.returncode, again.returncode, back.returncode) == (0, 0, 0)
+    count = docindex('count', books).stdout.strip()
+    assert f'{count} documents: {count} written' in first.stdout
+    assert ' 0 written' in again.stdout
+    assert docindex('count', tmp_path / 'back').stdout.strip() == count
+    exported = [docindex('export', place, '-').stdout for place in (books, tmp_path / 'back')]
+    assert exported[0] == exported[1]
+
+
+def test_copy_of_some(docindex: Command, books: Path, tmp_path: Path) -> None:
+    """`--filter` copies what matches, and `--mirror` deletes what the source does not have."""
+    target = tmp_path / 'some'
+    docindex('copy', books, target, '--filter', '{"id": {"$in": ["b1", "b2"]}}')
+    assert docindex('count', target).stdout.strip() == '2'
+    docindex('delete', books, 'b1')
+    assert docindex('copy', books, target, '--mirror').returncode == 0
+    assert docindex('get', target, 'b1').returncode == 1
+
+
+@pytest.mark.parametrize(
+    'place', ['milvus:/x', 'milvus://', 'milvus://user:secret@/x', 'milvus:./there.db/nothing', 'nowhere'], ids=str
+)
+def test_copy_from_where_nothing_is(docindex: Command, tmp_path: Path, place: str) -> None:
+    """A source that is none is one line, without any password, and exit code 2."""
+    place = place.replace('./there', str(tmp_path / 'there'))
+    ran = docindex('copy', place, tmp_path / 'target')
+    assert ran.returncode == 2
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert 'secret' not in ran.stderr

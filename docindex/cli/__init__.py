@@ -8,7 +8,7 @@ interrupted.
 
 from __future__ import annotations
 
-from . import reading, storing, upkeep  # their commands are in this order in --help
+from . import copying, reading, storing, upkeep
 from .app import app, main
 
-__all__ = ['app', 'main', 'reading', 'storing', 'upkeep']
+__all__ = ['app', 'copying', 'main', 'reading', 'storing', 'upkeep']

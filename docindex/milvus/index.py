@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel
 
 from .._later import later
+from ..blueprint import blueprint
 from ..doclist import DocList
 from ..embedding import check_recorded
 from ..errors import ClosedIndexError, CollectionError, SchemaError, SchemaMismatchError, SettingsError
@@ -75,6 +76,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
     DBConfig = MilvusDBConfig
     RuntimeConfig = MilvusRuntimeConfig
     _doc_type: ClassVar[type[BaseModel] | None] = None
+    _describes: ClassVar[bool] = True  # whether the notes are to have what this class says
 
     if not TYPE_CHECKING:
 
@@ -141,8 +143,13 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
             is_empty = bool(embeddings) and not self._server.count(found[''].collection)
             check_recorded(known['embeddings'], embeddings, where, is_empty)
         recorded = {**(known or {'embeddings': {}})['embeddings'], **embeddings}
-        description = {'types': types, 'embeddings': recorded, 'json_schema': self._schema.json_schema()}
-        if known is None or known['embeddings'] != recorded:
+        description = {
+            'types': types,
+            'embeddings': recorded,
+            'blueprint': blueprint(self._schema.doc_type),
+            'json_schema': self._schema.json_schema(),
+        }
+        if self._describes and (known is None or any(known.get(key) != one for key, one in description.items())):
             self._notes.describe(description)
         self._tree: Tree[Any] = Tree(self._server, self._schema, found, recorded)
         self._writes_rows = Writer(self._server, self._tree)
