@@ -52,6 +52,7 @@ OWNERS = {
     'filelock': {'hnsw.workdir'},
     'pymilvus': {'milvus.server'},
     'milvus_lite': {'milvus.server'},
+    'tenacity': {'milvus.failures'},
     'tqdm': {'_progress'},
     'typer': {'cli'},
     'PIL': {'media'},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import os
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..fields import ColumnConfig, no_column_config
+from .server import without_password
 
 
 @dataclass
@@ -26,6 +28,11 @@ class MilvusDBConfig:
     consistency: str = 'Session'
     timeout: float = 30
     max_vector_fields: int = 4
+
+    def __repr__(self) -> str:
+        shown = {one.name: getattr(self, one.name) for one in fields(self) if one.repr}
+        shown['uri'] = without_password(os.fspath(self.uri))
+        return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in shown.items())})'
 
     def changed(self, **options: Any) -> MilvusDBConfig:
         """Return a copy with those `options` that are not None."""
