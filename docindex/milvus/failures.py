@@ -92,7 +92,7 @@ class Failures:
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passes),
-            wait=tenacity.wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE),
+            wait=tenacity.wait_exponential(_FIRST_PAUSE, _LONGEST_PAUSE) + tenacity.wait_random(0, _FIRST_PAUSE),
             stop=tenacity.stop_before_delay(self._timeout),
             reraise=True,
         )

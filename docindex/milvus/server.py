@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from .._optional import optional
 from ..errors import DocumentError, SettingsError
 from .failures import Failures, quieten
+from .terms import literal
 
 T = TypeVar('T')
 
@@ -301,6 +302,8 @@ class Server:
         )
         try:
             while batch := [dict(row) for row in self._call(what, lambda _: rows.next(), collection)]:
+                # pymilvus writes the last key into its next expression without escaping it.
+                rows._next_id = literal(rows._next_id)[1:-1]
                 yield batch
         finally:
             rows.close()
