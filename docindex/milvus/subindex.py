@@ -16,7 +16,7 @@ from .._aio import OneByOne
 from ..doclist import DocList
 from ..errors import DocumentError, DocumentNotFoundError
 from ..filters import FilterLike
-from ..incoming import Given, last_of_each, list_of
+from ..incoming import Given, list_of
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
@@ -135,7 +135,7 @@ class SubIndex(Changing[D]):
                 change = changes.get(doc.id) or changes.get(None)
                 if change is not None:
                     change(doc)
-        self._writer().store(last_of_each(list(docs.values())))
+        self._writer().store([Given(doc, None, 0, (f'document {id_!r}',)) for id_, doc in docs.items()])
 
     def _inside(self, root: Any, name: str) -> list[Any]:
         """Return the documents of a level that an outermost one has in its lists."""

@@ -49,6 +49,7 @@ LISTS = ['folders', 'folders__files', 'folders__files__sentences']
 
 
 def open_index(path: Path, doc_type: Any = User) -> MilvusDocumentIndex[Any]:
+    path.mkdir(exist_ok=True)
     return MilvusDocumentIndex[doc_type](uri=path / 'index.db')
 
 
@@ -274,13 +275,13 @@ def test_words_in_lists(index: MilvusDocumentIndex[User]) -> None:
     filter_ = {'folders__files__size': 2, 'name': 'Ann'}
     assert index.text_search('home', 'folders__files__name', filter=filter_).documents.id == ['song']
     query = files.build_query().find([1, 0], limit=2).text_search('home').build()
-    assert set(files.execute_query(query).documents.id) <= {'song', 'photo'}
+    assert files.execute_query(query).documents.id[0] == 'song'
 
 
 @pytest.mark.parametrize('id_', ['"', '\\', "it's", 'a"b\\', '\n', 'é\U0010ffff', "'); DROP TABLE documents; --", '%_'])
 def test_the_last_id_of_a_batch_can_be_any(tmp_path: Path, id_: str) -> None:
     """An id that ends a batch, and so begins the next one, harms no expression, be it a root's or one in a list."""
-    with open_index(tmp_path) as index, mock.patch('docindex.milvus.server.readable_rows', lambda size: 1):
+    with open_index(tmp_path) as index, mock.patch('docindex.milvus.server.readable_rows', return_value=1):
         index.index(User(id=id_, folders=[Folder(id=id_, files=[file(id_)]), Folder(id=f'{id_}{id_}')]))
         assert ids(index) == [[id_], [id_, id_ * 2], [id_], []]
         assert index[id_].folders.id == [id_, id_ * 2]
@@ -376,39 +377,39 @@ def read_everything(index: MilvusDocumentIndex[User]) -> None:
     assert {
         doc.id: (doc.size, root.name) for doc, root in zip(found.documents, found.root_documents, strict=True)
     } == expected
-    for size in range(10):
+    for size in (3, 9):  # of a letter before and after
         having = {user.id for one, user in files if one.size == size}
         assert set(index.filter({'folders__files__size': size}).id) == having
         assert set(index.filter({'$not': {'folders__files__size': size}}).id) == docs.keys() - having
 
 
 @pytest.mark.parametrize('call', ['upsert', 'delete'])
-def test_an_interrupted_write_stores_each_document_whole_or_not_at_all(tmp_path: Path, call: str) -> None:
+def test_an_interrupted_write_stores_each_document_whole_or_not_at_all(
+    index: MilvusDocumentIndex[User], call: str
+) -> None:
     """Wherever a write ends, each document is old or new with all its lists, and nothing else is seen anywhere."""
-    at, was_over = 0, False
-    while not was_over:
-        with open_index(tmp_path / str(at)) as index:
-            index.index(users())
-            try:
-                with small_calls(), fails_at(call, at, Killed()):
-                    index.index(changed())
-                was_over = True
-            except Killed:
-                pass
-            read_everything(index)
-            report = index.verify()
-            assert not report.damaged
-            assert report.left_over > 0 or report.is_sound
-            if at % 2:  # the same call again ...
+    left_over = 0
+    for at in range(20):
+        try:
+            with small_calls(), fails_at(call, at, Killed()):
                 index.index(changed())
-                read_everything(index)
-                assert index['ann'].name == 'Anna'
-            assert index.verify(repair=True).is_sound  # ... and what is left over goes
+            break
+        except Killed:
             read_everything(index)
-            assert index.verify().is_sound
-            assert index.verify().left_over == 0
-        at += 1
-    assert at > 2
+        report = index.verify()
+        assert not report.damaged
+        assert report.left_over or report.is_sound
+        left_over += report.left_over
+        if at % 2:  # the same call again
+            index.index(changed())
+            assert index['ann'].name == 'Anna'
+        assert index.verify(repair=True).left_over >= report.left_over
+        read_everything(index)
+        assert index.verify().is_sound
+        index.index(users())
+        index.delete('dan')
+    assert at > 1
+    assert left_over
 
 
 def test_a_failed_call_says_what_is_stored(index: MilvusDocumentIndex[User]) -> None:
