@@ -56,6 +56,7 @@ OWNERS = {
     'filelock': {'hnsw.workdir'},
     'pymilvus': {'milvus.server'},
     'milvus_lite': {'milvus.server'},
+    'tenacity': {'milvus.failures'},
     'tqdm': {'_progress'},
     'typer': {'cli.app', 'cli.copying', 'cli.reading', 'cli.storing', 'cli.upkeep', 'cli.reference'},
     'PIL': {'media'},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import SettingsError
 from ..fields import ColumnConfig, no_column_config
+from .server import without_password
 
 
 @dataclass
@@ -28,6 +30,11 @@ class MilvusDBConfig:
     consistency: str = 'Session'
     timeout: float = 30
     max_vector_fields: int = 4
+
+    def __repr__(self) -> str:
+        shown = {one.name: getattr(self, one.name) for one in fields(self) if one.repr}
+        shown['uri'] = without_password(os.fspath(self.uri))
+        return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in shown.items())})'
 
     def changed(self, **options: Any) -> MilvusDBConfig:
         """Return a copy with those `options` that are not None."""

@@ -29,7 +29,6 @@ from .changing import Changing
 from .config import MilvusDBConfig, MilvusRuntimeConfig
 from .layout import Layout, layouts
 from .notes import Notes
-from .searching import Searching
 from .server import Row, Server
 from .settings import SettingsRecord
 from .subindex import SubIndex
@@ -248,8 +247,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
     @contextmanager
     def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:
         condition = parse(self._schema, filter_query)
-        searching = Searching(self._usable(), self._tree, Scope(self._level, self._level))
-        ids = searching.keys(condition, None, None, 0)
+        ids = self._settled(Scope(self._level, self._level), lambda searching: searching.keys(condition, None, None, 0))
 
         def batches() -> Iterator[list[D]]:
             for start in range(0, len(ids), batch_size):

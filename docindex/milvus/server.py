@@ -14,20 +14,21 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .._optional import optional
-from ..errors import DocumentError, ServerError, SettingsError
+from ..errors import DocumentError, SettingsError
+from .failures import Failures, quieten
+from .terms import literal
 
-logger = logging.getLogger('docindex')
+T = TypeVar('T')
 
 Row = dict[str, Any]
 Consistency = str
@@ -38,6 +39,8 @@ _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSiz
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
 _READ_BYTES = 16 << 20
+# A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
+_GRPC = {'grpc.use_local_subchannel_pool': 1}
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
@@ -100,18 +103,29 @@ class Server:
         self._directory = os.path.abspath(uri) if is_embedded(uri) else None  # noqa: PTH100 (as Milvus Lite does)
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
+        self._failures = Failures(self.uri, _secrets(uri, token), timeout)
         self._is_open = True
-        with _embedded_lock, _quiet():
-            given = {'token': token, 'db_name': db_name}
-            try:
-                self._client = self._pymilvus.MilvusClient(
-                    uri, timeout=timeout, **{name: value for name, value in given.items() if value}
-                )
-                self.version = str(self._client.get_server_version())
-            except Exception as error:
-                raise self._error(error, 'cannot connect') from error
+        quieten()
+        given = {'token': token, 'db_name': db_name}
+        with _embedded_lock:
+            self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
                 _embedded[self._directory] += 1
+
+    def _connected(self, uri: str, given: dict[str, str]) -> Any:
+        """Return a client that has asked for the version of the server."""
+        client = self._pymilvus.MilvusClient(
+            uri,
+            timeout=self._timeout,
+            grpc_options=_GRPC,
+            **{name: value for name, value in given.items() if value},
+        )
+        try:
+            self.version = str(client.get_server_version(timeout=self._timeout))
+        except BaseException:
+            client.close()
+            raise
+        return client
 
     @property
     def is_embedded(self) -> bool:
@@ -144,8 +158,10 @@ class Server:
 
     def has(self, collection: str) -> bool:
         """Return whether there is such a collection."""
-        with self._calling(f'ask for the collection {collection!r}'):
-            return bool(self._client.has_collection(collection, timeout=self._timeout))
+        return self._call(
+            f'ask for the collection {collection!r}',
+            lambda left: bool(self._client.has_collection(collection, timeout=left)),
+        )
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
         """Make a collection with its indexes, and load it."""
@@ -178,28 +194,41 @@ class Server:
                 schema.add_function(function)
             if field.index is not None:
                 indexes.add_index(field.name, index_name=field.name, **field.index)
-        with self._calling(f'make the collection {collection!r}'):
-            self._client.create_collection(
-                collection, schema=schema, consistency_level=self.consistency, timeout=self._timeout
-            )
-            # Nothing is in it: there is nothing to wait for, which takes half a second an index.
-            self._client.create_index(collection, indexes, timeout=self._timeout, sync=False)
+
+        def create(left: float) -> None:
+            if not self._client.has_collection(collection, timeout=left):
+                self._client.create_collection(
+                    collection, schema=schema, consistency_level=self.consistency, timeout=left
+                )
+
+        self._call(f'make the collection {collection!r}', create)
+        # Nothing is in it: there is nothing to wait for, which takes half a second an index.
+        self._call(
+            f'make the indexes of the collection {collection!r}',
+            lambda left: self._client.create_index(collection, indexes, timeout=left, sync=False),
+        )
         self.load(collection)
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
-        with self._calling(f'load the collection {collection!r}'):
-            self._client.load_collection(collection, timeout=self._timeout)
+        self._call(
+            f'load the collection {collection!r}',
+            lambda left: self._client.load_collection(collection, timeout=left),
+        )
 
     def drop(self, collection: str) -> None:
         """Remove a collection with all that is in it."""
-        with self._calling(f'drop the collection {collection!r}'):
-            self._client.drop_collection(collection, timeout=self._timeout)
+        self._call(
+            f'drop the collection {collection!r}',
+            lambda left: self._client.drop_collection(collection, timeout=left),
+        )
 
     def fields(self, collection: str) -> dict[str, str]:
         """Return the types of a collection's fields by name, 'VARCHAR' or 'FLOAT_VECTOR[128]'."""
-        with self._calling(f'describe the collection {collection!r}'):
-            described = self._client.describe_collection(collection, timeout=self._timeout)
+        described = self._call(
+            f'describe the collection {collection!r}',
+            lambda left: self._client.describe_collection(collection, timeout=left),
+        )
         found: dict[str, str] = {}
         for field in described['fields']:
             name = self._pymilvus.DataType(field['type']).name
@@ -211,56 +240,70 @@ class Server:
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Store rows that fit into one call; `batches` makes such."""
-        with self._calling(f'store {len(rows):,} rows in {collection!r}'):
-            self._client.upsert(collection, list(rows), timeout=self._timeout)
+        self._call(
+            f'store {len(rows):,} rows in {collection!r}',
+            lambda left: self._client.upsert(collection, list(rows), timeout=left),
+            collection,
+        )
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
-        with self._calling(f'delete from {collection!r}'):
-            self._client.delete(collection, filter=expression, timeout=self._timeout)
+        self._call(
+            f'delete from {collection!r}',
+            lambda left: self._client.delete(collection, filter=expression, timeout=left),
+            collection,
+        )
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
-        with self._calling(f'count in {collection!r}'):
-            found = self._client.query(
+        found = self._call(
+            f'count in {collection!r}',
+            lambda left: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=['count(*)'],
-                timeout=self._timeout,
+                timeout=left,
                 consistency_level=self.consistency,
-            )
+            ),
+            collection,
+        )
         return int(found[0]['count(*)'])
 
     def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
         """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
-        with self._calling(f'read from {collection!r}'):
-            found = self._client.query(
+        found = self._call(
+            f'read from {collection!r}',
+            lambda left: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=list(fields),
                 limit=MOST_RESULTS,
-                timeout=self._timeout,
+                timeout=left,
                 consistency_level=self.consistency,
-            )
-            return [dict(row) for row in found]
+            ),
+            collection,
+        )
+        return [dict(row) for row in found]
 
     def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
         """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
-        with self._calling(f'read from {collection!r}'):
-            rows = self._client.query_iterator(
+        what = f'read from {collection!r}'
+        rows = self._call(
+            what,
+            lambda left: self._client.query_iterator(
                 collection,
                 batch_size=readable_rows(row_bytes),
                 filter=expression,
                 output_fields=list(fields),
-                timeout=self._timeout,
+                timeout=left,
                 consistency_level=self.consistency,
-            )
+            ),
+            collection,
+        )
         try:
-            while True:
-                with self._calling(f'read from {collection!r}'):
-                    batch = [dict(row) for row in rows.next()]
-                if not batch:
-                    return
+            while batch := [dict(row) for row in self._call(what, lambda _: rows.next(), collection)]:
+                # pymilvus writes the last key into its next expression without escaping it.
+                rows._next_id = literal(rows._next_id)[1:-1]
                 yield batch
         finally:
             rows.close()
@@ -276,8 +319,9 @@ class Server:
         params: dict[str, Any],
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
-        with self._calling(f'search {field!r} in {collection!r}'):
-            found = self._client.search(
+        found = self._call(
+            f'search {field!r} in {collection!r}',
+            lambda left: self._client.search(
                 collection,
                 data=list(queries),
                 anns_field=field,
@@ -285,71 +329,19 @@ class Server:
                 filter=expression,
                 output_fields=list(fields),
                 search_params={'params': params},
-                timeout=self._timeout,
+                timeout=left,
                 consistency_level=self.consistency,
-            )
-            return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
+            ),
+            collection,
+        )
+        return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
 
-    # -- errors ----------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _calling(self, what: str) -> Iterator[None]:
-        """Turn what pymilvus raises into our error, which names the server."""
-        try:
-            with _quiet():
-                yield
-        except Exception as error:
-            raise self._error(error, f'cannot {what}') from error
-
-    def _error(self, error: Exception, what: str) -> Exception:
-        if not isinstance(error, (self._pymilvus.MilvusException, OSError, RuntimeError, ValueError)):
-            return error
-        message = ' '.join(str(getattr(error, 'message', error)).split())
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, message, re.IGNORECASE)), '')
-        if self._directory is not None and 'Open local milvus failed' in message:
-            hint = 'another process has it open, or it is no directory of Milvus Lite 3'
-        shown = message if len(message) <= 500 else f'{message[:497]}...'
-        return ServerError(f'{what}: {shown}{f"; {hint}" if hint else ""}', self.uri)
+    def _call(self, what: str, call: Callable[[float], T], collection: str = '') -> T:
+        """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
+        prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
+        return self._failures.repeated(what, call, prepare)
 
 
-class _Quiet(logging.Filter):
-    """
-    Holds back what pymilvus logs in a call of ours.
-
-    It logs each error with its traceback, which is raised as well, and a warning for each iterator on Milvus Lite.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether this thread is in no call of ours."""
-        return not getattr(self.here, 'depth', 0)
-
-
-_QUIET = _Quiet()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    for handler in logging.getLogger('pymilvus').handlers:
-        handler.addFilter(_QUIET)  # once: it is in the list of the handler then
-    here = _QUIET.here
-    here.depth = getattr(here, 'depth', 0) + 1
-    try:
-        yield
-    finally:
-        here.depth -= 1
-
-
-_HINTS = [
-    (r'unauthenticated|auth check|authenti', 'give the right token: "user:password", or an API key'),
-    (r'permission', 'this user may not do that; ask for the privilege'),
-    (r'database not found|database .*not exist', 'make the database first, or leave db_name out'),
-    (r'rate limit|quota', 'the server limits how much it takes; wait, or raise its limits'),
-    (r'timeout|unavailable|connect|channel', 'is the server running, and reachable from here?'),
-]
 LONGEST_TEXT = 65_535
 """How many bytes a string has at most in a collection."""
 MOST_TEXTS = 4_096
@@ -376,6 +368,13 @@ def checked_uri(uri: object) -> str:
             f'uri must be http://host:19530 or https://..., or ./name.db for Milvus Lite in this process; got {shown!r}'
         )
     return uri
+
+
+def _secrets(uri: str, token: str) -> list[str]:
+    """Return what no message may have in it: tokens, and the passwords in them."""
+    in_uri = urlsplit(uri).netloc.rpartition('@')[0] if '://' in uri else ''
+    tokens = [one for one in (token, in_uri) if one]
+    return tokens + [password for one in tokens for password in [one.partition(':')[2]] if password]
 
 
 def without_password(uri: str) -> str:

@@ -102,20 +102,26 @@ class Tree(Generic[D]):
         Raises:
             CollectionError: somebody writes them faster than they can be read.
         """
-        has_lists = bool(self.records[name].lists)
+        loaded: dict[str, Any] = {}
+        left = ids
         for _ in range(_ATTEMPTS):
-            rows = self.rows_of(name, ids)
+            rows = self.rows_of(name, left)
             docs = self.complete(name, rows)
             # A version that is still the same has had its lists all the time.
-            if not has_lists or len(self.current(name, rows) if name else self._unchanged(rows)) == len(rows):
-                return dict(zip((row['id'] for row in rows), docs, strict=True))
+            unchanged = {row['id'] for row in self._unchanged(name, rows)}
+            loaded |= {row['id']: doc for row, doc in zip(rows, docs, strict=True) if row['id'] in unchanged}
+            left = [row['id'] for row in rows if row['id'] not in unchanged]
+            if not left:
+                return loaded
         collection = self.layouts[name].collection
         raise CollectionError(
             f'documents in {collection!r} were replaced {_ATTEMPTS} times while they were read', collection
         )
 
-    def _unchanged(self, rows: Sequence[Row]) -> list[Row]:
-        """Return those of some rows of outermost documents that have the same lists by now."""
+    def _unchanged(self, name: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return those of some rows of a level that have the same lists by now."""
+        if name or not self.records[name].lists:
+            return self.current(name, rows) if self.records[name].lists else rows
         now = {
             row['id']: row['_version'] for row in self.by_ids('', 'id', (row['id'] for row in rows), ['id', '_version'])
         }
