@@ -15,7 +15,7 @@ from ..doclist import DocList
 from ..document import BaseDoc
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
-from ..given import Given
+from ..incoming import Given
 from ..matrices import column_matrix
 from ..payload import Payloads
 from ..schema import Column, Level

@@ -20,7 +20,7 @@ from ..deferred import deferred
 from ..distances import Labels
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
-from ..given import Given, inside, last_of_each, levels_from, list_of, unlike
+from ..incoming import Given, inside, last_of_each, levels_from, list_of, unlike
 from ..schema import Level, Schema
 from .documents import Documents, Kept
 from .extraction import Extractions

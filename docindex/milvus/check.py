@@ -11,7 +11,7 @@ import numpy as np
 
 from .._progress import progress_bar
 from ..errors import DocIndexError
-from ..given import Given
+from ..incoming import Given
 from .records import Place
 from .server import Row, Server
 from .tree import Tree

@@ -1,16 +1,27 @@
-"""
+r"""
 Filters as expressions of Milvus.
 
 What Milvus cannot say is said wider: an `Expression` that is not exact is true of all documents that fulfil the filter,
 and of more. Negated it would be narrower, so negations are moved inwards until they stand at conditions, and each
 condition is written in two ways: what is true wherever it holds, and what is true wherever it does not.
 
-Engines differ where something is missing and under a `not` (Milvus Lite has three truth values, Milvus 2.3.5 two), so
-each comparison stands beside a question for what it compares: `(a is null or a != 1)`. JSON is written so that a path
-leads to values of one class, see `forms`, and nothing is compared across classes.
+Engines differ. What was asked of two of them, where `n` is an INT64 and `j` JSON:
 
-Run on Milvus Lite 3.2.2, and as far as it has the words (no `is null`, `like` for beginnings only) on Milvus 2.3.5; the
-grammar of 3.0 was read.
+| expression | Milvus Lite 3.2.2 | Milvus 2.3.5 |
+| --- | --- | --- |
+| `n != 1`, `n not in [1]` of null | false; true, but false where JSON is asked as well | has no null |
+| `not (j["a"] < 5)` of "x", of nothing | false: neither true nor false is | true |
+| `j["a"] == 1` of true | true | false |
+| `json_contains(j["a"], 2)` of [2.0] | true | false |
+| `exists j["a"]` of null | false | true |
+| `exists j["a"] and n == 1` | as one would think | an error, but not of `not (exists j["a"])` |
+| `n < 1.5`, `-9223372036854775808`, `j[""]`, `"a" == "a"` | as one would think | an error |
+| `j["a"] in [1]`, `"\u0041"` | an error | as one would think |
+| `like "%x%"`, `is null` | as one would think | an error: since 2.4, since 2.5 |
+
+So a comparison stands beside a question for what it compares, `(n is null or n != 1)`; JSON is written so that a path
+leads to values of one class, see `forms`, and nothing is compared across classes. Both engines order strings by code
+points and tell upper from lower case. The grammar of Milvus 3.0 was read; no server after 2.3.5 was asked.
 """
 
 from __future__ import annotations

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel
 
 from .._later import later
+from ..blueprint import blueprint
 from ..doclist import DocList
-from ..errors import ClosedIndexError, CollectionError, SchemaError, SettingsError
+from ..embedding import check_recorded
+from ..errors import ClosedIndexError, CollectionError, SchemaError, SchemaMismatchError, SettingsError
 from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
-from ..given import Given, last_of_each
+from ..incoming import Given, last_of_each
 from ..index import DocumentIndex
 from ..parsing import parse
 from ..results import SubindexFindResult
@@ -27,7 +29,6 @@ from .changing import Changing
 from .config import MilvusDBConfig, MilvusRuntimeConfig
 from .layout import Layout, check_release, layouts
 from .notes import Notes
-from .searching import Searching
 from .server import Row, Server
 from .settings import SettingsRecord
 from .subindex import SubIndex
@@ -66,13 +67,15 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         SchemaError: the document class cannot be indexed, or not on Milvus; the message names the limit.
         SettingsError: a setting is out of range, or nobody knows it.
         ServerError: the server cannot be reached, or does not let us in.
-        CollectionError: there is a collection of this name that something else has made, or another schema.
+        SchemaMismatchError: the index was made with another schema.
+        CollectionError: there is a collection of this name that something else has made.
         MissingLibraryError: pymilvus is not installed.
     """
 
     DBConfig = MilvusDBConfig
     RuntimeConfig = MilvusRuntimeConfig
     _doc_type: ClassVar[type[BaseModel] | None] = None
+    _describes: ClassVar[bool] = True  # whether the notes are to have what this class says
 
     if not TYPE_CHECKING:
 
@@ -130,15 +133,29 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         found = layouts(self._schema, self.index_name, settings, self._db_config.max_vector_fields)
         for layout in found.values():
             check_release(layout, self._server.release)
-        types = self._schema.describe(declared)
+        types, embeddings = self._schema.describe(declared), self._schema.embeddings(declared)
+        where = f'{self.index_name} at {self._server.uri}'
         known = self._notes.description() or self._known_after_all(found)
-        if known is None:
+        if known is not None:
+            _check_types(known['types'], types, where)
+        recorded = {**(known or {'embeddings': {}})['embeddings'], **embeddings}
+        description = {
+            'types': types,
+            'embeddings': recorded,
+            'blueprint': blueprint(self._schema.doc_type),
+            'json_schema': self._schema.json_schema(),
+        }
+        if self._describes and known is None:
             # Before the collections: who dies here, or meets another one who does the same, finds them to be ours.
-            known = {'types': types, 'json_schema': self._schema.json_schema()}
-            self._notes.describe(known)
+            self._notes.describe(description)
         for layout in found.values():
-            _check(self._server, layout, known['types'], types)
-        self._tree: Tree[Any] = Tree(self._server, self._schema, found)
+            _make_or_check(self._server, layout)
+        if known is not None:
+            is_empty = bool(embeddings) and not self._server.count(found[''].collection)
+            check_recorded(known['embeddings'], embeddings, where, is_empty)
+            if self._describes and any(known.get(key) != one for key, one in description.items()):
+                self._notes.describe(description)
+        self._tree: Tree[Any] = Tree(self._server, self._schema, found, recorded)
         self._writes_rows = Writer(self._server, self._tree)
 
     def _known_after_all(self, found: dict[str, Layout]) -> dict[str, Any] | None:
@@ -248,8 +265,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
     @contextmanager
     def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:
         condition = parse(self._schema, filter_query)
-        searching = Searching(self._usable(), self._tree, Scope(self._level, self._level))
-        ids = searching.keys(condition, None, None, 0)
+        ids = self._settled(Scope(self._level, self._level), lambda searching: searching.keys(condition, None, None, 0))
 
         def batches() -> Iterator[list[D]]:
             for start in range(0, len(ids), batch_size):
@@ -291,7 +307,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         names = [vector_field(self._level, every, search_field)] if search_field else every
         self._settings.configure(dict.fromkeys(names, changed))
         new = layouts(self._schema, self.index_name, self._settings.effective, self._db_config.max_vector_fields)
-        self._tree = Tree(self._server, self._schema, new)
+        self._tree = Tree(self._server, self._schema, new, self._tree.embeddings)
         self._writes_rows = Writer(self._server, self._tree)
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
@@ -353,7 +369,25 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         return f'<{type(self).__name__} {self.index_name!r} at {self._server.uri!r}: {state}>'
 
 
-def _check(server: Server, layout: Layout, known: dict[str, str], types: dict[str, str]) -> None:
+def _check_types(known: dict[str, str], types: dict[str, str], where: str) -> None:
+    """
+    Check that documents are of the schema that an index was made with.
+
+    Raises:
+        SchemaMismatchError: they are not.
+    """
+    differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
+    if not differ:
+        return
+    each = (f'{field} (was {known.get(field, "not there")}, is {types.get(field, "not there")})' for field in differ)
+    raise SchemaMismatchError(
+        f'the collections were made with another schema: {", ".join(each)}',
+        where,
+        'open it with the schema that it was made with, and copy its documents into another index_name',
+    )
+
+
+def _make_or_check(server: Server, layout: Layout) -> None:
     """
     Make a collection, or check that it is what its schema needs.
 
@@ -361,15 +395,6 @@ def _check(server: Server, layout: Layout, known: dict[str, str], types: dict[st
         CollectionError: it is not.
     """
     name = layout.collection
-    if known != types:
-        differ = _differing(known, types)
-        field = differ[0]
-        raise CollectionError(
-            f'{name!r} at {server.uri} was made with another schema: {", ".join(differ)} differ ({field} was '
-            f'{known.get(field, "not there")} and is {types.get(field, "not there")}); open it with the schema that it '
-            'was made with, and copy_index() it into one with the new schema and another index_name',
-            name,
-        )
     if server.has(name) and layout.describe() != server.fields(name):
         raise _strange(server, layout, 'other settings')
     server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')

@@ -23,7 +23,7 @@ from pydantic import BaseModel, create_model
 from ..doclist import DocList
 from ..document import BaseDoc
 from ..errors import CollectionError, DocumentError
-from ..given import Given
+from ..incoming import Given
 from ..matrices import column_matrix
 from ..payload import Payloads
 from ..schema import Column

@@ -20,7 +20,7 @@ from typing import Any
 
 from .._progress import progress_bar
 from ..errors import BatchError, DocumentError, ServerError
-from ..given import Given, inside, levels_from, unlike
+from ..incoming import Given, inside, levels_from, unlike
 from .records import Place
 from .server import Row, Server, batches
 from .tree import Tree, one_of
