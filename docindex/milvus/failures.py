@@ -35,6 +35,7 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 _LASTING = re.compile(r'UNAUTHENTICATED|PERMISSION_DENIED')
+_TOO_LARGE = re.compile(r'larger than max|maxOutputSize', re.IGNORECASE)
 _NOT_LOADED = re.compile(r'released|not loaded|not been loaded', re.IGNORECASE)
 _HINTS = [
     (r'unauthenticated|auth check|authenti', 'give the right token: "user:password", or an API key'),
@@ -130,6 +131,11 @@ class Failures:
     def _has_secrets(self, error: Exception) -> bool:
         text = ''.join(traceback.format_exception(error))
         return any(secret in text for secret in self._secrets)
+
+
+def is_too_large(error: ServerError) -> bool:
+    """Return whether a call failed because its answer is larger than a server sends: a smaller part of it may go."""
+    return bool(_TOO_LARGE.search(str(error.args[0])))
 
 
 def _is_theirs(error: BaseException) -> bool:

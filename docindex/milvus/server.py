@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .._optional import optional
-from ..errors import DocumentError, SettingsError
-from .failures import Failures, quieten
+from ..errors import DocumentError, ServerError, SettingsError
+from .failures import Failures, is_too_large, quieten
 from .terms import literal
 
 T = TypeVar('T')
@@ -355,9 +355,16 @@ class Server:
             fields: The fields.
             row_bytes: How many bytes a row has, about.
         """
-        text, moment = expression or f'{key} != ""', 0
+        text, moment, limit = expression or f'{key} != ""', 0, readable_rows(row_bytes)
+        wanted = list(dict.fromkeys([*fields, key]))
         while True:
-            rows = self._page(collection, text, list(dict.fromkeys([*fields, key])), readable_rows(row_bytes), moment)
+            try:
+                rows = self._page(collection, text, wanted, limit, moment)
+            except ServerError as error:
+                if limit == 1 or not is_too_large(error):
+                    raise
+                limit = max(1, limit // 4)
+                continue
             if not rows:
                 return
             moment = moment or int((rows.extra or {}).get('iterator_session_ts', 0))

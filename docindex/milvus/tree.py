@@ -14,17 +14,20 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from ..embedding import Recorded
-from ..errors import CollectionError
+from ..errors import CollectionError, ServerError
 from ..incoming import list_of
 from ..schema import Level, Schema
 from .expressions import literal
+from .failures import is_too_large
 from .layout import Layout
 from .records import Records
 from .server import Row, Server, readable_rows
 
 D = TypeVar('D', bound=BaseModel)
 
-_IDS = 1_000  # ids that are asked for at once
+MOST_AT_ONCE = 1_000
+"""How many ids are asked for at once."""
+_LONGEST_LIST = 200_000  # characters of ids in an expression; a million took Milvus Lite more than a second to read
 _ATTEMPTS = 5
 
 
@@ -64,16 +67,25 @@ class Tree(Generic[D]):
         """Return these fields of the rows of a level that have one of some ids in a field, and fulfil more, if said."""
         layout = self.layouts[name]
         wanted = [id_ for id_ in dict.fromkeys(ids) if _can_be_written(id_)]
-        at_once = min(_IDS, readable_rows(layout.row_bytes)) if set(fields) - set(layout.place_fields) else _IDS
+        at_once = MOST_AT_ONCE
+        if set(fields) - set(layout.place_fields):
+            at_once = min(at_once, readable_rows(layout.row_bytes))
         found: list[Row] = []
-        for start in range(0, len(wanted), at_once):
-            expression = one_of(field, wanted[start : start + at_once])
-            if field == layout.key or (layout.is_root and field == 'id'):
-                text = f'{expression} and ({more})' if more else expression
-                found += self._server.query(layout.collection, text, fields)
-            else:  # one id may be that of many
-                found += self.all_rows(name, f'{expression} and ({more})' if more else expression, fields)
+        for some in portions(wanted, at_once):
+            expression = one_of(field, some)
+            text = f'{expression} and ({more})' if more else expression
+            is_key = field == layout.key  # otherwise one id may be that of many
+            found += self._at_once(name, text, fields) if is_key else self.all_rows(name, text, fields)
         return found
+
+    def _at_once(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
+        """Return these fields of the rows, a few, that an expression is true of, in one answer if they fit into one."""
+        try:
+            return self._server.query(self.layouts[name].collection, expression, fields)
+        except ServerError as error:
+            if not is_too_large(error):
+                raise
+        return self.all_rows(name, expression, fields)
 
     def all_rows(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
         """Return these fields of all rows of a level that an expression is true of."""
@@ -166,6 +178,20 @@ class Tree(Generic[D]):
     def roots(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the outermost documents that rows of documents in lists are in, by id."""
         return self.load('', list(dict.fromkeys(row['_root'] for row in rows)))
+
+
+def portions(ids: Sequence[str], most: int = MOST_AT_ONCE) -> Iterator[list[str]]:
+    """Yield some ids after the other, so many at most, and no more than an expression should have."""
+    some: list[str] = []
+    size = 0
+    for id_ in ids:
+        if some and (len(some) >= most or size + len(id_) > _LONGEST_LIST):
+            yield some
+            some, size = [], 0
+        some.append(id_)
+        size += len(id_)
+    if some:
+        yield some
 
 
 def one_of(field: str, ids: Sequence[str]) -> str:

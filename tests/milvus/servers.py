@@ -128,19 +128,25 @@ class GuardedServer(grpc.ServerInterceptor):
     """
     Milvus Lite as a server in this process, which can be told to be older, to want a token, or to fail.
 
-    Attributes:
+    Args:
+        data_dir: Where its data is.
         token: What clients have to give; empty: nothing.
+        version: What it says that it is.
+        sends: How many bytes an answer has at most.
+
+    Attributes:
+        token: See above.
         unavailable: How many calls from now on it refuses to answer for the moment.
         calls: The names of all calls that came.
     """
 
-    def __init__(self, data_dir: Path, token: str = '', version: str = '') -> None:
+    def __init__(self, data_dir: Path, token: str = '', version: str = '', sends: int = 64 << 20) -> None:
         self.token = token
         self.unavailable = 0
         self.calls: list[str] = []
         self._db = MilvusLite(str(data_dir))
-        # As a server has it, and not as Milvus Lite, which takes four times as much.
-        options = [('grpc.max_receive_message_length', 64 << 20), ('grpc.max_send_message_length', -1)]
+        # What a server takes, and not four times as much, as Milvus Lite does.
+        options = [('grpc.max_receive_message_length', 64 << 20), ('grpc.max_send_message_length', sends)]
         self._server = grpc.server(futures.ThreadPoolExecutor(4), interceptors=[self], options=options)
         servicer = _Versioned(self._db, version) if version else MilvusServicer(self._db)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, self._server)
@@ -182,9 +188,9 @@ def _refusal(code: grpc.StatusCode, details: str) -> Any:
 
 
 @contextmanager
-def guarded_server(data_dir: Path, token: str = '', version: str = '') -> Iterator[GuardedServer]:
+def guarded_server(data_dir: Path, **options: Any) -> Iterator[GuardedServer]:
     """Run a server in this process as long as the block takes."""
-    server = GuardedServer(data_dir, token, version)
+    server = GuardedServer(data_dir, **options)
     try:
         yield server
     finally:

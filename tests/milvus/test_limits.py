@@ -138,6 +138,26 @@ def test_batches_fit(index: MilvusDocumentIndex[Article], monkeypatch: pytest.Mo
     assert len(index) == 31
 
 
+def test_large_documents_are_read(tmp_path: Path) -> None:
+    """Documents that do not fit into one answer of a server come in several."""
+    with guarded_server(tmp_path, sends=2 << 20) as server, opened(Article, server) as index:
+        index.index([Article(id=f'{at}', body='x' * 200_000, vector=[at, 1]) for at in range(25)])
+        ids = [f'{at}' for at in range(25)]
+        assert index.get(ids).id == ids
+        assert index.filter({'id': {'$in': ids}}, limit=None).id == ids
+        assert len(index.find([0, 1], limit=25).documents) == 25
+        assert index.verify().is_sound
+
+
+def test_long_ids(index: MilvusDocumentIndex[Article]) -> None:
+    """Ids that do not fit into one expression are asked for, and deleted, in several."""
+    docs = [Article(id=f'{at}' + 'y' * 60_000) for at in range(12)]
+    index.index(docs)
+    assert index.get([doc.id for doc in docs]).id == [doc.id for doc in docs]
+    assert index.delete([doc.id for doc in docs]) == 12
+    assert list(index) == ['there']
+
+
 def test_splitting() -> None:
     """Rows are split by size and number, none is left out, and one that is too large alone is named."""
     rows = [{'id': str(at), 'text': 'x' * 1_000_000} for at in range(100)] + [{'id': 'a'}] * 10_000
