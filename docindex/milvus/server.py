@@ -43,7 +43,13 @@ _BATCH_ROWS = 4_096
 _OLDEST = (2, 3)  # has upsert
 _READ_BYTES = 16 << 20
 # A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
-_GRPC = {'grpc.use_local_subchannel_pool': 1}
+# And no question every ten seconds whether the server is there, as pymilvus asks: Milvus Lite hangs up on that after 40
+# seconds, with a message on stderr. Each call has its timeout.
+_GRPC = {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.keepalive_time_ms': 330_000,
+    'grpc.keepalive_permit_without_calls': 0,
+}
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
