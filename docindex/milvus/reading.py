@@ -96,7 +96,7 @@ class Reading(Searchable[D]):
         if group_by_root and scope.found.name:
             return self._find_roots(searching, name, matrix, limit, exact, ef, condition)
         found = searching.find(name, matrix, limit, exact, ef, condition)
-        docs = self._tree.load(scope.found.name, [id_ for ranking in found for id_ in ranking.keys])
+        docs = self._tree.load(scope.found.name, [id_ for ranking in found for id_ in ranking.keys], searching.rows)
         return _batch([_there(ranking, docs) for ranking in found], scope.found)
 
     def _find_roots(
@@ -157,7 +157,8 @@ class Reading(Searchable[D]):
         searching = Searching(server, self._tree, scope)
         found = answer(query, self._level.schema, searching)
         with searching.step(f'read {len(found.keys):,} documents'):
-            there = _there(Ranking('', found.keys, found.scores, False), self._tree.load(scope.found.name, found.keys))
+            docs_by_id = self._tree.load(scope.found.name, found.keys, searching.rows)
+            there = _there(Ranking('', found.keys, found.scores, False), docs_by_id)
         if found.select is None:
             docs = _doclist(there.docs, scope.found)
         else:

@@ -9,6 +9,7 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
   `expressions` alone, and these two are never called.
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
+* Milvus Lite compares a search with each row that it has not written out yet, slowly: it is told to before one.
 * Milvus Lite goes on in this process after `close()`, and keeps the lock of its directory; the last handle ends it.
 """
 
@@ -38,6 +39,10 @@ _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSiz
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
 _READ_BYTES = 16 << 20
+_SMALL_ROW = 256  # bytes: an id and its place
+# Rows that Milvus Lite holds in memory at most when it is searched: of 20,000 with 384 values a search takes thirty
+# times as long as of the same in files; writing them out takes as long as three searches of them.
+_MOST_UNSETTLED = 1_000
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
@@ -100,6 +105,7 @@ class Server:
         self._directory = os.path.abspath(uri) if is_embedded(uri) else None  # noqa: PTH100 (as Milvus Lite does)
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
+        self._unsettled: Counter[str] = Counter()
         self._is_open = True
         with _embedded_lock, self._quiet():
             given = {'token': token, 'db_name': db_name}
@@ -188,6 +194,7 @@ class Server:
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
+        self._unsettled[collection] = _MOST_UNSETTLED  # a process that was killed may have left so many, or more
         with self._calling(f'load the collection {collection!r}'):
             self._client.load_collection(collection, timeout=self._timeout)
 
@@ -213,6 +220,14 @@ class Server:
         """Store rows that fit into one call; `batches` makes such."""
         with self._calling(f'store {len(rows):,} rows in {collection!r}'):
             self._client.upsert(collection, list(rows), timeout=self._timeout)
+        self._unsettled[collection] += len(rows)
+
+    def _settle(self, collection: str) -> None:
+        """Have Milvus Lite write out what it holds in memory, if that may be much. Servers do so by themselves."""
+        if 'lite' in self.version and self._unsettled[collection] >= _MOST_UNSETTLED:
+            self._unsettled[collection] = 0
+            with self._calling(f'write out {collection!r}'):
+                self._client.flush(collection, timeout=self._timeout)
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
@@ -221,6 +236,7 @@ class Server:
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
+        self._settle(collection)
         with self._calling(f'count in {collection!r}'):
             found = self._client.query(
                 collection,
@@ -246,6 +262,7 @@ class Server:
 
     def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
         """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
+        self._settle(collection)
         with self._calling(f'read from {collection!r}'):
             rows = self._client.query_iterator(
                 collection,
@@ -276,6 +293,7 @@ class Server:
         params: dict[str, Any],
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
+        self._settle(collection)
         with self._calling(f'search {field!r} in {collection!r}'):
             found = self._client.search(
                 collection,
@@ -376,7 +394,8 @@ def without_password(uri: str) -> str:
 
 def readable_rows(row_bytes: int) -> int:
     """Return how many rows of about so many bytes are read at once."""
-    return max(1, min(1_000, _READ_BYTES // max(1, row_bytes)))
+    most = MOST_RESULTS if row_bytes <= _SMALL_ROW else 1_000  # a document may be larger than it is thought to be
+    return max(1, min(most, _READ_BYTES // max(1, row_bytes)))
 
 
 def size_of(row: Row) -> int:

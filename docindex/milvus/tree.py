@@ -89,16 +89,23 @@ class Tree(Generic[D]):
 
     # -- documents -------------------------------------------------------------------------------------
 
-    def load(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+    def load(self, name: str, ids: Sequence[str], known: Mapping[str, Row] | None = None) -> dict[str, Any]:
         """
         Return the documents of a level with these ids that exist, whole, by id.
+
+        Args:
+            name: The level.
+            ids: The ids.
+            known: Rows by id that were read just now, with all that documents are made of.
 
         Raises:
             CollectionError: somebody writes them faster than they can be read.
         """
         has_lists = bool(self.records[name].lists)
         for _ in range(_ATTEMPTS):
-            rows = self.rows_of(name, ids)
+            read, known = known or {}, None
+            rows = [read[id_] for id_ in dict.fromkeys(ids) if id_ in read]
+            rows += self.rows_of(name, [id_ for id_ in ids if id_ not in read])
             docs = self.complete(name, rows)
             # A version that is still the same has had its lists all the time.
             if not has_lists or len(self.current(name, rows) if name else self._unchanged(rows)) == len(rows):
