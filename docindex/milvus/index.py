@@ -355,7 +355,10 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
     if known is None or wanted != there:
         differ = sorted(field for field in wanted.keys() | there.keys() if wanted.get(field) != there.get(field))
         made = 'something else' if known is None else 'other settings'
-        what = f'; {", ".join(differ[:5])} differ' if differ else ''
+        each = (
+            f'{field} (is {there.get(field, "not there")}, wanted {wanted.get(field, "not there")})' for field in differ
+        )
+        what = f'; {", ".join(list(each)[:5])} differ' if differ else ''
         raise CollectionError(
             f'there is a collection {name!r} at {server.uri} that was made by {made}{what}; choose another index_name, '
             'or drop the collection if nobody needs it',

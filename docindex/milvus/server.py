@@ -21,7 +21,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ _SMALL_ROW = 256  # bytes: an id and its place
 # Rows that Milvus Lite holds in memory at most when it is searched: of 20,000 with 384 values a search takes thirty
 # times as long as of the same in files; writing them out takes as long as three searches of them.
 _MOST_UNSETTLED = 1_000
+# It takes any other, too, and cannot load the collection any more once it has rows.
+_INDEXES_OF_LITE = ('HNSW', 'HNSW_SQ', 'IVF_FLAT', 'IVF_SQ8', 'FLAT', 'AUTOINDEX')
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
@@ -154,7 +156,14 @@ class Server:
             return bool(self._client.has_collection(collection, timeout=self._timeout))
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
-        """Make a collection with its indexes, and load it."""
+        """
+        Make a collection with its indexes, and load it.
+
+        Raises:
+            SettingsError: Milvus Lite does not have such an index.
+            ServerError: a server does not take it; nothing is left of it.
+        """
+        self._check_indexes(fields)
         types = self._pymilvus.DataType
         schema = self._pymilvus.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
@@ -188,9 +197,23 @@ class Server:
             self._client.create_collection(
                 collection, schema=schema, consistency_level=self.consistency, timeout=self._timeout
             )
-            # Nothing is in it: there is nothing to wait for, which takes half a second an index.
-            self._client.create_index(collection, indexes, timeout=self._timeout, sync=False)
-        self.load(collection)
+        try:
+            with self._calling(f'make the indexes of {collection!r}'):
+                # Nothing is in it: there is nothing to wait for, which takes half a second an index.
+                self._client.create_index(collection, indexes, timeout=self._timeout, sync=False)
+            self.load(collection)
+        except ServerError:  # of an index type that the server does not know, say: the collection would never load
+            with suppress(ServerError):
+                self.drop(collection)
+            raise
+
+    def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
+        for field in fields if 'lite' in self.version else ():
+            given = '' if field.index is None else field.index['index_type']
+            if field.data_type == 'FLOAT_VECTOR' and given not in _INDEXES_OF_LITE:
+                raise SettingsError(
+                    f'{field.name}: Milvus Lite has the index types {", ".join(_INDEXES_OF_LITE)}, and not {given!r}'
+                )
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
@@ -204,7 +227,7 @@ class Server:
             self._client.drop_collection(collection, timeout=self._timeout)
 
     def fields(self, collection: str) -> dict[str, str]:
-        """Return the types of a collection's fields by name, 'VARCHAR' or 'FLOAT_VECTOR[128]'."""
+        """Return the types of a collection's fields by name, 'VARCHAR' or 'FLOAT_VECTOR[128] HNSW COSINE'."""
         with self._calling(f'describe the collection {collection!r}'):
             described = self._client.describe_collection(collection, timeout=self._timeout)
         found: dict[str, str] = {}
@@ -212,7 +235,16 @@ class Server:
             name = self._pymilvus.DataType(field['type']).name
             dim = field.get('params', {}).get('dim')
             found[field['name']] = 'TEXTS' if name == 'ARRAY' else name + (f'[{dim}]' if dim else '')
+            if name == 'FLOAT_VECTOR':
+                found[field['name']] += self._index_of(collection, field['name'])
         return found
+
+    def _index_of(self, collection: str, field: str) -> str:
+        with self._calling(f'describe the index of {field!r} in {collection!r}'):
+            if field not in self._client.list_indexes(collection, field_name=field, timeout=self._timeout):
+                return ''
+            index = self._client.describe_index(collection, field, timeout=self._timeout)
+        return f' {index["index_type"]} {index["metric_type"]}'
 
     # -- rows ------------------------------------------------------------------------------------------
 
