@@ -98,8 +98,8 @@ def compare(title: str, asked: dict[str, Ask], local: DocumentIndex[Package], mi
     table.add_column('asked', no_wrap=True, min_width=13)
     for name in ('local', 'Milvus'):
         table.add_column(name, no_wrap=True)
-        table.add_column('ms', justify='right', no_wrap=True)
-    table.add_column('same', no_wrap=True)
+        table.add_column('ms', justify='right', no_wrap=True, min_width=5)
+    table.add_column('same', no_wrap=True, min_width=6)
     for what, ask in asked.items():
         (mine, here), (other, there) = timed(ask, local), timed(ask, milvus)
         shared = len(set(mine.documents.id) & set(other.documents.id))
