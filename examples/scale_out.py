@@ -94,16 +94,16 @@ def questions(text: str, vector: Any, limit: int) -> dict[str, Ask]:
 
 def compare(title: str, asked: dict[str, Ask], local: DocumentIndex[Package], milvus: DocumentIndex[Package]) -> None:
     """Ask both, and show what they answer and how long they take."""
-    table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column('asked', no_wrap=True, min_width=13)
+    table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column('asked', no_wrap=True, width=13)
     for name in ('local', 'Milvus'):
-        table.add_column(name, no_wrap=True)
-        table.add_column('ms', justify='right', no_wrap=True, min_width=5)
-    table.add_column('same', no_wrap=True, min_width=6)
+        table.add_column(name, no_wrap=True, max_width=22)
+        table.add_column('ms', justify='right', width=5)
+    table.add_column('same', width=4)
     for what, ask in asked.items():
         (mine, here), (other, there) = timed(ask, local), timed(ask, milvus)
         shared = len(set(mine.documents.id) & set(other.documents.id))
-        table.add_row(what, shown(mine), here, shown(other), there, f'{shared} of {len(mine.documents)}')
+        table.add_row(what, shown(mine), here, shown(other), there, f'{shared}/{len(mine.documents)}')
     say(table, soft_wrap=False)
 
 

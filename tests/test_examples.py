@@ -52,6 +52,6 @@ def test_scale_out_finds_the_same_on_both(tmp_path: Path) -> None:
     ended = run(ROOT / 'examples' / 'scale_out.py', tmp_path, '7')
     assert ended.returncode == 0, ended.stderr
     assert '\ncomplete\n' in ended.stdout
-    finds = [line for line in ended.stdout.splitlines() if line.startswith('find')]
+    finds = [line for line in ended.stdout.splitlines() if line.strip().startswith('find')]
     assert len(finds) == 3
-    assert all(line.rstrip().endswith('3 of 3') for line in finds)
+    assert all(line.strip().endswith('3/3') for line in finds)
