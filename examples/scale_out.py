@@ -95,11 +95,11 @@ def questions(text: str, vector: Any, limit: int) -> dict[str, Ask]:
 def compare(title: str, asked: dict[str, Ask], local: DocumentIndex[Package], milvus: DocumentIndex[Package]) -> None:
     """Ask both, and show what they answer and how long they take."""
     table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column('asked', no_wrap=True, width=13)
+    table.add_column('asked', no_wrap=True, width=14)
     for name in ('local', 'Milvus'):
         table.add_column(name, no_wrap=True, max_width=22)
         table.add_column('ms', justify='right', width=5)
-    table.add_column('same', width=4)
+    table.add_column('same', width=5)
     for what, ask in asked.items():
         (mine, here), (other, there) = timed(ask, local), timed(ask, milvus)
         shared = len(set(mine.documents.id) & set(other.documents.id))
@@ -145,7 +145,7 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('question', nargs='*', type=int, default=[1, 25], help='numbers of stored questions (1 25)')
     parser.add_argument('--uri', help='a Milvus server (Milvus Lite, in the work directory)')
-    parser.add_argument('--token', default=os.environ.get('MILVUS_TOKEN', ''), help='user:password; or MILVUS_TOKEN')
+    parser.add_argument('--token', default=os.environ.get('DOCINDEX_MILVUS_TOKEN', ''), help='user:password; or DOCINDEX_MILVUS_TOKEN')
     parser.add_argument('--limit', type=int, default=3, help='how many answers to each question (3)')
     parser.add_argument('--work-dir', type=Path, help='where to keep the indexes (a temporary directory)')
     parser.add_argument('--data', type=Path, default=Path(__file__).with_name('data'), help='other data of this format')
