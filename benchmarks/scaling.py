@@ -6,8 +6,8 @@ What an index on one machine takes, by the length of its vectors, and what the s
 
 `--sizes` builds an index of so many random vectors for each length, and prints what a million of them take: memory of
 the graph, as hnswlib allocates it, files, building and opening, in time of the processor (of all cores together), which
-other work on the machine changes less than that of the clock. The million itself is not built: memory, files and opening
-grow as the number of vectors does; building a little faster, by the logarithm of the number, which is assumed here.
+other work on the machine changes less than that of the clock. The million itself is not built: memory, files and
+opening grow as the number of vectors does; building a little faster, by the logarithm of the number, as assumed here.
 
 `--data` stores the same packages in a local index and in Milvus Lite, in this process, closes and opens both, and makes
 each call in turn on the one and the other. Times of a machine that has other work are not to be compared between runs:

@@ -145,7 +145,9 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('question', nargs='*', type=int, default=[1, 25], help='numbers of stored questions (1 25)')
     parser.add_argument('--uri', help='a Milvus server (Milvus Lite, in the work directory)')
-    parser.add_argument('--token', default=os.environ.get('DOCINDEX_MILVUS_TOKEN', ''), help='user:password; or DOCINDEX_MILVUS_TOKEN')
+    parser.add_argument(
+        '--token', default=os.environ.get('DOCINDEX_MILVUS_TOKEN', ''), help='user:password; or DOCINDEX_MILVUS_TOKEN'
+    )
     parser.add_argument('--limit', type=int, default=3, help='how many answers to each question (3)')
     parser.add_argument('--work-dir', type=Path, help='where to keep the indexes (a temporary directory)')
     parser.add_argument('--data', type=Path, default=Path(__file__).with_name('data'), help='other data of this format')

@@ -7,7 +7,7 @@ their collections, and becomes a choice among ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..scopes import ALL, Scope
 from .columns import ScalarColumn
 from .expressions import Expression, expression
 from .layout import Layout
-from .server import MOST_RESULTS, Server
+from .server import MOST_RESULTS, Row, Server
 
 if TYPE_CHECKING:
     from .tree import Tree
@@ -50,18 +50,20 @@ class Conditions:
     Args:
         server: The server.
         tree: Reads the documents of all levels.
+        current: Returns those of some rows of a level that are in lists which exist.
     """
 
-    def __init__(self, server: Server, tree: Tree[Any]) -> None:
+    def __init__(self, server: Server, tree: Tree[Any], current: Callable[[str, Sequence[Row]], Sequence[Row]]) -> None:
         self._server = server
         self._tree = tree
+        self._current = current
 
     def asked(self, filter_: Filter, scope: Scope) -> Asked:
         """Return a filter by the names of one level on the rows of the level that is found."""
         layout = self._tree.layouts[scope.found.name]
         lowered = self._lowered(filter_, scope.names, scope.found)
         if scope.root_filter != ALL:
-            root = self._lowered(scope.root_filter, self._tree.root, scope.found)
+            root = self._inside(scope.root_filter, self._tree.root, scope.found)
             lowered = And((lowered, root))
         found = self._expression(lowered, layout)
         return Asked(found.text, found.is_exact)
@@ -72,7 +74,9 @@ class Conditions:
             for name, field in layout.optional.items()
         }
         columns = {**layout.scalars, **vectors, **({} if layout.is_root else _PLACES)}
-        return expression(filter_, columns, lambda some: self._with_one(some, layout.level))
+        return expression(
+            filter_, columns, lambda some: self._with_one(some, layout.level), has_parts=self._server.has_parts
+        )
 
     def _with_one(self, some: Some, level: Level) -> list[str] | None:
         """Return the ids of the documents of a level that have in a list one that fulfils something; None: too many."""
@@ -86,7 +90,7 @@ class Conditions:
         count = self._server.count(inner.collection, found.text)
         if count > MOST_RESULTS:
             return None
-        rows = self._tree.current(name, self._tree.all_rows(name, found.text, inner.place_fields))
+        rows = self._current(name, self._tree.all_rows(name, found.text, inner.place_fields))
         ids = list(dict.fromkeys(row['_parent'] for row in rows))
         return ids if len(ids) <= MOST_IDS else None
 
@@ -112,7 +116,8 @@ class Conditions:
         asked = self._expression(filter_, layout)
         if not asked.is_exact or self._server.count(layout.collection, asked.text) > MOST_IDS:
             return _UNKNOWN
-        ids = [row['id'] for row in self._tree.all_rows(names.name, asked.text, ['id'])]
+        rows = self._tree.all_rows(names.name, asked.text, layout.place_fields)
+        ids = [row['id'] for row in self._current(names.name, rows)]
         if not names.name:
             return _one_of('_root', ids)
         if found.outer == names.name:
@@ -135,8 +140,7 @@ class Conditions:
             way = None if root is None else self._way(root, self._tree.root, scope.found, doc)
             if way is None:
                 continue
-            names = scope.names.name
-            if fulfils(filter_, way, names, scope.found) and fulfils(scope.root_filter, way, '', scope.found):
+            if fulfils(filter_, way, scope.names.name, scope.found) and scope.root_filter.matches(way['']):
                 kept.append(row)
         return kept
 

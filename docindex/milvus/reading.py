@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -26,6 +26,9 @@ from .server import MOST_RESULTS, Server
 from .tree import Tree
 
 D = TypeVar('D', bound=BaseModel)
+T = TypeVar('T')
+
+_ATTEMPTS = 5
 
 
 class Reading(Searchable[D]):
@@ -90,14 +93,41 @@ class Reading(Searchable[D]):
         scope = Scope(self._level, self._tree.schema.level_of(flat))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
         condition = parse(self._level.schema, filter_)
-        searching = Searching(server, self._tree, scope)
         name = scope.found.name_of(flat)
-        matrix = searching.queries(name, queries)
+        matrix = Searching(server, self._tree, scope).queries(name, queries)
         if group_by_root and scope.found.name:
-            return self._find_roots(searching, name, matrix, limit, exact, ef, condition)
-        found = searching.find(name, matrix, limit, exact, ef, condition)
-        docs = self._tree.load(scope.found.name, [id_ for ranking in found for id_ in ranking.keys], searching.rows)
-        return _batch([_there(ranking, docs) for ranking in found], scope.found)
+            return self._settled(
+                scope, lambda searching: self._find_roots(searching, name, matrix, limit, exact, ef, condition)
+            )
+
+        def find(searching: Searching) -> FindResultBatched[D]:
+            found = searching.find(name, matrix, limit, exact, ef, condition)
+            docs = self._loaded(searching, scope.found, [id_ for ranking in found for id_ in ranking.keys])
+            return _batch([_there(ranking, docs) for ranking in found], scope.found)
+
+        return self._settled(scope, find)
+
+    def _settled(self, scope: Scope, ask: Callable[[Searching], T]) -> T:
+        """
+        Return what is asked; asked once more, where documents were replaced meanwhile.
+
+        What a search finds in lists may be of a version that was there before, or is not there yet. Where the same is
+        passed over twice, it was left by a write that did not come to its end, and not by one that is under way.
+        """
+        server, before = self._usable(), set[str]()
+        for _ in range(_ATTEMPTS):
+            searching = Searching(server, self._tree, scope)
+            found = ask(searching)
+            if searching.passed_over <= before:
+                break
+            before = searching.passed_over
+        return found
+
+    def _loaded(self, searching: Searching, level: Level, ids: Sequence[str]) -> dict[str, Any]:
+        """Return by id the documents of a level that were found; those that are gone are noted."""
+        docs = self._tree.load(level.name, ids, searching.rows if level is searching.found else None)
+        searching.passed_over |= set(ids) - docs.keys()
+        return docs
 
     def _find_roots(
         self,
@@ -118,14 +148,16 @@ class Reading(Searchable[D]):
                 (ranking,) = searching.find(name, query[None], wanted, exact, ef, condition)
                 roots = searching.roots_of(ranking.keys)
                 first: dict[str, int] = {}
+                searching.passed_over |= set(ranking.keys) - roots.keys()
                 for at, id_ in enumerate(ranking.keys):
-                    first.setdefault(roots[id_], at)
+                    if id_ in roots:
+                        first.setdefault(roots[id_], at)
                 if len(first) >= limit or len(ranking.keys) < wanted or wanted >= MOST_RESULTS:
                     break
                 wanted = min(4 * wanted, MOST_RESULTS)
             ids = list(first)[:limit]
             scores = ranking.scores[[first[id_] for id_ in ids]]
-            docs = self._tree.load('', ids)
+            docs = self._loaded(searching, self._tree.root, ids)
             answers.append(_there(Ranking(name, ids, scores, True), docs))
         return _batch(answers, self._tree.root)
 
@@ -135,12 +167,12 @@ class Reading(Searchable[D]):
 
     def count(self, filter_query: FilterLike | Query = None) -> int:
         """Return how many documents match; see `Searchable.count`."""
-        server = self._usable()
+        self._usable()
         if isinstance(filter_query, Query):
-            searching = Searching(server, self._tree, self._scope(filter_query))
-            return len(answer(filter_query, self._level.schema, searching).keys)
+            query, schema = filter_query, self._level.schema
+            return self._settled(self._scope(query), lambda searching: len(answer(query, schema, searching).keys))
         condition = parse(self._level.schema, filter_query)
-        return Searching(server, self._tree, Scope(self._level, self._level)).count(condition)
+        return self._settled(Scope(self._level, self._level), lambda searching: searching.count(condition))
 
     def _explain(self, query: Query) -> Explanation:
         found = self._answer(query)
@@ -152,18 +184,20 @@ class Reading(Searchable[D]):
 
     def _answer(self, query: Query, root_filter: Filter = ALL) -> _Answered:
         """Return what a query finds."""
-        server = self._usable()
+        self._usable()
         scope = self._scope(query, root_filter)
-        searching = Searching(server, self._tree, scope)
+        return self._settled(scope, lambda searching: self._answered(searching, query, scope))
+
+    def _answered(self, searching: Searching, query: Query, scope: Scope) -> _Answered:
         found = answer(query, self._level.schema, searching)
         with searching.step(f'read {len(found.keys):,} documents'):
-            docs_by_id = self._tree.load(scope.found.name, found.keys, searching.rows)
-            there = _there(Ranking('', found.keys, found.scores, False), docs_by_id)
+            docs = self._loaded(searching, scope.found, found.keys)
+            there = _there(Ranking('', found.keys, found.scores, False), docs)
         if found.select is None:
-            docs = _doclist(there.docs, scope.found)
+            shown = _doclist(there.docs, scope.found)
         else:
-            docs = self._tree.records[scope.found.name].select(there.docs, found.select)
-        return _Answered(FindResult(docs, there.scores), found.filter, searching)
+            shown = self._tree.records[scope.found.name].select(there.docs, found.select)
+        return _Answered(FindResult(shown, there.scores), found.filter, searching)
 
     def snippets(
         self,
@@ -210,12 +244,13 @@ class Reading(Searchable[D]):
         return bool(self._tree.current(name, rows))
 
     def __iter__(self) -> Iterator[str]:
-        searching = Searching(self._usable(), self._tree, Scope(self._level, self._level))
-        return iter(searching.keys(ALL, None, None, 0))
+        return iter(
+            self._settled(Scope(self._level, self._level), lambda searching: searching.keys(ALL, None, None, 0))
+        )
 
     def num_docs(self) -> int:
         """Return the number of documents."""
-        return self._usable().count(self._tree.layouts[self._level.name].collection)
+        return self.count()
 
 
 class _Answered(NamedTuple):

@@ -18,6 +18,7 @@ from ..distances import distances, exact_search
 from ..errors import QueryError
 from ..execution import Backend, field_of
 from ..fields import Space
+from ..filling import with_vectors
 from ..filters import Filter
 from ..fusion import Ranking
 from ..kinds import canonical_of
@@ -45,38 +46,54 @@ class Searching(Backend[str]):
         scope: What the query is about.
 
     Attributes:
+        found: The level of the documents that are found.
         steps: What has been done, in order, with its time.
         rows: Of what searches have found, by id, those rows that came with all that documents are made of.
+        passed_over: The keys of rows that were found in lists which do not exist any more, or not yet.
     """
 
     def __init__(self, server: Server, tree: Tree[Any], scope: Scope) -> None:
         self._server = server
         self._tree = tree
         self._scope = scope
+        self.found = scope.found
         self._level = scope.found.name
         self._layout = tree.layouts[self._level]
         self._records = tree.records[self._level]
         self._complete = set(self._layout.document_fields)
         self._schema = scope.found.schema
-        self._conditions = Conditions(server, tree)
-        self._asked: dict[Filter, Asked] = {}
+        self._conditions = Conditions(server, tree, self._current)
+        self._asked: dict[int, tuple[Filter, Asked]] = {}
         self.steps: list[Step] = []
         self.rows: dict[str, Row] = {}
+        self.passed_over: set[str] = set()
+
+    def _current(self, level: str, rows: Sequence[Row]) -> list[Row]:
+        """Return those of some rows of a level that are in lists which exist; note the others."""
+        current = self._tree.current(level, rows)
+        if len(current) < len(rows):
+            self.passed_over |= {row['_key'] for row in rows} - {row['_key'] for row in current}
+        return current
 
     # -- filters -------------------------------------------------------------------------------------
 
     def asked(self, filter_: Filter) -> Asked:
         """Return a filter as it is asked."""
-        if filter_ not in self._asked:
-            self._asked[filter_] = self._conditions.asked(filter_, self._scope)
-        return self._asked[filter_]
+        # By its id(), for operands may be dicts, which have no hash; it is kept, so that the id stays its own.
+        if id(filter_) not in self._asked:
+            self._asked[id(filter_)] = filter_, self._conditions.asked(filter_, self._scope)
+        return self._asked[id(filter_)][1]
 
     def count(self, filter_: Filter) -> int:
         """Return how many documents match."""
         asked = self.asked(filter_)
-        if asked.is_exact:
+        if not asked.is_exact:
+            return sum(len(self._checked(rows, filter_)) for rows in self._candidates(asked))
+        if self._layout.is_root:
             return self._server.count(self._layout.collection, asked.text)
-        return sum(len(self._checked(rows, filter_)) for rows in self._candidates(asked))
+        # A server would count what writes that are under way, or did not come to their end, have in no list.
+        places = self._tree.each(self._level, asked.text, self._layout.place_fields)
+        return sum(len(self._current(self._level, rows)) for rows in places)
 
     def _candidates(self, asked: Asked) -> Iterator[list[Row]]:
         """Yield all rows that may match, with all that documents are made of."""
@@ -84,7 +101,7 @@ class Searching(Backend[str]):
 
     def _checked(self, rows: Sequence[Row], filter_: Filter) -> list[Row]:
         """Return those of some rows that are there and whose documents match."""
-        current = self._tree.current(self._level, rows)
+        current = self._current(self._level, rows)
         return self._conditions.matching(current, filter_, self._scope)
 
     def keys(self, filter_: Filter, sort: SortStep | None, limit: int | None, offset: int) -> list[str]:
@@ -114,7 +131,7 @@ class Searching(Backend[str]):
 
     def _places(self, text: str) -> list[Row]:
         rows = self._tree.all_rows(self._level, text, self._layout.place_fields)
-        return self._tree.current(self._level, rows)
+        return self._current(self._level, rows)
 
     def _first(self, text: str, count: int) -> list[Row]:
         """
@@ -126,7 +143,7 @@ class Searching(Backend[str]):
         collection = self._layout.collection
         rows = self._server.query(collection, text or '_at >= 0', self._layout.place_fields)
         if len(rows) < MOST_RESULTS:
-            return self._tree.current(self._level, rows)
+            return self._current(self._level, rows)
         if self._server.count(collection, text) <= 2 * count:
             return self._places(text)
         low, high = 0, 1 << 62
@@ -149,7 +166,7 @@ class Searching(Backend[str]):
         node = field_of(self._schema, name)
         if name == 'id':
             return list(keys)
-        rows = self._tree.current(self._level, self._by_ids(keys, ['_doc', '_tensors', '_scales']))
+        rows = self._current(self._level, self._by_ids(keys, ['_doc', '_tensors', '_scales']))
         found = {}
         for row, doc in zip(rows, self._records.without_vectors(rows), strict=True):
             value = canonical_of(node.kind, node.value(doc))
@@ -167,8 +184,10 @@ class Searching(Backend[str]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, shape (q, dim), checked."""
-        self._scope.check_queries(self._scope.found.flat(name), queries)
-        return query_matrix(queries, self._schema.columns[name], self._layout.settings[name])
+        flat, column = self._scope.found.flat(name), self._schema.columns[name]
+        self._scope.check_queries(flat, queries)
+        queries = with_vectors(queries, column, self._tree.embeddings.get(flat))
+        return query_matrix(queries, column, self._layout.settings[name])
 
     def nearest(self, step: FindStep, filter_: Filter, within: list[str] | None) -> Ranking[str]:
         """Return the nearest of what matches."""
@@ -235,7 +254,7 @@ class Searching(Backend[str]):
         return [*self._layout.place_fields, *self._records.vector_fields(name)]
 
     def _kept(self, rows: Sequence[Row], asked: Asked, filter_: Filter) -> list[Row]:
-        return self._tree.current(self._level, rows) if asked.is_exact else self._checked(rows, filter_)
+        return self._current(self._level, rows) if asked.is_exact else self._checked(rows, filter_)
 
     def _ranked(self, name: str, query: Float32Array, rows: Sequence[Row], limit: int) -> Ranking[str]:
         """Return rows in the order of their distances."""
@@ -288,7 +307,7 @@ class Searching(Backend[str]):
     def vectors(self, step: DiversifyStep, keys: Sequence[str]) -> tuple[Float32Array, dict[str, Float32Array], Space]:
         """Return a query (dim,), the vectors (dim,) of those keys that have one, and the space of the field."""
         name = self.vector_field(step.search_field)
-        rows = self._tree.current(self._level, self._by_ids(keys, self._records.vector_fields(name)))
+        rows = self._current(self._level, self._by_ids(keys, self._records.vector_fields(name)))
         vectors = {row['id']: self._records.vector(row, name) for row in rows}
         there = {id_: vector for id_, vector in vectors.items() if vector is not None}
         return self.queries(name, [step.query])[0], there, self._layout.settings[name].space
@@ -297,7 +316,7 @@ class Searching(Backend[str]):
         """Return the outermost documents that some documents in lists are in, ids by ids."""
         rows = [self.rows[id_] for id_ in ids if id_ in self.rows]
         others = [id_ for id_ in ids if id_ not in self.rows]
-        rows += self._tree.current(self._level, self._by_ids(others, []))
+        rows += self._current(self._level, self._by_ids(others, []))
         return {row['id']: row['_root'] for row in rows}
 
     # -- text ----------------------------------------------------------------------------------------
@@ -319,7 +338,9 @@ class Searching(Backend[str]):
         self, words: Words, limit: int, text: str, asked: Asked, filter_: Filter, within: list[str] | None
     ) -> tuple[dict[str, float], dict[str, Row]]:
         """Return the scores of at least the best so many, and their rows, by id."""
-        wanted = limit if asked.is_exact else min(_MORE * limit, MOST_RESULTS)
+        # The best in all fields together need not be the best in each.
+        is_enough = asked.is_exact and len(words.weights) == 1
+        wanted = min(limit if is_enough else _MORE * limit, MOST_RESULTS)
         while True:
             hits = {field: self._best(words, field, wanted, text, asked, within) for field in words.weights}
             rows = {row['id']: row for each in hits.values() for row in each}
@@ -352,7 +373,9 @@ class Searching(Backend[str]):
         for start in range(0, len(within), 1_000):
             some = within[start : start + 1_000]
             among = _also(text, one_of('id', some))
-            found += self._server.search(self._layout.collection, name, [query], len(some), among, fields, {})[0]
+            # In lists an id may be that of several rows, of which one is in a list that exists.
+            most = len(some) if self._layout.is_root else MOST_RESULTS
+            found += self._server.search(self._layout.collection, name, [query], most, among, fields, {})[0]
         return found
 
     def _first_rows(self, text: str, count: int, asked: Asked, within: list[str] | None) -> list[Row]:
@@ -380,7 +403,7 @@ class Searching(Backend[str]):
         if len(words.weights) > 1:
             raise QueryError(f'snippets are of one field, search_field=...; {", ".join(words.weights)} have full text')
         (field,) = words.weights
-        rows = self._tree.current(self._level, self._by_ids(ids, ['_doc', '_tensors', '_scales']))
+        rows = self._current(self._level, self._by_ids(ids, ['_doc', '_tensors', '_scales']))
         docs = self._records.without_vectors(rows)
         texts = {doc.id: self._schema.columns[field].value(doc) or '' for doc in docs}
         return [snippet(texts.get(id_, ''), words.words, mode, before, after, length) for id_ in ids]

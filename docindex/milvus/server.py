@@ -5,8 +5,8 @@ This is the only module that knows pymilvus. What Lite and servers do differentl
 pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 * `insert` of an existing primary key replaces the row in Lite and adds a second one on servers: only `upsert` is used.
-* `get(ids=...)` and `delete(ids=...)` build an expression without escaping the ids; expressions are made in
-  `expressions` alone, and these two are never called.
+* `get(ids=...)`, `delete(ids=...)` and `query_iterator` build an expression without escaping the ids; expressions are
+  made in `expressions` alone, and these are never called.
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
 * Milvus Lite compares a search with each row that it has not written out yet, slowly: it is told to before one.
@@ -15,20 +15,23 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 from __future__ import annotations
 
-import logging
+import atexit
 import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .._optional import optional
-from ..errors import DocumentError, ServerError, SettingsError
+from ..errors import DocumentError, SettingsError
+from .failures import Failures, quieten
+from .terms import literal
 
-logger = logging.getLogger('docindex')
+T = TypeVar('T')
 
 Row = dict[str, Any]
 Consistency = str
@@ -38,6 +41,7 @@ MOST_RESULTS = 16_384
 _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSize`)
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
+_OLDEST = (2, 3)  # has upsert
 _READ_BYTES = 16 << 20
 _SMALL_ROW = 256  # bytes: an id and its place
 # Rows that Milvus Lite holds in memory at most when it is searched: of 20,000 with 384 values a search takes thirty
@@ -45,6 +49,8 @@ _SMALL_ROW = 256  # bytes: an id and its place
 _MOST_UNSETTLED = 1_000
 # It takes any other, too, and cannot load the collection any more once it has rows.
 _INDEXES_OF_LITE = ('HNSW', 'HNSW_SQ', 'IVF_FLAT', 'IVF_SQ8', 'FLAT', 'AUTOINDEX')
+# A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
+_GRPC = {'grpc.use_local_subchannel_pool': 1}
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
@@ -107,19 +113,37 @@ class Server:
         self._directory = os.path.abspath(uri) if is_embedded(uri) else None  # noqa: PTH100 (as Milvus Lite does)
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
+        self._failures = Failures(self.uri, _secrets(uri, token), timeout)
+        self._pid = os.getpid()
         self._unsettled: Counter[str] = Counter()
         self._is_open = True
-        with _embedded_lock, self._quiet():
-            given = {'token': token, 'db_name': db_name}
-            try:
-                self._client = self._pymilvus.MilvusClient(
-                    uri, timeout=timeout, **{name: value for name, value in given.items() if value}
-                )
-                self.version = str(self._client.get_server_version())
-            except Exception as error:
-                raise self._error(error, 'cannot connect') from error
+        self._deletes: Counter[str] = Counter()  # made in each collection
+        self._waited: dict[str, int] = {}  # how many of them a read has waited for
+        quieten()
+        given = {'token': token, 'db_name': db_name}
+        with _embedded_lock:
+            self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
                 _embedded[self._directory] += 1
+                _leave_to_parent()
+
+    def _connected(self, uri: str, given: dict[str, str]) -> Any:
+        """Return a client that has asked for the version of the server."""
+        client = self._pymilvus.MilvusClient(
+            uri,
+            timeout=self._timeout,
+            grpc_options=_GRPC,
+            **{name: value for name, value in given.items() if value},
+        )
+        try:
+            self.version = str(client.get_server_version(timeout=self._timeout))
+            if self.release < _OLDEST:
+                oldest = '.'.join(map(str, _OLDEST))
+                raise RuntimeError(f'this is Milvus {self.version}, and docindex needs {oldest} or newer')
+        except BaseException:
+            client.close()
+            raise
+        return client
 
     @property
     def is_embedded(self) -> bool:
@@ -127,15 +151,27 @@ class Server:
         return self._directory is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it was opened in this process, and not in one that this was forked from."""
+        return self._pid == os.getpid()
+
+    @property
     def release(self) -> tuple[int, int]:
         """The version of the server, (2, 3); Milvus Lite has that of the servers whose features it has."""
-        if 'lite' in self.version:
+        if self.version.startswith('milvus_lite'):  # the server that pip installs is called 'v2.3.5-lite'
             return (2, 5)
         found = re.search(r'(\d+)\.(\d+)', self.version)
         return (int(found[1]), int(found[2])) if found else (2, 5)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether `like` finds parts of strings; before Milvus 2.4 it finds beginnings."""
+        return self.release >= (2, 4)
+
     def close(self) -> None:
         """Let go of the connection; the last handle on a directory ends the engine in it."""
+        if not self.is_ours:
+            return
         with _embedded_lock:
             if not self._is_open:
                 return
@@ -152,23 +188,23 @@ class Server:
 
     def has(self, collection: str) -> bool:
         """Return whether there is such a collection."""
-        with self._calling(f'ask for the collection {collection!r}'):
-            return bool(self._client.has_collection(collection, timeout=self._timeout))
+        return self._call(
+            f'ask for the collection {collection!r}',
+            lambda left: bool(self._client.has_collection(collection, timeout=left)),
+        )
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
         """
-        Make a collection with its indexes, and load it.
+        Make a collection with its indexes, or only what is missing of it, and load it.
 
         Raises:
             SettingsError: Milvus Lite does not have such an index.
-            ServerError: a server does not take it; nothing is left of it.
         """
         self._check_indexes(fields)
         types = self._pymilvus.DataType
         schema = self._pymilvus.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
         )
-        indexes = self._pymilvus.MilvusClient.prepare_index_params()
         for field in fields:
             given: dict[str, Any] = {'is_primary': field.is_primary}
             if field.is_nullable:
@@ -191,21 +227,49 @@ class Server:
                     output_field_names=[field.name],
                 )
                 schema.add_function(function)
+
+        def create(left: float) -> None:
+            if not self._client.has_collection(collection, timeout=left):
+                self._client.create_collection(
+                    collection, schema=schema, consistency_level=self.consistency, timeout=left
+                )
+
+        self._make(
+            f'make the collection {collection!r}',
+            create,
+            lambda left: self._client.has_collection(collection, timeout=left),
+        )
+        for field in fields:
             if field.index is not None:
-                indexes.add_index(field.name, index_name=field.name, **field.index)
-        with self._calling(f'make the collection {collection!r}'):
-            self._client.create_collection(
-                collection, schema=schema, consistency_level=self.consistency, timeout=self._timeout
-            )
-        try:
-            with self._calling(f'make the indexes of {collection!r}'):
-                # Nothing is in it: there is nothing to wait for, which takes half a second an index.
-                self._client.create_index(collection, indexes, timeout=self._timeout, sync=False)
-            self.load(collection)
-        except ServerError:  # of an index type that the server does not know, say: the collection would never load
-            with suppress(ServerError):
-                self.drop(collection)
-            raise
+                self._make_index(collection, field.name, field.index)
+        self.load(collection)
+
+    def _make_index(self, collection: str, field: str, index: dict[str, Any]) -> None:
+        """Make an index, if it is missing."""
+        indexes = self._pymilvus.MilvusClient.prepare_index_params()
+        indexes.add_index(field, index_name=field, **index)
+
+        def is_there(left: float) -> bool:
+            return field in self._client.list_indexes(collection, timeout=left)
+
+        def make(left: float) -> None:
+            if not is_there(left):
+                # Nothing is in it: there is nothing to wait for, which takes half a second.
+                self._client.create_index(collection, indexes, timeout=left, sync=False)
+
+        self._make(f'make the index of {field!r} in {collection!r}', make, is_there)
+
+    def _make(self, what: str, make: Callable[[float], None], is_there: Callable[[float], bool]) -> None:
+        """Make something; that it cannot be made is no failure if it is there, for another client was faster."""
+
+        def call(left: float) -> None:
+            try:
+                make(left)
+            except Exception:
+                if not is_there(left):
+                    raise
+
+        self._call(what, call)
 
     def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
         for field in fields if 'lite' in self.version else ():
@@ -218,18 +282,28 @@ class Server:
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
         self._unsettled[collection] = _MOST_UNSETTLED  # a process that was killed may have left so many, or more
-        with self._calling(f'load the collection {collection!r}'):
-            self._client.load_collection(collection, timeout=self._timeout)
+        self._call(
+            f'load the collection {collection!r}',
+            lambda left: self._client.load_collection(collection, timeout=left),
+        )
 
     def drop(self, collection: str) -> None:
         """Remove a collection with all that is in it."""
-        with self._calling(f'drop the collection {collection!r}'):
-            self._client.drop_collection(collection, timeout=self._timeout)
+        self._call(
+            f'drop the collection {collection!r}',
+            lambda left: self._client.drop_collection(collection, timeout=left),
+        )
 
     def fields(self, collection: str) -> dict[str, str]:
-        """Return the types of a collection's fields by name, 'VARCHAR' or 'FLOAT_VECTOR[128] HNSW COSINE'."""
-        with self._calling(f'describe the collection {collection!r}'):
-            described = self._client.describe_collection(collection, timeout=self._timeout)
+        """
+        Return the types of a collection's fields by name.
+
+        'VARCHAR', or of vectors 'FLOAT_VECTOR[128] HNSW COSINE', or without the last two if there is no index.
+        """
+        described = self._call(
+            f'describe the collection {collection!r}',
+            lambda left: self._client.describe_collection(collection, timeout=left),
+        )
         found: dict[str, str] = {}
         for field in described['fields']:
             name = self._pymilvus.DataType(field['type']).name
@@ -240,79 +314,121 @@ class Server:
         return found
 
     def _index_of(self, collection: str, field: str) -> str:
-        with self._calling(f'describe the index of {field!r} in {collection!r}'):
-            if field not in self._client.list_indexes(collection, field_name=field, timeout=self._timeout):
+        def describe(left: float) -> str:
+            if field not in self._client.list_indexes(collection, timeout=left):
                 return ''
-            index = self._client.describe_index(collection, field, timeout=self._timeout)
-        return f' {index["index_type"]} {index["metric_type"]}'
+            index = self._client.describe_index(collection, field, timeout=left)
+            return f' {index["index_type"]} {index["metric_type"]}'
+
+        return self._call(f'describe the index of {field!r} in {collection!r}', describe)
 
     # -- rows ------------------------------------------------------------------------------------------
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Store rows that fit into one call; `batches` makes such."""
-        with self._calling(f'store {len(rows):,} rows in {collection!r}'):
-            self._client.upsert(collection, list(rows), timeout=self._timeout)
+        self._call(
+            f'store {len(rows):,} rows in {collection!r}',
+            lambda left: self._client.upsert(collection, list(rows), timeout=left),
+            collection,
+        )
         self._unsettled[collection] += len(rows)
 
     def _settle(self, collection: str) -> None:
         """Have Milvus Lite write out what it holds in memory, if that may be much. Servers do so by themselves."""
         if 'lite' in self.version and self._unsettled[collection] >= _MOST_UNSETTLED:
             self._unsettled[collection] = 0
-            with self._calling(f'write out {collection!r}'):
-                self._client.flush(collection, timeout=self._timeout)
+            self._call(
+                f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
+            )
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
-        with self._calling(f'delete from {collection!r}'):
-            self._client.delete(collection, filter=expression, timeout=self._timeout)
+        try:
+            self._call(
+                f'delete from {collection!r}',
+                lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                collection,
+            )
+        finally:  # also what has failed may come to pass
+            self._deletes[collection] += 1
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
         self._settle(collection)
-        with self._calling(f'count in {collection!r}'):
-            found = self._client.query(
+        found = self._read(
+            f'count in {collection!r}',
+            lambda left, consistency: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=['count(*)'],
-                timeout=self._timeout,
-                consistency_level=self.consistency,
-            )
+                timeout=left,
+                consistency_level=consistency,
+            ),
+            collection,
+        )
         return int(found[0]['count(*)'])
 
-    def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
-        """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
-        with self._calling(f'read from {collection!r}'):
-            found = self._client.query(
+    def query(
+        self, collection: str, expression: str, fields: Sequence[str], consistency: str | None = None
+    ) -> list[Row]:
+        """
+        Return these fields of the rows, `MOST_RESULTS` at most, that an expression, not an empty one, is true of.
+
+        `consistency` is another one than that of the connection.
+        """
+        found = self._read(
+            f'read from {collection!r}',
+            lambda left, ours: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=list(fields),
                 limit=MOST_RESULTS,
-                timeout=self._timeout,
-                consistency_level=self.consistency,
-            )
-            return [dict(row) for row in found]
+                timeout=left,
+                consistency_level=consistency or ours,
+            ),
+            collection,
+        )
+        return [dict(row) for row in found]
 
-    def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
-        """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
+    def each(
+        self, collection: str, key: str, expression: str, fields: Sequence[str], row_bytes: int
+    ) -> Iterator[list[Row]]:
+        """
+        Yield these fields of all rows that an expression is true of, in batches, in the order of their keys.
+
+        Args:
+            collection: The collection.
+            key: Its primary key.
+            expression: The expression; empty: all rows.
+            fields: The fields.
+            row_bytes: How many bytes a row has, about.
+        """
         self._settle(collection)
-        with self._calling(f'read from {collection!r}'):
-            rows = self._client.query_iterator(
-                collection,
-                batch_size=readable_rows(row_bytes),
-                filter=expression,
-                output_fields=list(fields),
-                timeout=self._timeout,
-                consistency_level=self.consistency,
-            )
-        try:
-            while True:
-                with self._calling(f'read from {collection!r}'):
-                    batch = [dict(row) for row in rows.next()]
-                if not batch:
-                    return
-                yield batch
-        finally:
-            rows.close()
+        text, moment = expression or f'{key} != ""', 0
+        while True:
+            rows = self._page(collection, text, list(dict.fromkeys([*fields, key])), readable_rows(row_bytes), moment)
+            if not rows:
+                return
+            moment = moment or int((rows.extra or {}).get('iterator_session_ts', 0))
+            yield [{name: row[name] for name in fields} for row in rows]
+            behind = f'{key} > {literal(rows[-1][key])}'
+            text = f'{behind} and ({expression})' if expression else behind
+
+    def _page(self, collection: str, expression: str, fields: list[str], limit: int, moment: int) -> Any:
+        """
+        Return the first rows, in the order of their keys, that an expression is true of, as of a moment; 0: of now.
+
+        This is what `query_iterator` of pymilvus asks. That itself is not used: it writes the last key into the next
+        expression as it is, with its quotes and backslashes, and looks for its own words in what is searched for.
+        """
+        own = {'iterator': 'True', 'reduce_stop_for_best': 'True', 'guarantee_timestamp': moment}
+        return self._call(
+            f'read from {collection!r}',
+            lambda left: self._client.query(
+                collection, filter=expression, output_fields=fields, limit=limit, timeout=left, **own
+            ),
+            collection,
+        )
 
     def search(
         self,
@@ -326,8 +442,9 @@ class Server:
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
         self._settle(collection)
-        with self._calling(f'search {field!r} in {collection!r}'):
-            found = self._client.search(
+        found = self._read(
+            f'search {field!r} in {collection!r}',
+            lambda left, consistency: self._client.search(
                 collection,
                 data=list(queries),
                 anns_field=field,
@@ -335,62 +452,52 @@ class Server:
                 filter=expression,
                 output_fields=list(fields),
                 search_params={'params': params},
-                timeout=self._timeout,
-                consistency_level=self.consistency,
-            )
-            return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
+                timeout=left,
+                consistency_level=consistency,
+            ),
+            collection,
+        )
+        return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
 
-    # -- errors ----------------------------------------------------------------------------------------
+    def _read(self, what: str, call: Callable[[float, str], T], collection: str) -> T:
+        """
+        Return what a read returns, which gets the seconds that it has, and how much of earlier writes it has to see.
 
-    @contextmanager
-    def _calling(self, what: str) -> Iterator[None]:
-        """Turn what pymilvus raises into our error, which names the server."""
-        try:
-            with self._quiet():
-                yield
-        except Exception as error:
-            raise self._error(error, f'cannot {what}') from error
+        A client waits for its own writes until the time that the server said these were made at. Of a delete Milvus
+        2.3.5 says none, and a `Session` would still see what it has deleted; so the next read waits for everything.
+        """
+        deletes = self._deletes[collection]
+        waits = self.consistency == 'Session' and deletes > self._waited.get(collection, 0)
+        found = self._call(what, lambda left: call(left, 'Strong' if waits else self.consistency), collection)
+        if waits:
+            self._waited[collection] = deletes
+        return found
 
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Have pymilvus say nothing on stderr of errors that we raise."""
-        log = logging.getLogger('pymilvus')
-        if any(isinstance(each, _Raised) for each in log.filters):
-            yield
-            return
-        quiet = _Raised()
-        log.addFilter(quiet)
-        try:
-            yield
-        finally:
-            log.removeFilter(quiet)
-
-    def _error(self, error: Exception, what: str) -> Exception:
-        if not isinstance(error, (self._pymilvus.MilvusException, OSError, RuntimeError, ValueError)):
-            return error
-        message = ' '.join(str(getattr(error, 'message', error)).split())
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, message, re.IGNORECASE)), '')
-        if self._directory is not None and 'Open local milvus failed' in message:
-            hint = 'another process has it open, or it is no directory of Milvus Lite 3'
-        shown = message if len(message) <= 500 else f'{message[:497]}...'
-        return ServerError(f'{what}: {shown}{f"; {hint}" if hint else ""}', self.uri)
+    def _call(self, what: str, call: Callable[[float], T], collection: str = '') -> T:
+        """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
+        prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
+        return self._failures.repeated(what, call, prepare)
 
 
-class _Raised(logging.Filter):
-    """Holds back what is raised as well: pymilvus logs each error with its traceback."""
+@lru_cache(maxsize=1)
+def _leave_to_parent() -> None:
+    """
+    Have no child that is forked from here end the engines of its parent when it exits.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether it is less than an error."""
-        return record.levelno < logging.ERROR
+    Milvus Lite ends all of them at the exit of a process, of any: it would remove the log that the parent writes to.
+    """
+
+    def forget() -> None:
+        global _embedded_lock
+        _embedded_lock = threading.Lock()  # a thread that is not in the child may have it
+        _embedded.clear()
+        atexit.unregister(engines.release_all)
+
+    engines = optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=forget)
 
 
-_HINTS = [
-    (r'unauthenticated|auth check|authenti', 'give the right token: "user:password", or an API key'),
-    (r'permission', 'this user may not do that; ask for the privilege'),
-    (r'database not found|database .*not exist', 'make the database first, or leave db_name out'),
-    (r'rate limit|quota', 'the server limits how much it takes; wait, or raise its limits'),
-    (r'timeout|unavailable|connect|channel', 'is the server running, and reachable from here?'),
-]
 LONGEST_TEXT = 65_535
 """How many bytes a string has at most in a collection."""
 MOST_TEXTS = 4_096
@@ -417,6 +524,13 @@ def checked_uri(uri: object) -> str:
             f'uri must be http://host:19530 or https://..., or ./name.db for Milvus Lite in this process; got {shown!r}'
         )
     return uri
+
+
+def _secrets(uri: str, token: str) -> list[str]:
+    """Return what no message may have in it: tokens, and the passwords in them."""
+    in_uri = urlsplit(uri).netloc.rpartition('@')[0] if '://' in uri else ''
+    tokens = [one for one in (token, in_uri) if one]
+    return tokens + [password for one in tokens for password in [one.partition(':')[2]] if password]
 
 
 def without_password(uri: str) -> str:

@@ -16,13 +16,15 @@ from .._aio import OneByOne
 from ..doclist import DocList
 from ..errors import DocumentError, DocumentNotFoundError
 from ..filters import FilterLike
-from ..incoming import Given, last_of_each, list_of
+from ..incoming import Given, list_of
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
 from ..schema import Level
+from ..scopes import Scope
 from ..searchable import ids_of
 from .changing import Changing
+from .searching import Searching
 from .server import Row, Server
 from .writing import Writer
 
@@ -78,7 +80,9 @@ class SubIndex(Changing[D]):
                 for step in column.path[:-1]:
                     holder = getattr(holder, step)
                 if holder is None:
-                    raise DocumentError(f'{parent_id!r} has no {column.outer}, and so no list {column.name!r}')
+                    raise DocumentError(
+                        f'{column.outer} is None in this document; set it as a whole, {column.outer}=...'
+                    )
                 setattr(holder, column.path[-1], new)
             else:
                 current.extend(new)
@@ -131,7 +135,7 @@ class SubIndex(Changing[D]):
                 change = changes.get(doc.id) or changes.get(None)
                 if change is not None:
                     change(doc)
-        self._writer().store(last_of_each(list(docs.values())))
+        self._writer().store([Given(doc, None, 0, (f'document {id_!r}',)) for id_, doc in docs.items()])
 
     def _inside(self, root: Any, name: str) -> list[Any]:
         """Return the documents of a level that an outermost one has in its lists."""
@@ -163,21 +167,31 @@ class SubIndex(Changing[D]):
         """
         self._usable()
         wanted = ids_of(ids)
-        return self._outermost(wanted, {row['id']: row['_root'] for row in self._rows_of(wanted)})
-
-    def _outermost(self, ids: Sequence[str], root_of: dict[str, str]) -> DocList[Any]:
+        root_of = {row['id']: row['_root'] for row in self._rows_of(wanted)}
         docs = self._tree.load('', list(dict.fromkeys(root_of.values())))
-        missing = [id_ for id_ in ids if root_of.get(id_) not in docs]
+        missing = [id_ for id_ in wanted if root_of[id_] not in docs]
         if missing:
             raise DocumentNotFoundError(missing)
-        return DocList[self._tree.schema.doc_type].trusted([docs[root_of[id_]] for id_ in ids])  # type: ignore[name-defined]
+        return self._outermost([docs[root_of[id_]] for id_ in wanted])
 
     def with_roots(self, query: Query, root_filter: FilterLike) -> SubindexFindResult[Any]:
         """Answer a query about documents in outermost ones that match, with these."""
         self._usable()
-        found = self._answer(query, parse(self._tree.root.schema, root_filter))
-        ids = [doc.id for doc in found.result.documents]
-        return SubindexFindResult(self._outermost(ids, found.searching.roots_of(ids)), *found.result)
+        scope = self._scope(query, parse(self._tree.root.schema, root_filter))
+        return self._settled(scope, lambda searching: self._with_roots(searching, query, scope))
+
+    def _with_roots(self, searching: Searching, query: Query, scope: Scope) -> SubindexFindResult[Any]:
+        docs, scores = self._answered(searching, query, scope).result
+        root_of = searching.roots_of(docs.id)
+        roots = self._tree.load('', list(dict.fromkeys(root_of.values())))
+        there = {doc.id for root in roots.values() for doc in self._inside(root, self._level.name)}
+        kept = [at for at, doc in enumerate(docs) if root_of.get(doc.id) in roots and doc.id in there]
+        searching.passed_over |= {doc.id for at, doc in enumerate(docs) if at not in kept}
+        of = self._outermost([roots[root_of[docs[at].id]] for at in kept])
+        return SubindexFindResult(of, docs[kept], scores[kept])
+
+    def _outermost(self, docs: Sequence[Any]) -> DocList[Any]:
+        return DocList[self._tree.schema.doc_type].trusted(list(docs))  # type: ignore[name-defined]
 
     def filtered(self, query: Query, root_filter: FilterLike) -> DocList[Any]:
         """Return the documents that a query finds in outermost ones that match."""

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from ..embedding import Recorded
 from ..errors import CollectionError
 from ..incoming import list_of
 from ..schema import Level, Schema
@@ -35,17 +36,22 @@ class Tree(Generic[D]):
         server: The server.
         schema: The schema.
         layouts: The collection of each level, by the flat name of its list.
+        embeddings: How vectors were made of texts, by flat name, as the index remembers it.
 
     Attributes:
         schema: The schema.
+        embeddings: The same.
         layouts: The collections.
         records: What writes and reads the rows of each.
         root: The level of the outermost documents.
         vectors: The vector fields of all levels, by flat name.
     """
 
-    def __init__(self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout]) -> None:
+    def __init__(
+        self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout], embeddings: Mapping[str, Recorded]
+    ) -> None:
         self._server = server
+        self.embeddings = embeddings
         self.schema = schema
         self.layouts = dict(layouts)
         self.records: dict[str, Records[Any]] = {name: Records(layout) for name, layout in layouts.items()}
@@ -77,7 +83,9 @@ class Tree(Generic[D]):
         """Yield these fields of all rows of a level that an expression is true of, in batches."""
         layout = self.layouts[name]
         large = set(fields) - set(layout.place_fields)
-        yield from self._server.each(layout.collection, expression, fields, layout.row_bytes if large else 200)
+        yield from self._server.each(
+            layout.collection, layout.key, expression, fields, layout.row_bytes if large else 200
+        )
 
     def current(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Return those of some rows, with their places, that belong to the version of their outermost document."""
@@ -101,22 +109,28 @@ class Tree(Generic[D]):
         Raises:
             CollectionError: somebody writes them faster than they can be read.
         """
-        has_lists = bool(self.records[name].lists)
+        loaded: dict[str, Any] = {}
+        left, read = ids, known or {}
         for _ in range(_ATTEMPTS):
-            read, known = known or {}, None
-            rows = [read[id_] for id_ in dict.fromkeys(ids) if id_ in read]
-            rows += self.rows_of(name, [id_ for id_ in ids if id_ not in read])
+            rows = [read[id_] for id_ in dict.fromkeys(left) if id_ in read]
+            rows += self.rows_of(name, [id_ for id_ in left if id_ not in read])
+            read = {}
             docs = self.complete(name, rows)
             # A version that is still the same has had its lists all the time.
-            if not has_lists or len(self.current(name, rows) if name else self._unchanged(rows)) == len(rows):
-                return dict(zip((row['id'] for row in rows), docs, strict=True))
+            unchanged = {row['id'] for row in self._unchanged(name, rows)}
+            loaded |= {row['id']: doc for row, doc in zip(rows, docs, strict=True) if row['id'] in unchanged}
+            left = [row['id'] for row in rows if row['id'] not in unchanged]
+            if not left:
+                return loaded
         collection = self.layouts[name].collection
         raise CollectionError(
             f'documents in {collection!r} were replaced {_ATTEMPTS} times while they were read', collection
         )
 
-    def _unchanged(self, rows: Sequence[Row]) -> list[Row]:
-        """Return those of some rows of outermost documents that have the same lists by now."""
+    def _unchanged(self, name: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return those of some rows of a level that have the same lists by now."""
+        if name or not self.records[name].lists:
+            return self.current(name, rows) if self.records[name].lists else rows
         now = {
             row['id']: row['_version'] for row in self.by_ids('', 'id', (row['id'] for row in rows), ['id', '_version'])
         }

@@ -9,6 +9,7 @@ import pytest
 
 from docindex import HnswDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
 
 
@@ -26,4 +27,8 @@ class TestHnswDocumentIndex(_Hnsw, DocumentIndexContract):
 
 
 class TestHnswSubindexes(_Hnsw, SubindexContract):
+    pass
+
+
+class TestHnswEmbeddings(_Hnsw, EmbeddingContract):
     pass

@@ -9,6 +9,7 @@ import pytest
 
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
 
 
@@ -16,7 +17,8 @@ class _Lite:
     @pytest.fixture
     def open_index(self, tmp_path: Path) -> OpenIndex:
         def open_(doc_type: type[Any]) -> MilvusDocumentIndex[Any]:
-            return MilvusDocumentIndex[doc_type](uri=str(tmp_path / 'index.db'))  # type: ignore[valid-type]
+            uri = str(tmp_path / 'index.db')
+            return MilvusDocumentIndex[doc_type](uri=uri, index_name='contract')  # type: ignore[valid-type]
 
         return open_
 
@@ -27,3 +29,7 @@ class TestMilvusLite(_Lite, DocumentIndexContract):
 
 class TestMilvusLiteSubindexes(_Lite, SubindexContract):
     pass
+
+
+class TestMilvusLiteEmbeddings(_Lite, EmbeddingContract):
+    has_transactions = False
