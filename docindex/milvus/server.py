@@ -21,6 +21,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -55,6 +56,9 @@ _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
 _embedded_lock = threading.Lock()
+# Milvus Lite changes its log and its memory for new ones when it writes them out, and another write meanwhile would go
+# to the old ones. So what is written to engines in this process goes in turn.
+_writing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -326,29 +330,37 @@ class Server:
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Store rows that fit into one call; `batches` makes such."""
-        self._call(
-            f'store {len(rows):,} rows in {collection!r}',
-            lambda left: self._client.upsert(collection, list(rows), timeout=left),
-            collection,
-        )
-        self._unsettled[collection] += len(rows)
+        with self._in_turn():
+            self._call(
+                f'store {len(rows):,} rows in {collection!r}',
+                lambda left: self._client.upsert(collection, list(rows), timeout=left),
+                collection,
+            )
+            self._unsettled[collection] += len(rows)
+
+    def _in_turn(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._directory is None else _writing
 
     def _settle(self, collection: str) -> None:
-        """Have Milvus Lite write out what it holds in memory, if that may be much. Servers do so by themselves."""
-        if 'lite' in self.version and self._unsettled[collection] >= _MOST_UNSETTLED:
-            self._unsettled[collection] = 0
-            self._call(
-                f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
-            )
+        """Have the engine in this process write out what it holds in memory, if that may be much."""
+        if self._directory is None or self._unsettled[collection] < _MOST_UNSETTLED:
+            return
+        with _writing:
+            if self._unsettled[collection] >= _MOST_UNSETTLED:
+                self._unsettled[collection] = 0
+                self._call(
+                    f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
+                )
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
         try:
-            self._call(
-                f'delete from {collection!r}',
-                lambda left: self._client.delete(collection, filter=expression, timeout=left),
-                collection,
-            )
+            with self._in_turn():
+                self._call(
+                    f'delete from {collection!r}',
+                    lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                    collection,
+                )
         finally:  # also what has failed may come to pass
             self._deletes[collection] += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,19 @@ def test_milvus_lite_writes_out_what_is_searched(index: MilvusDocumentIndex[Page
     index.find(VECTORS[7])
     index.find(VECTORS[7])
     assert flushed == ['Page']
+
+
+def test_no_write_is_lost_while_milvus_lite_writes_out(index: MilvusDocumentIndex[Page]) -> None:
+    """Threads that write and search, so that much is written out meanwhile, lose nothing of what they have stored."""
+    index.index(pages(1_200))
+
+    def work(number: int) -> None:
+        for part in range(6):
+            start = 10_000 * (number + 1) + 300 * part
+            index.index([Page(id=str(n), text='', number=n, embedding=VECTORS[0]) for n in range(start, start + 300)])
+            index.find(VECTORS[1], limit=1)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert len(index) == 1_200 + 4 * 6 * 300
+    assert len(list(index)) == len(index)
