@@ -45,3 +45,13 @@ def test_an_example_runs_again(example: Path, tmp_path: Path) -> None:
     assert run(example, tmp_path).returncode == 0
     again = run(example, tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_scale_out_finds_the_same_on_both(tmp_path: Path) -> None:
+    """The copy is complete, and vectors with and without filters find the same packages here and there."""
+    ended = run(ROOT / 'examples' / 'scale_out.py', tmp_path, '7')
+    assert ended.returncode == 0, ended.stderr
+    assert '\ncomplete\n' in ended.stdout
+    finds = [line for line in ended.stdout.splitlines() if line.strip().startswith('find')]
+    assert len(finds) == 3
+    assert all(line.strip().endswith('3/3') for line in finds)

@@ -395,14 +395,18 @@ def _make_or_check(server: Server, layout: Layout) -> None:
         CollectionError: it is not.
     """
     name = layout.collection
-    if server.has(name) and layout.describe() != server.fields(name):
+    if server.has(name) and _differing(layout.describe(), server.fields(name)):
         raise _strange(server, layout, 'other settings')
     server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
 
 
 def _strange(server: Server, layout: Layout, made_by: str) -> CollectionError:
     name = layout.collection
-    differ = _differing(layout.describe(), server.fields(name))
+    wanted, there = layout.describe(), server.fields(name)
+    differ = [
+        f'{field} (is {there.get(field, "not there")}, wanted {wanted.get(field, "not there")})'
+        for field in _differing(wanted, there)
+    ]
     what = f'; {", ".join(differ[:5])} differ' if differ else ''
     return CollectionError(
         f'there is a collection {name!r} at {server.uri} that was made by {made_by}{what}; choose another index_name, '
@@ -411,8 +415,13 @@ def _strange(server: Server, layout: Layout, made_by: str) -> CollectionError:
     )
 
 
-def _differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
+def _differing(wanted: dict[str, str], there: dict[str, str]) -> list[str]:
+    # An index that is missing is made yet.
+    return sorted(
+        field
+        for field in wanted.keys() | there.keys()
+        if field not in wanted or there.get(field) not in (wanted[field], wanted[field].partition(' ')[0])
+    )
 
 
 @lru_cache(maxsize=256)

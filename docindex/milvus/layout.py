@@ -180,7 +180,12 @@ class Layout:
 
     def describe(self) -> dict[str, str]:
         """Return the types of the fields, as a server describes them."""
-        return {field.name: field.data_type + (f'[{field.dim}]' if field.dim else '') for field in self.fields()}
+        found = {}
+        for field in self.fields():
+            found[field.name] = field.data_type + (f'[{field.dim}]' if field.dim else '')
+            if field.data_type == 'FLOAT_VECTOR' and field.index is not None:
+                found[field.name] += f' {field.index["index_type"]} {field.index["metric_type"]}'
+        return found
 
 
 def layouts(

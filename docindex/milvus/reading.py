@@ -102,7 +102,7 @@ class Reading(Searchable[D]):
 
         def find(searching: Searching) -> FindResultBatched[D]:
             found = searching.find(name, matrix, limit, exact, ef, condition)
-            docs = self._loaded(searching, scope.found.name, [id_ for ranking in found for id_ in ranking.keys])
+            docs = self._loaded(searching, scope.found, [id_ for ranking in found for id_ in ranking.keys])
             return _batch([_there(ranking, docs) for ranking in found], scope.found)
 
         return self._settled(scope, find)
@@ -123,9 +123,9 @@ class Reading(Searchable[D]):
             before = searching.passed_over
         return found
 
-    def _loaded(self, searching: Searching, level: str, ids: Sequence[str]) -> dict[str, Any]:
+    def _loaded(self, searching: Searching, level: Level, ids: Sequence[str]) -> dict[str, Any]:
         """Return by id the documents of a level that were found; those that are gone are noted."""
-        docs = self._tree.load(level, ids)
+        docs = self._tree.load(level.name, ids, searching.rows if level is searching.found else None)
         searching.passed_over |= set(ids) - docs.keys()
         return docs
 
@@ -157,7 +157,7 @@ class Reading(Searchable[D]):
                 wanted = min(4 * wanted, MOST_RESULTS)
             ids = list(first)[:limit]
             scores = ranking.scores[[first[id_] for id_ in ids]]
-            docs = self._loaded(searching, '', ids)
+            docs = self._loaded(searching, self._tree.root, ids)
             answers.append(_there(Ranking(name, ids, scores, True), docs))
         return _batch(answers, self._tree.root)
 
@@ -191,7 +191,7 @@ class Reading(Searchable[D]):
     def _answered(self, searching: Searching, query: Query, scope: Scope) -> _Answered:
         found = answer(query, self._level.schema, searching)
         with searching.step(f'read {len(found.keys):,} documents'):
-            docs = self._loaded(searching, scope.found.name, found.keys)
+            docs = self._loaded(searching, scope.found, found.keys)
             there = _there(Ranking('', found.keys, found.scores, False), docs)
         if found.select is None:
             shown = _doclist(there.docs, scope.found)

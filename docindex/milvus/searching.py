@@ -29,7 +29,7 @@ from ..scopes import Scope, checked_ef, vector_field
 from ..tensors import Float32Array
 from ..values import canonical, to_sql
 from .conditions import Asked, Conditions
-from .server import MOST_RESULTS, Row, Server
+from .server import MOST_RESULTS, Row, Server, readable_rows
 from .texts import Words, snippet, words_searched
 from .tree import Tree, one_of
 
@@ -46,7 +46,9 @@ class Searching(Backend[str]):
         scope: What the query is about.
 
     Attributes:
+        found: The level of the documents that are found.
         steps: What has been done, in order, with its time.
+        rows: Of what searches have found, by id, those rows that came with all that documents are made of.
         passed_over: The keys of rows that were found in lists which do not exist any more, or not yet.
     """
 
@@ -54,13 +56,16 @@ class Searching(Backend[str]):
         self._server = server
         self._tree = tree
         self._scope = scope
+        self.found = scope.found
         self._level = scope.found.name
         self._layout = tree.layouts[self._level]
         self._records = tree.records[self._level]
+        self._complete = set(self._layout.document_fields)
         self._schema = scope.found.schema
         self._conditions = Conditions(server, tree, self._current)
         self._asked: dict[int, tuple[Filter, Asked]] = {}
         self.steps: list[Step] = []
+        self.rows: dict[str, Row] = {}
         self.passed_over: set[str] = set()
 
     def _current(self, level: str, rows: Sequence[Row]) -> list[Row]:
@@ -132,11 +137,14 @@ class Searching(Backend[str]):
         """
         Return at least the first `count` of what an expression is true of, in the order of indexing.
 
-        Milvus has no order. Where there is much, the moment before which there is enough, and not too much, is looked
-        for by halves: some thirty counts instead of all ids.
+        Milvus has no order. Where there is more than one answer holds, the moment before which there is enough, and not
+        too much, is looked for by halves: some thirty counts instead of all ids.
         """
         collection = self._layout.collection
-        if self._server.count(collection, text) <= max(MOST_RESULTS, 2 * count):
+        rows = self._server.query(collection, text or '_at >= 0', self._layout.place_fields)
+        if len(rows) < MOST_RESULTS:
+            return self._current(self._level, rows)
+        if self._server.count(collection, text) <= 2 * count:
             return self._places(text)
         low, high = 0, 1 << 62
         while high - low > 1:
@@ -215,7 +223,7 @@ class Searching(Backend[str]):
         searched = [self._records.searched(name, query) for query in queries]
         while True:
             params = self._layout.search_params(name, wanted, ef)
-            fields = self._fields(name, asked)
+            fields = self._fields_of_hits(len(queries) * wanted) or self._fields(name, asked)
             hits = self._server.search(
                 self._layout.collection, self._layout.vectors[name], searched, wanted, text, fields, params
             )
@@ -228,7 +236,16 @@ class Searching(Backend[str]):
             if wanted * _MORE > MOST_RESULTS or any(len(each) < min(wanted, there) for each in hits):
                 return self._all(name, queries, limit, asked, filter_)  # the index does not reach all that there is
             wanted *= _MORE
+        for each in found:
+            self._keep(each)
         return [self._ranked(name, query, rows, limit) for query, rows in zip(queries, found, strict=True)]
+
+    def _fields_of_hits(self, count: int) -> list[str]:
+        """Return all that documents are made of, if so many come in one answer: then nothing is asked once more."""
+        return self._layout.document_fields if count <= readable_rows(self._layout.row_bytes) else []
+
+    def _keep(self, rows: Iterable[Row]) -> None:
+        self.rows |= {row['id']: row for row in rows if row.keys() >= self._complete}
 
     def _fields(self, name: str, asked: Asked) -> list[str]:
         """Return what is read of a row that may be found: all of the document, if it has to be looked at."""
@@ -297,7 +314,9 @@ class Searching(Backend[str]):
 
     def roots_of(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the outermost documents that some documents in lists are in, ids by ids."""
-        rows = self._current(self._level, self._by_ids(ids, []))
+        rows = [self.rows[id_] for id_ in ids if id_ in self.rows]
+        others = [id_ for id_ in ids if id_ not in self.rows]
+        rows += self._current(self._level, self._by_ids(others, []))
         return {row['id']: row['_root'] for row in rows}
 
     # -- text ----------------------------------------------------------------------------------------
@@ -311,6 +330,7 @@ class Searching(Backend[str]):
         text = _also(asked.text, words.condition(self._layout.words))
         with self.step(f'{name}: search the words'):
             scores, rows = self._scored(words, step.limit, text, asked, filter_, within)
+        self._keep(rows.values())
         order = sorted(scores, key=lambda id_: (-scores[id_], rows[id_]['_at']))[: step.limit]
         return Ranking(name, order, np.array([scores[id_] for id_ in order], np.float32), False)
 
@@ -347,6 +367,7 @@ class Searching(Backend[str]):
         fields = self._layout.place_fields if asked.is_exact else self._layout.document_fields
         query = ' '.join(dict.fromkeys(words.words))
         if within is None:
+            fields = self._fields_of_hits(limit) or fields
             return self._server.search(self._layout.collection, name, [query], limit, text, fields, {})[0]
         found: list[Row] = []
         for start in range(0, len(within), 1_000):

@@ -9,6 +9,7 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
   made in `expressions` alone, and these are never called.
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
+* Milvus Lite compares a search with each row that it has not written out yet, slowly: it is told to before one.
 * Milvus Lite goes on in this process after `close()`, and keeps the lock of its directory; the last handle ends it.
 """
 
@@ -20,6 +21,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -42,6 +44,12 @@ _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
 _OLDEST = (2, 3)  # has upsert
 _READ_BYTES = 16 << 20
+_SMALL_ROW = 256  # bytes: an id and its place
+# Rows that Milvus Lite holds in memory at most when it is searched: of 20,000 with 384 values a search takes thirty
+# times as long as of the same in files; writing them out takes as long as three searches of them.
+_MOST_UNSETTLED = 1_000
+# It takes any other, too, and cannot load the collection any more once it has rows.
+_INDEXES_OF_LITE = ('HNSW', 'HNSW_SQ', 'IVF_FLAT', 'IVF_SQ8', 'FLAT', 'AUTOINDEX')
 # A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
 # And no question every ten seconds whether the server is there, as pymilvus asks: Milvus Lite hangs up on that after 40
 # seconds, with a message on stderr. Each call has its timeout.
@@ -54,6 +62,9 @@ _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
 _embedded_lock = threading.Lock()
+# Milvus Lite changes its log and its memory for new ones when it writes them out, and another write meanwhile would go
+# to the old ones. So what is written to engines in this process goes in turn.
+_writing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,7 @@ class Server:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
         self._failures = Failures(self.uri, _secrets(uri, token), timeout)
         self._pid = os.getpid()
+        self._unsettled: Counter[str] = Counter()
         self._is_open = True
         self._deletes: Counter[str] = Counter()  # made in each collection
         self._waited: dict[str, int] = {}  # how many of them a read has waited for
@@ -192,7 +204,13 @@ class Server:
         )
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
-        """Make a collection with its indexes, or only what is missing of it, and load it."""
+        """
+        Make a collection with its indexes, or only what is missing of it, and load it.
+
+        Raises:
+            SettingsError: Milvus Lite does not have such an index.
+        """
+        self._check_indexes(fields)
         types = self._pymilvus.DataType
         schema = self._pymilvus.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
@@ -263,8 +281,17 @@ class Server:
 
         self._call(what, call)
 
+    def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
+        for field in fields if 'lite' in self.version else ():
+            given = '' if field.index is None else field.index['index_type']
+            if field.data_type == 'FLOAT_VECTOR' and given not in _INDEXES_OF_LITE:
+                raise SettingsError(
+                    f'{field.name}: Milvus Lite has the index types {", ".join(_INDEXES_OF_LITE)}, and not {given!r}'
+                )
+
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
+        self._unsettled[collection] = _MOST_UNSETTLED  # a process that was killed may have left so many, or more
         self._call(
             f'load the collection {collection!r}',
             lambda left: self._client.load_collection(collection, timeout=left),
@@ -278,7 +305,11 @@ class Server:
         )
 
     def fields(self, collection: str) -> dict[str, str]:
-        """Return the types of a collection's fields by name, 'VARCHAR' or 'FLOAT_VECTOR[128]'."""
+        """
+        Return the types of a collection's fields by name.
+
+        'VARCHAR', or of vectors 'FLOAT_VECTOR[128] HNSW COSINE', or without the last two if there is no index.
+        """
         described = self._call(
             f'describe the collection {collection!r}',
             lambda left: self._client.describe_collection(collection, timeout=left),
@@ -288,31 +319,60 @@ class Server:
             name = self._pymilvus.DataType(field['type']).name
             dim = field.get('params', {}).get('dim')
             found[field['name']] = 'TEXTS' if name == 'ARRAY' else name + (f'[{dim}]' if dim else '')
+            if name == 'FLOAT_VECTOR':
+                found[field['name']] += self._index_of(collection, field['name'])
         return found
+
+    def _index_of(self, collection: str, field: str) -> str:
+        def describe(left: float) -> str:
+            if field not in self._client.list_indexes(collection, timeout=left):
+                return ''
+            index = self._client.describe_index(collection, field, timeout=left)
+            return f' {index["index_type"]} {index["metric_type"]}'
+
+        return self._call(f'describe the index of {field!r} in {collection!r}', describe)
 
     # -- rows ------------------------------------------------------------------------------------------
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Store rows that fit into one call; `batches` makes such."""
-        self._call(
-            f'store {len(rows):,} rows in {collection!r}',
-            lambda left: self._client.upsert(collection, list(rows), timeout=left),
-            collection,
-        )
+        with self._in_turn():
+            self._call(
+                f'store {len(rows):,} rows in {collection!r}',
+                lambda left: self._client.upsert(collection, list(rows), timeout=left),
+                collection,
+            )
+            self._unsettled[collection] += len(rows)
+
+    def _in_turn(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._directory is None else _writing
+
+    def _settle(self, collection: str) -> None:
+        """Have the engine in this process write out what it holds in memory, if that may be much."""
+        if self._directory is None or self._unsettled[collection] < _MOST_UNSETTLED:
+            return
+        with _writing:
+            if self._unsettled[collection] >= _MOST_UNSETTLED:
+                self._unsettled[collection] = 0
+                self._call(
+                    f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
+                )
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
         try:
-            self._call(
-                f'delete from {collection!r}',
-                lambda left: self._client.delete(collection, filter=expression, timeout=left),
-                collection,
-            )
+            with self._in_turn():
+                self._call(
+                    f'delete from {collection!r}',
+                    lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                    collection,
+                )
         finally:  # also what has failed may come to pass
             self._deletes[collection] += 1
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
+        self._settle(collection)
         found = self._read(
             f'count in {collection!r}',
             lambda left, consistency: self._client.query(
@@ -361,6 +421,7 @@ class Server:
             fields: The fields.
             row_bytes: How many bytes a row has, about.
         """
+        self._settle(collection)
         text, moment, limit = expression or f'{key} != ""', 0, readable_rows(row_bytes)
         wanted = list(dict.fromkeys([*fields, key]))
         while True:
@@ -405,6 +466,7 @@ class Server:
         params: dict[str, Any],
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
+        self._settle(collection)
         found = self._read(
             f'search {field!r} in {collection!r}',
             lambda left, consistency: self._client.search(
@@ -503,7 +565,8 @@ def without_password(uri: str) -> str:
 
 def readable_rows(row_bytes: int) -> int:
     """Return how many rows of about so many bytes are read at once."""
-    return max(1, min(1_000, _READ_BYTES // max(1, row_bytes)))
+    most = MOST_RESULTS if row_bytes <= _SMALL_ROW else 1_000  # a document may be larger than it is thought to be
+    return max(1, min(most, _READ_BYTES // max(1, row_bytes)))
 
 
 def size_of(row: Row) -> int:

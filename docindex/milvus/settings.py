@@ -13,7 +13,7 @@ from .notes import Notes
 Declared = Mapping[str, Mapping[str, Any]]
 """Settings by field and name."""
 
-_ANY_TIME = SEARCH_SETTINGS | {'max_elements', 'index'}
+_ANY_TIME = SEARCH_SETTINGS | {'max_elements'}
 
 
 class SettingsRecord:

@@ -109,17 +109,24 @@ class Tree(Generic[D]):
 
     # -- documents -------------------------------------------------------------------------------------
 
-    def load(self, name: str, ids: Sequence[str]) -> dict[str, Any]:
+    def load(self, name: str, ids: Sequence[str], known: Mapping[str, Row] | None = None) -> dict[str, Any]:
         """
         Return the documents of a level with these ids that exist, whole, by id.
+
+        Args:
+            name: The level.
+            ids: The ids.
+            known: Rows by id that were read just now, with all that documents are made of.
 
         Raises:
             CollectionError: somebody writes them faster than they can be read.
         """
         loaded: dict[str, Any] = {}
-        left = ids
+        left, read = ids, known or {}
         for _ in range(_ATTEMPTS):
-            rows = self.rows_of(name, left)
+            rows = [read[id_] for id_ in dict.fromkeys(left) if id_ in read]
+            rows += self.rows_of(name, [id_ for id_ in left if id_ not in read])
+            read = {}
             docs = self.complete(name, rows)
             # A version that is still the same has had its lists all the time.
             unchanged = {row['id'] for row in self._unchanged(name, rows)}
