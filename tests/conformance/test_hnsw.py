@@ -10,6 +10,7 @@ import pytest
 from docindex import HnswDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_lists import SubindexContract
+from docindex.testing_texts import TextContract
 
 
 class _Hnsw:
@@ -26,4 +27,8 @@ class TestHnswDocumentIndex(_Hnsw, DocumentIndexContract):
 
 
 class TestHnswSubindexes(_Hnsw, SubindexContract):
+    pass
+
+
+class TestHnswTexts(_Hnsw, TextContract):
     pass

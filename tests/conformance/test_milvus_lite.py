@@ -10,6 +10,7 @@ import pytest
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_lists import SubindexContract
+from docindex.testing_texts import TextContract
 
 
 class _Lite:
@@ -26,4 +27,8 @@ class TestMilvusLite(_Lite, DocumentIndexContract):
 
 
 class TestMilvusLiteSubindexes(_Lite, SubindexContract):
+    pass
+
+
+class TestMilvusLiteTexts(_Lite, TextContract):
     pass
