@@ -17,6 +17,7 @@ from docindex import BaseDoc, DocumentNotFoundError, Field, NdArray
 from docindex.errors import BatchError, ServerError
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import ExactIndex, same
+from tests.hnsw import test_lists_stateful
 from tests.milvus.test_lists import Killed, fails_at, small_calls
 
 
@@ -147,5 +148,18 @@ class Story(RuleBasedStateMachine):
         assert len(self.index) == len(self.oracle.docs)
 
 
+class ListStory(test_lists_stateful.Story):
+    """The stories of documents in lists that are told of the local index, but for what only that can do."""
+
+    batch = fail = compact = None
+
+    def open(self) -> None:
+        self.index, self.reader = (
+            MilvusDocumentIndex[test_lists_stateful.Book](uri=self.path / 'story.db') for _ in range(2)
+        )
+
+
 TestStory = Story.TestCase
 TestStory.settings = settings(max_examples=10, stateful_step_count=15)
+TestListStory = ListStory.TestCase
+TestListStory.settings = settings(max_examples=5, stateful_step_count=8)
