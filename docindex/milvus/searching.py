@@ -58,7 +58,7 @@ class Searching(Backend[str]):
         self._records = tree.records[self._level]
         self._schema = scope.found.schema
         self._conditions = Conditions(server, tree, self._current)
-        self._asked: dict[Filter, Asked] = {}
+        self._asked: dict[int, tuple[Filter, Asked]] = {}  # by identity: operands may be lists and dicts
         self.steps: list[Step] = []
         self.passed_over: set[str] = set()
 
@@ -73,9 +73,9 @@ class Searching(Backend[str]):
 
     def asked(self, filter_: Filter) -> Asked:
         """Return a filter as it is asked."""
-        if filter_ not in self._asked:
-            self._asked[filter_] = self._conditions.asked(filter_, self._scope)
-        return self._asked[filter_]
+        if id(filter_) not in self._asked:
+            self._asked[id(filter_)] = filter_, self._conditions.asked(filter_, self._scope)
+        return self._asked[id(filter_)][1]
 
     def count(self, filter_: Filter) -> int:
         """Return how many documents match."""

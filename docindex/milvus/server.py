@@ -39,6 +39,7 @@ _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSiz
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
 _READ_BYTES = 16 << 20
+_SMALL_ROW = 256  # bytes; ids and numbers are read as many at once as there may be
 # A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
 _GRPC = {'grpc.use_local_subchannel_pool': 1}
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
@@ -384,7 +385,8 @@ def without_password(uri: str) -> str:
 
 def readable_rows(row_bytes: int) -> int:
     """Return how many rows of about so many bytes are read at once."""
-    return max(1, min(1_000, _READ_BYTES // max(1, row_bytes)))
+    most = MOST_RESULTS if row_bytes <= _SMALL_ROW else 1_000
+    return max(1, min(most, _READ_BYTES // max(1, row_bytes)))
 
 
 def size_of(row: Row) -> int:
