@@ -43,7 +43,7 @@ LAYERS = [
     {'payload', 'matrices', 'columns', 'index'},
     {'plotting'},
     {'hnsw', 'milvus', 'testing', 'copying'},
-    {'testing_lists', 'testing_embeddings'},
+    {'testing_lists', 'testing_embeddings', 'testing_texts'},
     {'fromdocarray', 'integrations'},
     {'cli'},
     {'__main__'},

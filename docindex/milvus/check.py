@@ -73,13 +73,13 @@ def verify(
 
 def _check_rows(tree: Tree[Any], writer: Writer, name: str, rows: Sequence[Row], report: MilvusCheckReport) -> None:
     layout = tree.layouts[name]
-    current = tree.current(name, rows)
+    current = _in_lists(tree, name, rows)
     if len(current) < len(rows):
         keys = {row[layout.key] for row in current}
         lost = [row[layout.key] for row in rows if row[layout.key] not in keys]
         # Between the two reads a document may have been replaced; what is left over stays so.
         again = tree.by_ids(name, layout.key, lost, layout.place_fields)
-        still = {row[layout.key] for row in tree.current(name, again)}
+        still = {row[layout.key] for row in _in_lists(tree, name, again)}
         lost = [row[layout.key] for row in again if row[layout.key] not in still]
         report.left_over += len(lost)
         if report.repaired:
@@ -94,9 +94,27 @@ def _check_rows(tree: Tree[Any], writer: Writer, name: str, rows: Sequence[Row],
             continue
         if not _is_same(row, wanted):
             stale.append(wanted)
+    if stale:  # what was written meanwhile is newer than what it was compared with
+        now = {
+            row[layout.key]: row['_at']
+            for row in tree.by_ids(name, layout.key, [row[layout.key] for row in stale], layout.place_fields)
+        }
+        stale = [row for row in stale if now.get(row[layout.key]) == row['_at']]
     report.stale += [row['id'] for row in stale]
     if report.repaired:
         writer.put_rows(name, stale)
+
+
+def _in_lists(tree: Tree[Any], name: str, rows: Sequence[Row]) -> list[Row]:
+    """Return those of some rows of a level that are in the list of a document."""
+    current = tree.current(name, rows)
+    outer = tree.schema.levels[name].outer
+    if not outer:
+        return current
+    fields = tree.layouts[outer].place_fields
+    above = tree.by_ids(outer, 'id', (row['_parent'] for row in current), fields)
+    there = {(row['id'], row['_root'], row['_version']) for row in above}
+    return [row for row in current if (row['_parent'], row['_root'], row['_version']) in there]
 
 
 def _counted(tree: Tree[Any], name: str, rows: Sequence[Row]) -> dict[str, Counter[str]]:

@@ -320,7 +320,8 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         Read everything, and compare what Milvus cannot keep together: documents, what filters look at, and lists.
 
         Args:
-            repair: Write rows anew that do not fit their documents, and delete what is in lists of no document.
+            repair: Write rows anew that do not fit their documents, and delete what is in lists of no document. Best
+                while nobody writes: what is under way in another process is in no list yet.
             show_progress: True: show a progress bar. None: show one on a terminal.
 
         Returns:

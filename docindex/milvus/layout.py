@@ -86,8 +86,12 @@ class Layout:
 
     @cached_property
     def words(self) -> dict[str, str]:
-        """The fields of the collection that have the words of texts, by field."""
-        return {name: f'_words__{name_in_collection(name)}' for name in self.texts}
+        """The fields of the collection that have the words of texts, by field; those of other tokenizers have none."""
+        return {
+            name: f'_words__{name_in_collection(name)}'
+            for name, tokenizer in self.texts.items()
+            if tokenizer == 'unicode61'
+        }
 
     @cached_property
     def vectors(self) -> dict[str, str]:

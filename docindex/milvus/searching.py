@@ -87,17 +87,22 @@ class Searching(Backend[str]):
     def count(self, filter_: Filter) -> int:
         """Return how many documents match."""
         asked = self.asked(filter_)
-        if not asked.is_exact:
-            return sum(len(self._checked(rows, filter_)) for rows in self._candidates(asked))
-        if self._layout.is_root:
+        if asked.is_exact and self._layout.is_root:
             return self._server.count(self._layout.collection, asked.text)
         # A server would count what writes that are under way, or did not come to their end, have in no list.
-        places = self._tree.each(self._level, asked.text, self._layout.place_fields)
-        return sum(len(self._current(self._level, rows)) for rows in places)
+        return sum(map(len, self._matching(asked, filter_, asked.text, self._layout.place_fields)))
 
-    def _candidates(self, asked: Asked) -> Iterator[list[Row]]:
-        """Yield all rows that may match, with all that documents are made of."""
-        yield from self._tree.each(self._level, asked.text, self._layout.document_fields)
+    def _matching(self, asked: Asked, filter_: Filter, text: str, fields: Sequence[str]) -> Iterator[list[Row]]:
+        """Yield these fields, and all of documents that have to be looked at, of the rows that match."""
+        versions: dict[str, int] = {}
+        fields = fields if asked.is_exact else self._layout.document_fields
+        for rows in self._tree.each(self._level, text, fields):
+            kept = self._kept(rows, asked, filter_)
+            if not self._layout.is_root:  # between two batches another version of a list may have come
+                others = [row for row in kept if versions.setdefault(row['_root'], row['_version']) != row['_version']]
+                self.passed_over |= {row['_key'] for row in others}
+                kept = [row for row in kept if row['_key'] not in self.passed_over]
+            yield kept
 
     def _checked(self, rows: Sequence[Row], filter_: Filter) -> list[Row]:
         """Return those of some rows that are there and whose documents match."""
@@ -118,8 +123,8 @@ class Searching(Backend[str]):
             else:
                 places = [
                     {name: row[name] for name in self._layout.place_fields}
-                    for rows in self._candidates(asked)
-                    for row in self._checked(rows, filter_)
+                    for rows in self._matching(asked, filter_, asked.text, self._layout.document_fields)
+                    for row in rows
                 ]
         ids = [row['id'] for row in sorted(places, key=_when)]
         if sort is not None:
@@ -275,8 +280,7 @@ class Searching(Backend[str]):
     def _all(self, name: str, queries: Float32Array, limit: int, asked: Asked, filter_: Filter) -> list[Ranking[str]]:
         """Compare with every vector of what matches, which all come here."""
         text, fields = self._with_vector(name, asked.text), self._fields(name, asked)
-        blocks = (self._kept(rows, asked, filter_) for rows in self._tree.each(self._level, text, fields))
-        return self._exact(name, queries, limit, blocks)
+        return self._exact(name, queries, limit, self._matching(asked, filter_, text, fields))
 
     def _among(
         self, name: str, query: Float32Array, limit: int, filter_: Filter, within: Sequence[str]

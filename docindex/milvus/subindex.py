@@ -37,6 +37,9 @@ class SubIndex(Changing[D]):
 
     They are found, filtered, read, changed and deleted by their own fields and ids, and `append` adds some; the
     documents that they are in have them as they are here. It is open as long as the index is.
+
+    `len` and `count` read the ids of what they count, since a server also has rows of versions that are under way. A
+    search while the same documents are replaced begins anew, a few times; then what is gone is left out.
     """
 
     def __init__(self, index: Changing[Any], level: Level, writes: OneByOne) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import QueryError
@@ -82,8 +83,9 @@ def words_searched(query: Any, search_field: SearchFields, mode: TextMode, known
     for name, weight in weights.items():
         if name not in known:
             raise QueryError(f'{name!r} is not a field with full text; these are {", ".join(known)}')
-        if known[name] == 'trigram':
-            raise QueryError(f"{name!r} has tokenizer='trigram', which Milvus has not; filter by $contains instead")
+        if known[name] != 'unicode61':
+            hint = 'filter by $contains instead' if known[name] == 'trigram' else 'declare it without a tokenizer'
+            raise QueryError(f'{name!r} has tokenizer={known[name]!r}, which is not there on Milvus; {hint}')
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float('inf'):
             raise QueryError(f'the weight of {name!r} must be a positive number, got {weight!r}')
     return Words({name: float(weight) for name, weight in weights.items()}, words_of(text), mode)
@@ -100,15 +102,22 @@ def as_words(text: str | None) -> str:
     return f' {" ".join(words)} ' if words else ''
 
 
-# Letters and digits, and marks on them: those that are not composed are taken off with the accents.
-_WORD = re.compile(r'(?:[^\W_]|[\u0300-\u036f])+')
+# SQLite's marks (`sqlite3Fts5UnicodeIsdiacritic`) are part of a word, and taken off; other marks are between words.
+_MARKS = '\u0300-\u0304\u0306-\u030c\u030f\u0311\u031b\u0323-\u0328\u032d\u032e\u0330\u0331'
+_WORD = re.compile(rf'[^\W_](?:[^\W_]|[{_MARKS}])*')
+_MARK = re.compile(f'[{_MARKS}]')
 
 
 def _folded(word: str) -> str:
-    if word.isascii():
-        return word.lower()
-    apart = unicodedata.normalize('NFD', word.lower())
-    return unicodedata.normalize('NFC', ''.join(each for each in apart if not unicodedata.combining(each)))
+    return word.lower() if word.isascii() else ''.join(map(_folded_letter, _MARK.sub('', word)))
+
+
+@lru_cache(maxsize=4_096)
+def _folded_letter(letter: str) -> str:
+    """Return a letter without case, and without accents if it is a Latin one: that is where SQLite stops."""
+    folded = letter.casefold() if len(letter.casefold()) == 1 else letter.lower()
+    plain = unicodedata.normalize('NFD', folded)[0]
+    return plain if plain.isascii() else folded
 
 
 def snippet(text: str, words: Sequence[str], mode: TextMode, before: str, after: str, length: int) -> str:
@@ -130,27 +139,32 @@ def snippet(text: str, words: Sequence[str], mode: TextMode, before: str, after:
     starts = range(max(1, len(places) - length + 1))
     best = max(starts, key=lambda start: (_different(places, found, start, length), -start))
     shown = range(best, min(best + length, len(places)))
-    parts = ['...' if best else '']
-    end = places[best][0]
+    parts = ['…' if best else '']
+    end = places[best][0] if best else 0
     for at in shown:
-        parts.append(text[end : places[at][0]])
+        is_first = at in found and not (found.get(at - 1) and at > best)
+        is_last = at in found and not (found[at] and at + 1 < shown.stop)
         word = text[places[at][0] : places[at][1]]
-        parts.append(f'{before}{word}{after}' if at in found else word)
+        parts += [text[end : places[at][0]], before if is_first else '', word, after if is_last else '']
         end = places[at][1]
-    return ''.join(parts) + ('...' if shown.stop < len(places) else '')
+    return ''.join(parts) + ('…' if shown.stop < len(places) else text[end:])
 
 
-def _found(there: Sequence[str], words: Sequence[str], mode: TextMode) -> set[int]:
-    """Return the positions of what is searched among the words of a text."""
+def _found(there: Sequence[str], words: Sequence[str], mode: TextMode) -> dict[int, bool]:
+    """Return the positions of what is searched among the words of a text, and whether each goes on in the next."""
     if mode == 'phrase':
-        starts = (at for at in range(len(there)) if list(there[at : at + len(words)]) == list(words))
-        return {at + more for at in starts for more in range(len(words))}
+        starts = [at for at in range(len(there)) if list(there[at : at + len(words)]) == list(words)]
+        found = dict.fromkeys([at + len(words) - 1 for at in starts], False)
+        return found | dict.fromkeys([at + more for at in starts for more in range(len(words) - 1)], True)
     beginning = words[-1] if mode == 'prefix' and words else None
     wanted = set(words)
-    return {at for at, word in enumerate(there) if word in wanted or (beginning and word.startswith(beginning))}
+    each = (at for at, word in enumerate(there) if word in wanted or (beginning and word.startswith(beginning)))
+    return dict.fromkeys(each, False)
 
 
-def _different(places: Sequence[tuple[int, int, str]], found: set[int], start: int, length: int) -> tuple[int, int]:
+def _different(
+    places: Sequence[tuple[int, int, str]], found: Mapping[int, bool], start: int, length: int
+) -> tuple[int, int]:
     """Return how many different words that are searched stand in a part of a text, and how many in all."""
     inside = [places[at][2] for at in range(start, min(start + length, len(places))) if at in found]
     return len(set(inside)), len(inside)

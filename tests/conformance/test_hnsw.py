@@ -11,6 +11,7 @@ from docindex import HnswDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
+from docindex.testing_texts import TextContract
 
 
 class _Hnsw:
@@ -31,4 +32,8 @@ class TestHnswSubindexes(_Hnsw, SubindexContract):
 
 
 class TestHnswEmbeddings(_Hnsw, EmbeddingContract):
+    pass
+
+
+class TestHnswTexts(_Hnsw, TextContract):
     pass

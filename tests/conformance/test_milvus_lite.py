@@ -11,6 +11,7 @@ from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
+from docindex.testing_texts import TextContract
 
 
 class _Lite:
@@ -33,3 +34,7 @@ class TestMilvusLiteSubindexes(_Lite, SubindexContract):
 
 class TestMilvusLiteEmbeddings(_Lite, EmbeddingContract):
     has_transactions = False
+
+
+class TestMilvusLiteTexts(_Lite, TextContract):
+    pass

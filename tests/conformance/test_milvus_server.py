@@ -11,6 +11,7 @@ import pytest
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
 from docindex.testing_lists import SubindexContract
+from docindex.testing_texts import TextContract
 from tests.milvus.servers import drop_all, lite_server, opened, server_of_environment
 
 
@@ -43,4 +44,8 @@ class TestMilvusServer(_OnServer, DocumentIndexContract):
 
 
 class TestMilvusServerSubindexes(_OnServer, SubindexContract):
+    pass
+
+
+class TestMilvusServerTexts(_OnServer, TextContract):
     pass
