@@ -3,11 +3,15 @@
 VENV := .venv
 DATA ?= examples/data
 
-.PHONY: bench test
+.PHONY: bench docs test
 
 bench: $(VENV)
 	$(VENV)/bin/pip install -q -e '.[plot]'
 	$(VENV)/bin/python -m benchmarks.speed --data $(DATA) $(ARGS)
+
+docs: $(VENV)
+	$(VENV)/bin/pip install -q -e '.[docs]'
+	$(VENV)/bin/zensical build --strict
 
 test: $(VENV)
 	$(VENV)/bin/pip install -q -e '.[test]'

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .copying import CopyReport, copy_index
     from .doclist import DocList
     from .document import ID, BaseDoc
+    from .embedding import Embedder
     from .errors import (
         BatchError,
         ClosedIndexError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         DocIndexError,
         DocumentError,
         DocumentNotFoundError,
+        EmbeddingError,
         ExportError,
         FilterError,
         FormatVersionError,
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from .filters import Filter
     from .fromdocarray.importing import import_docarray
     from .fusion import Ranking
+    from .hnsw.classless import open_index
     from .hnsw.index import HnswDocumentIndex
     from .index import DocumentIndex
     from .milvus.index import MilvusDocumentIndex
@@ -102,6 +105,8 @@ __all__ = [
     'DocumentError',
     'DocumentIndex',
     'DocumentNotFoundError',
+    'Embedder',
+    'EmbeddingError',
     'ExportError',
     'Explanation',
     'Field',
@@ -152,6 +157,7 @@ __all__ = [
     'given',
     'import_docarray',
     'is_in',
+    'open_index',
     'regex',
     'size',
 ]
@@ -160,17 +166,20 @@ _HOMES = {
     'copying': 'CopyReport copy_index',
     'doclist': 'DocList',
     'document': 'ID BaseDoc',
+    'embedding': 'Embedder',
     'errors': (
         'BatchError ClosedIndexError CollectionError CorruptIndexError DimensionError DocIndexError '
-        'DocumentError DocumentNotFoundError ExportError FilterError FormatVersionError IdTypeError LoadError '
-        'MissingLibraryError QueryError ReadOnlyError SchemaError SchemaMismatchError ServerError '
-        'SettingsError SourceError TableError UrlError VectorError WorkDirError WorkDirLockedError'
+        'DocumentError DocumentNotFoundError EmbeddingError ExportError FilterError FormatVersionError '
+        'IdTypeError LoadError MissingLibraryError QueryError ReadOnlyError SchemaError SchemaMismatchError '
+        'ServerError SettingsError SourceError TableError UrlError VectorError WorkDirError '
+        'WorkDirLockedError'
     ),
     'expressions': 'contains contains_all contains_any elem_match exists fields_of given is_in regex size',
     'fields': 'Field VectorSettings',
     'filters': 'Filter',
     'fromdocarray.importing': 'import_docarray',
     'fusion': 'Ranking',
+    'hnsw.classless': 'open_index',
     'hnsw.index': 'HnswDocumentIndex',
     'index': 'DocumentIndex',
     'milvus.index': 'MilvusDocumentIndex',

@@ -72,6 +72,14 @@ class GivenColumns(Generic[D]):
         found._check_complete()
         return found
 
+    def lacks_vectors(self) -> bool:
+        """Return whether vectors have to be made of texts, for which documents are made first."""
+        return any(self._lacks(column.name) for column in self.schema.embedding)
+
+    def _lacks(self, name: str) -> bool:
+        values: Any = self.values.get(name)
+        return values is None or (not isinstance(values, np.ndarray) and any(value is None for value in values))
+
     def has_within(self, name: str) -> bool:
         """Return whether there is a column within the nested document `name`."""
         return name in self._around
@@ -110,14 +118,15 @@ class GivenColumns(Generic[D]):
                     row[node.path[-1]] = cell
         return inside['']
 
-    def documents(self) -> list[D]:
+    def documents(self, show_progress: bool | None = False) -> list[D]:
         """
-        Return the rows as documents.
+        Return the rows as documents, with the vectors that are made of texts.
 
         Raises:
             DocumentError, IdTypeError, VectorError: one of them does not fit; the message names the row and the column.
+            EmbeddingError: a function that makes vectors has failed.
         """
-        return self.schema.documents(self.rows(), 'row')
+        return self.schema.documents(self.rows(), 'row', show_progress)
 
     def _check_complete(self) -> None:
         missing = list(self._missing())

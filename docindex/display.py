@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -27,10 +27,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from .doclist import DocList
+from .embedding import declared_embeds
 from .errors import TableError
 from .fields import VectorSettings, declared_settings
 from .frameworks import NUMPY, Array, framework_of
-from .pictures import cell_as_html, table_as_html, tree_as_html, vector_as_blocks
+from .pictures import cell_as_html, lines_as_html, table_as_html, tree_as_html, vector_as_blocks
 from .tables import is_document_type, rows_of
 
 if TYPE_CHECKING:
@@ -157,11 +158,26 @@ def _fitted(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else f'{text[: width - 1]}…'
 
 
-def documents_as_table(docs: Sequence[Any], scores: Any = None, rows: int = _ROWS, title: str = '') -> Shown:
-    """Return the first documents of a list as a table, with their scores if there are any."""
+def documents_as_table(
+    docs: Sequence[Any],
+    scores: Any = None,
+    rows: int = _ROWS,
+    title: str = '',
+    columns: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Shown:
+    """
+    Return the first documents of a list as a table, with their scores if there are any.
+
+    Args:
+        docs: The documents.
+        scores: One for each.
+        rows: How many are shown.
+        title: What stands above it; by default how many there are.
+        columns: Names, and what gives their values; by default the fields of the documents.
+    """
     first = list(docs[:rows])
     doc_type = getattr(docs, 'doc_type', None) or (type(first[0]) if len({type(doc) for doc in first}) == 1 else None)
-    columns = _columns(doc_type)
+    columns = columns or _columns(doc_type)
     names = [*(['score'] if scores is not None else []), *columns]
     cells = [[column(doc) for column in columns.values()] for doc in first]
     if scores is not None:
@@ -173,7 +189,10 @@ def documents_as_table(docs: Sequence[Any], scores: Any = None, rows: int = _ROW
 def _columns(doc_type: Any) -> Mapping[str, Any]:
     if is_document_type(doc_type):
         try:
-            return {name: column.value for name, column in rows_of(doc_type).columns.items()}
+            columns = rows_of(doc_type).columns
+            # Ids of nested documents are seldom given, and long: they come last, where there may be no room.
+            names = sorted(columns, key=lambda name: name.endswith('__id'))
+            return {name: columns[name].value for name in names}
         except TableError:  # it has no flat names; it can be looked at all the same
             pass
     return {'document': lambda doc: doc}
@@ -270,7 +289,10 @@ def schema_as_tree(doc_type: type[BaseModel], within: tuple[type[Any], ...] = ()
 
 
 def _field_as_tree(name: str, info: Any, where: str, within: tuple[type[Any], ...]) -> Branch:
-    settings = ', '.join(f'{key}={value!r}' for key, value in declared_settings(info, where).items())
+    said = [f'{key}={value!r}' for key, value in declared_settings(info, where).items()]
+    embeds = declared_embeds(info)
+    said += [] if embeds is None else [f'embeds={embeds.of!r}', f'with_={embeds.embedder.name}']
+    settings = ', '.join(said)
     label = f'{name}: {_type_name(info.annotation)}' + (f'  ({settings})' if settings else '')
     classes = [cls for cls in _document_types(info.annotation) if cls not in within]
     return Branch(label, [branch for cls in classes for branch in schema_as_tree(cls, within).branches])
@@ -412,6 +434,11 @@ def size_as_text(count: float) -> str:
             return f'{count:.3g} {unit}' if unit != 'bytes' else f'{count} bytes'
         count /= 1000
     return f'{count:.3g} GB'
+
+
+def explanation_as_html(explanation: Any) -> str:
+    """Return how a query was answered as HTML."""
+    return lines_as_html(str(explanation))
 
 
 # -- printing ------------------------------------------------------------------------------------------------

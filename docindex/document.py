@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import numpy as np
 import pydantic
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ._later import later
 from .fields import Field
 from .frameworks import NUMPY, Framework, framework_of
-from .tensors import Tensor
+from .tensors import Tensor, vector_as_json_schema
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -35,6 +36,9 @@ else:
         @classmethod
         def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
             return core_schema.str_schema(strict=True, min_length=1)
+
+
+M = TypeVar('M', bound=BaseModel)
 
 
 def fresh_id() -> str:
@@ -79,6 +83,14 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
         display = later('display')
         display.show(display.schema_as_tree(cls))
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        for field in handler.resolve_ref_schema(described).get('properties', {}).values():
+            if isinstance(field.get('dim'), int) and field['dim'] > 0:
+                _say_length(field, field['dim'])
+        return described
+
     def _repr_html_(self) -> str:
         html: str = later('display').document_as_tree(self)._repr_html_()
         return html
@@ -88,6 +100,13 @@ class BaseDoc(BaseModel, metaclass=_DocumentType):
             framework = framework_of(value)
             is_long = framework is not None and math.prod(value.shape) > 6
             yield name, _ShortTensor(value, framework) if framework is not None and is_long else value
+
+
+def _say_length(field: JsonSchemaValue, dim: int) -> None:
+    """Say in the JSON schema of a field how long its vectors are, which its type need not say."""
+    for described in [field, *field.get('anyOf', [])]:
+        if 'array' in described.get('type', ''):
+            described |= vector_as_json_schema(dim)
 
 
 class _OnDocuments:
@@ -126,6 +145,12 @@ class _ShortTensor:
         shape = ' x '.join(map(str, self._tensor.shape))
         kind = np.dtype(dtype) if (dtype := self._framework.dtype(self._tensor))[0] in '<>|' else dtype
         return f'<{shape} {kind}>' if self._framework is NUMPY else f'<{shape} {kind} {self._framework.name}>'
+
+
+def with_value(doc: M, path: Sequence[str], value: object) -> M:
+    """Return a copy of a document in which another value stands at the end of a path of fields, unvalidated."""
+    step, *rest = path
+    return doc.model_copy(update={step: with_value(getattr(doc, step), rest, value) if rest else value})
 
 
 def _equal_fields(left: BaseModel, right: BaseModel) -> bool:

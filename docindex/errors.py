@@ -9,6 +9,7 @@ Every error that docindex raises on purpose.
         FilterError                        ... because of its filter
       VectorError (ValueError)             a vector, stored or asked for, is not usable
         DimensionError                     ... because of its length
+      EmbeddingError (RuntimeError)        a function that makes vectors of texts has failed
       TableError (ValueError)              a table, or a file with one, does not fit the documents
       LoadError (ValueError)               what is loaded into an index has a row or a column that does not fit
         SourceError (OSError)              ... or cannot be read any further
@@ -77,6 +78,24 @@ class DimensionError(VectorError):
         self.field = field
         self.expected = expected
         self.got = got
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EmbeddingError(DocIndexError, RuntimeError):
+    """
+    A function that makes vectors of texts has failed, or returned something else. Nothing is stored of the call.
+
+    Attributes:
+        field: The flat name of the vector field.
+        function: The name of the function. The exception that it raised is the `__cause__`.
+    """
+
+    def __init__(self, message: str, field: str, function: str) -> None:
+        super().__init__(message, field, function)
+        self.field = field
+        self.function = function
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -212,7 +231,7 @@ class BatchError(ServerError):
 
 
 class CollectionError(DocIndexError, ValueError):
-    """A collection on a server was made by something else, or for another schema; `collection` is its name."""
+    """A collection on a server was made by something else, or holds what docindex did not write; see `collection`."""
 
     def __init__(self, message: str, collection: str) -> None:
         super().__init__(message, collection)

@@ -8,16 +8,20 @@ the index, what the directory remembers of an earlier session, the default below
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Never
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
 import pydantic
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .embedding import Embedder, Embeds
 from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from .embedding import EmbeddingFunction
 
 Space = Literal['l2', 'ip', 'cosine']
 Tokenizer = Literal['unicode61', 'porter', 'trigram']
@@ -232,6 +236,8 @@ def Field(  # noqa: N802 (pydantic's name)
     full_text: bool | None = None,
     tokenizer: Tokenizer | None = None,
     milvus: dict[str, Any] | None = None,
+    embeds: str | Sequence[str] | None = None,
+    with_: Embedder | EmbeddingFunction | None = None,
     default_factory: Callable[[], Any] | Callable[[dict[str, Any]], Any] | None = None,
     alias: str | None = None,
     validation_alias: str | pydantic.AliasPath | pydantic.AliasChoices | None = None,
@@ -275,11 +281,16 @@ def Field(  # noqa: N802 (pydantic's name)
 
     `milvus={...}` is for a vector field on Milvus alone: its `index_type` there, the parameters of that index, and
     under 'search' those of a search.
+    A vector field can be filled from texts. Its vector may then be left out, or None, until the document is stored:
+
+    * `embeds`: the flat name of a string field beside it, `'description'` or `'author__name'`; several names, whose
+      texts are joined by line breaks; or a template, `'{name}: {description}'`.
+    * `with_`: the function that makes the vectors, from a list of texts to an array (texts, dim); or an `Embedder`.
 
     Pydantic's arguments mean what they mean there.
 
     Raises:
-        SettingsError: a setting is out of range, or nobody knows it.
+        SettingsError: a setting is out of range, or nobody knows it; or `with_` is no function that has a name.
     """
     settings = {
         'dim': dim,
@@ -335,9 +346,24 @@ def Field(  # noqa: N802 (pydantic's name)
         'union_mode': union_mode,
         'fail_fast': fail_fast,
     }
+    declared = _embeds(embeds, with_)
+    if declared is not None and default is PydanticUndefined and default_factory is None:
+        default = None  # not made yet
     # pydantic tells "not given" from None, so that an Annotated[...] around it keeps its own arguments.
     passed: dict[str, Any] = {name: value for name, value in of_pydantic.items() if value is not None}
-    return pydantic.Field(default, repr=repr, **passed)
+    field: Any = pydantic.Field(default, repr=repr, **passed)
+    if declared is not None:
+        field.metadata.append(declared)
+    return field
+
+
+def _embeds(embeds: str | Sequence[str] | None, with_: Embedder | EmbeddingFunction | None) -> Embeds | None:
+    if embeds is None and with_ is None:
+        return None
+    if embeds is None or with_ is None:
+        missing = "embeds='the field with the text'" if embeds is None else 'with_=the function that makes vectors'
+        raise SettingsError(f'Field(): embeds and with_ go together; {missing} is not given')
+    return Embeds(embeds, with_ if isinstance(with_, Embedder) else Embedder(with_))
 
 
 def declared_settings(field: FieldInfo, where: str) -> dict[str, Any]:

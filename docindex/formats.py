@@ -40,6 +40,7 @@ _UTF8_MARK = b'\xef\xbb\xbf'
 _UTF16_MARKS = (b'\xff\xfe', b'\xfe\xff')
 _LARGEST_CELL = 1 << 27  # characters; a quote that is never closed makes one cell of the rest of the file
 _BUFFER = 1 << 20
+_LOOK = 16 << 20
 _LONGEST_WORD = 16  # characters that JSON makes sense of together, outside of texts: two escapes of six, -Infinity
 _TOO_DEEP = 'this is no JSON that can be read: it is nested too deeply'
 _DECODER = json.JSONDecoder()
@@ -106,6 +107,10 @@ class Source(ABC):
     @abstractmethod
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         """Do what `pieces` says; errors of whoever reads the file may leave it as they are."""
+
+    def expected(self) -> int | None:
+        """Return about how many rows there are, for who wants to know how long it will take; None: nobody can say."""
+        return self.total
 
     def close(self) -> None:  # noqa: B027 (most have nothing to let go of)
         """Let go of the file."""
@@ -299,6 +304,10 @@ class JsonFile(Source):
         self._is_array = blank == b'['
         super().__init__(str(given) if isinstance(given, Path) else 'the JSON', None)
 
+    def expected(self) -> int | None:
+        """Return about as many as there are lines."""
+        return None if self._is_array or not isinstance(self._given, Path) else _lines_in(self._given)
+
     def _opened(self) -> IO[bytes]:
         return _open_text(self._given)
 
@@ -336,6 +345,11 @@ class CsvFile(Source):
         if twice:
             raise SourceError(f'{path} has two columns {twice[0]!r}', str(path))
         super().__init__(str(path), dict.fromkeys(header, ()))
+
+    def expected(self) -> int | None:
+        """Return about as many as there are lines, without the header."""
+        lines = _lines_in(self._path)
+        return None if lines is None else lines - 1
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         with self._opened() as reader:
@@ -379,6 +393,18 @@ class CsvFile(Source):
             io.TextIOWrapper(file, self._encoding, 'surrogateescape', newline='') as text,
         ):
             yield csv.reader(text, self._dialect, strict=True)
+
+
+def _lines_in(path: Path) -> int | None:
+    """Return about how many lines a file has, after a look at its beginning; None for one that is packed."""
+    with path.open('rb') as file:
+        start = file.read(_LOOK)
+    if start[:2] == _GZIP or not start:
+        return None
+    lines = start.count(b'\n')
+    if len(start) < _LOOK:
+        return lines + (not start.endswith(b'\n'))
+    return lines * path.stat().st_size // len(start) or None
 
 
 def _open_text(given: Path | bytes) -> IO[bytes]:

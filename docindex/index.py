@@ -46,13 +46,15 @@ class DocumentIndex(Searchable[D]):
 
         Args:
             docs: A document, a dict, or an iterable of either; documents of another class are read by the
-                schema's field names. Of two with one id the last counts.
+                schema's field names. Of two with one id the last counts. Vectors that are missing are made, if their
+                field says of which text (`Field(embeds=..., with_=...)`); the documents themselves stay as they are.
             show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
 
         Raises:
-            DocumentError: a document does not fit the schema.
+            DocumentError: a document does not fit the schema, or lacks both a vector and the text to make it of.
             IdTypeError: an id is not a string.
             VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
+            EmbeddingError: a function that makes vectors has failed.
         """
 
     def index_columns(
@@ -79,7 +81,7 @@ class DocumentIndex(Searchable[D]):
             VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
         """
         given = later('columns').GivenColumns.read(Schema(self._documents_class()), columns, named)
-        self.index(given.documents(), show_progress=show_progress)
+        self.index(given.documents(show_progress), show_progress=show_progress)
 
     @overload
     @abstractmethod
@@ -92,10 +94,12 @@ class DocumentIndex(Searchable[D]):
         """
         Change some fields of one document, `update('id', price=3, thumbnail__url='...')`, or replace documents.
 
+        A vector that is made of a text is made anew if that changes, unless the call gives another one.
+
         Raises:
             DocumentNotFoundError: an id is not there; nothing was changed.
             QueryError: a name is not a field's.
-            DocumentError, IdTypeError, VectorError: as for `index`.
+            DocumentError, IdTypeError, VectorError, EmbeddingError: as for `index`.
         """
 
     @abstractmethod
@@ -296,6 +300,15 @@ class DocumentIndex(Searchable[D]):
         """
 
     @abstractmethod
+    def settings(self, search_field: str = '') -> dict[str, Any]:
+        """
+        Return the settings in force of a vector field, its `space` among them; see `docindex.fields.VectorSettings`.
+
+        Raises:
+            QueryError: there is no such vector field.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Save and let go of everything. Closing twice is fine; any other use afterwards is a `ClosedIndexError`."""
 
@@ -400,6 +413,10 @@ class DocumentIndex(Searchable[D]):
     async def aconfigure(self, runtime_config: Any = None, /, **settings: Any) -> None:
         """Do what `configure` does, while the event loop goes on."""
         await self._writes.run(self.configure, runtime_config, **settings)
+
+    async def asettings(self, search_field: str = '') -> dict[str, Any]:
+        """Do what `settings` does, while the event loop goes on."""
+        return await beside(self.settings, search_field)
 
     async def aclose(self) -> None:
         """Do what `close` does, after the writes that were begun, while the event loop goes on."""

@@ -5,6 +5,7 @@ L1  What is stored of a source and what is noted of it are one commit: a load th
     last row that it has dealt with, and stores none twice, also where rows have no id.
 L2  Nothing is read before the columns are known to fit.
 L3  A batch with a bad row stores nothing, or with `on_error='skip'` all but its bad rows.
+L4  Vectors are made of texts before the transaction of their batch: others can write while a model thinks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
+from .schema import Schema
 from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
 
@@ -151,6 +153,7 @@ class _Loading:
         self._index = index
         self._source = source
         self._conversion = conversion
+        self._schema = Schema(conversion.doc_type)
         self._bookmark = bookmark
         self._skips = on_error == 'skip'
         self._done = 0
@@ -161,8 +164,9 @@ class _Loading:
         """Load what comes after the first `start` rows."""
         began = time.perf_counter()
         source = self._source
+        total = source.total if show_progress is False else source.expected()
         with (
-            progress_bar(source.total, 'loading', show_progress, 'row', start) as advance,
+            progress_bar(total, 'loading', show_progress, 'row', start) as advance,
             closing(source.pieces(start, batch_size, self._conversion.wanted)) as pieces,
         ):
             self._done = start
@@ -180,6 +184,10 @@ class _Loading:
     def _store(self, piece: Piece) -> None:
         rows, bad = self._conversion.rows(piece)
         self._check(bad)
+        if self._schema.makes_vectors:  # L4
+            rows, lacking = self._with_vectors(rows)
+            self._check(lacking)
+            bad = [*bad, *lacking]
         done = piece.first - 1 + len(piece.rows)
         with self._index._transaction():  # L1
             refused = self._put(rows)
@@ -194,6 +202,21 @@ class _Loading:
         if bad and not self._skips:
             first = min(bad, key=lambda row: row.row)
             raise LoadError(f'{self._source.name}, {first}', self._source.name, first.row, first.line)
+
+    def _with_vectors(self, rows: list[_Row]) -> tuple[list[_Row], list[BadRow]]:
+        """Return rows as documents whose vectors are made, and those that are refused: by halves, as in `_put`."""
+        try:
+            docs = self._schema.documents([row.value for row in rows])
+        except _REFUSED as error:
+            if len(rows) == 1:
+                return [], [BadRow(rows[0].number, _reason(error), rows[0].line)]
+            middle = len(rows) // 2
+            first, refused = self._with_vectors(rows[:middle])
+            if refused and not self._skips:
+                return first, refused
+            second, more = self._with_vectors(rows[middle:])
+            return first + second, refused + more
+        return [_Row(row.number, row.line, doc) for row, doc in zip(rows, docs, strict=True)], []
 
     def _put(self, rows: Sequence[_Row]) -> list[BadRow]:
         """Store rows, and return those that are refused: by halves, for an index takes all or nothing."""
@@ -215,6 +238,7 @@ class _Conversion:
     Makes of the rows of a source what an index takes.
 
     Attributes:
+        doc_type: The document class.
         wanted: The columns that it needs; None: nobody knows the columns.
         ignored: The columns, or names in rows seen by now, that no field has.
 
@@ -224,6 +248,7 @@ class _Conversion:
 
     def __init__(self, source: Source, table: Rows[Any], rename: Mapping[str, str]) -> None:
         self._table = table
+        self.doc_type = table.doc_type
         self._rename = rename
         self._read: Callable[[Mapping[str, Any], Rows[Any]], Mapping[str, Any]] = row_of_json
         if isinstance(source, Records):

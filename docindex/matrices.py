@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from .distances import check_comparable
 from .errors import DimensionError, DocumentError, QueryError, VectorError
 from .fields import StoredAs, VectorSettings
+from .filling import with_vectors
 from .frameworks import Array, framework_of
 from .schema import Column
 from .tensors import Float32Array, Tensor, as_array
@@ -133,13 +134,14 @@ def _further(document: Callable[[int], str], start: int, at: int) -> str:
 
 def query_matrix(queries: object, column: Column, settings: VectorSettings) -> Float32Array:
     """
-    Return queries as a matrix (q, dim), from documents, dicts or vectors.
+    Return queries as a matrix (q, dim), from documents, dicts, vectors, or texts if the column embeds some.
 
-    A document can be of any class that has the column's field.
+    A document can be of any class that has the column's field, or the text that the column embeds.
 
     Raises:
-        QueryError: a document has no such field, or the queries are not a sequence.
+        QueryError: a document has no such field, the queries are not a sequence, or the column does not embed texts.
         DimensionError, VectorError: as for documents.
+        EmbeddingError: the function that makes vectors of texts has failed.
     """
     if isinstance(queries, (str, bytes, BaseModel, Mapping)) or not hasattr(queries, '__len__'):
         raise QueryError(f'expected several queries, got {type(queries).__name__}; use find() for one')
@@ -150,6 +152,7 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     given = list(queries)  # type: ignore[call-overload]
     if len(given) == 1 and _is_ready(given[0], settings.dim):
         return np.asarray(given[0])[None]
+    given = with_vectors(given, column)
 
     def query(at: int) -> str:
         return f'query {at}' if len(given) > 1 else 'the query'

@@ -16,10 +16,11 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator
 
+from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
-from .schema import Column, explain
+from .schema import Column, check_known, explain, unknown_of
 from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, framework_of_type
 from .typed import TypedJson
 
@@ -44,7 +45,12 @@ class Payloads(Generic[D]):
         self._packing = Packing({column.name: framework_of_type(column.annotation) for column in columns})
         self._typed = TypedJson(doc_type)
         # An empty list may not be what a class allows; then it is not to be validated.
-        self.is_plain = json_says_all(doc_type) and not any(_is_constrained(doc_type, column) for column in self._lists)
+        is_known = not unknown_of(doc_type)
+        self.is_plain = (
+            is_known
+            and json_says_all(doc_type)
+            and not any(_is_constrained(doc_type, column) for column in self._lists)
+        )
         self._is_alike = self.is_plain and not self._packing.makes_tensors
         types = set(types_within(doc_type))
         self._has_floats = float in types
@@ -65,12 +71,13 @@ class Payloads(Generic[D]):
         Raises:
             DocumentError: a value cannot be stored.
         """
+        check_known(self._doc_type)
         if len(vectors) > 1:
             doc, vectors = self._unshared(doc, vectors)
         for column in self._lists:
             full = column.value(doc)
             if full:
-                doc = _with_value(doc, column.path, type(full)())
+                doc = with_value(doc, column.path, type(full)())
         tensors = Tensors(vectors)
         text = (self._dump_plain(doc, tensors) if self.is_plain else None) or self._dump_typed(doc, tensors)
         return text, self._packing.pack(tensors, rounded)
@@ -141,7 +148,7 @@ class Payloads(Generic[D]):
             is_shared = vector is not None and any(vector is other for other in apart.values())
             apart[name] = alias(vector) if is_shared else vector
             if is_shared:
-                doc = _with_value(doc, self._paths[name], apart[name])
+                doc = with_value(doc, self._paths[name], apart[name])
         return doc, apart
 
     def _dump_plain(self, doc: D, tensors: Tensors) -> bytes | None:
@@ -196,8 +203,3 @@ def _as_dicts(value: Any) -> Any:
     if type(value) is dict:
         return {name: _as_dicts(item) for name, item in value.items()}
     return [_as_dicts(item) for item in value] if type(value) is list else value
-
-
-def _with_value(doc: D, path: Sequence[str], value: object) -> D:
-    step, *rest = path
-    return doc.model_copy(update={step: _with_value(getattr(doc, step), rest, value) if rest else value})

@@ -17,7 +17,8 @@ from .frameworks import Array
 
 _CELLS = 32
 _SHORT = 32
-_TABLE = 'border-collapse:collapse;font-size:90%;text-align:left'
+# What a notebook says of all tables and pictures (centred, no wider than a column) is said otherwise here.
+_TABLE = 'border-collapse:collapse;font-size:90%;text-align:left;margin:0'
 _CELL = 'padding:2px 8px;border-bottom:1px solid rgba(128,128,128,.35);text-align:left;vertical-align:middle'
 _NOTE = 'opacity:.65;font-size:85%;margin:2px 0 6px'
 
@@ -39,7 +40,7 @@ def vector_as_svg(vector: Array) -> str:
     cells = ''.join(_svg_cell(at, number / largest) for at, number in enumerate(numbers))
     title = escape(f'{vector.size} {vector.dtype}: ' + ', '.join(f'{number:.3g}' for number in vector.ravel()[:6]))
     size = f'width="{4 * len(numbers)}" height="14"'
-    return f'<svg {size} role="img" style="vertical-align:middle"><title>{title}</title>{cells}</svg>'
+    return f'<svg {size} role="img" style="vertical-align:middle;max-width:none"><title>{title}</title>{cells}</svg>'
 
 
 def _svg_cell(at: int, strength: float) -> str:
@@ -65,7 +66,8 @@ def vector_as_blocks(vector: Array, cells: int = 8) -> str:
 def cell_as_html(text: str, vector: Array | None = None) -> str:
     """Return a shortened value as HTML, with a picture if it is a vector."""
     picture = f'{vector_as_svg(vector)} ' if vector is not None else ''
-    wrap = 'normal' if len(text) > _SHORT else 'nowrap'
+    # A sentence wraps, but not after each word because the other columns do not.
+    wrap = 'normal;display:inline-block;min-width:16em' if len(text) > _SHORT else 'nowrap'
     return f'<span style="white-space:{wrap}">{picture}{escape(text)}</span>'
 
 
@@ -86,3 +88,8 @@ def tree_as_html(label: str, branches: Iterable[Any]) -> str:
     inner = ''.join(f'<li>{tree_as_html(branch.label, branch.branches)}</li>' for branch in branches)
     listed = f'<ul style="margin:0;padding-left:1.4em">{inner}</ul>' if inner else ''
     return f'<span style="font-family:monospace">{escape(label)}</span>{listed}'
+
+
+def lines_as_html(text: str) -> str:
+    """Return lines in which columns stand below each other."""
+    return f'<pre class="docindex" style="overflow-x:auto;margin:0">{escape(text)}</pre>'

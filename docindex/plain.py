@@ -25,13 +25,14 @@ from pydantic.fields import FieldInfo
 
 from .doclist import DocList
 from .document import ID, BaseDoc
+from .embedding import Embeds
 from .frameworks import framework_of
 from .tensors import is_tensor_type
 from .urls import AnyUrl
 
 _PLAIN = {str, int, bool, float, type(None), datetime, date, time, timedelta, Decimal, UUID, ID}
 _PLAIN_KEYS = {str, int, UUID}
-_CHECKS_ONLY = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, StringConstraints, FieldInfo)
+_CHECKS_ONLY = (annotated_types.BaseMetadata, annotated_types.GroupedMetadata, StringConstraints, FieldInfo, Embeds)
 _CHANGES_JSON = {
     'ser_json_timedelta',
     'ser_json_temporal',
@@ -90,18 +91,18 @@ def _class_is_plain(cls: type[Any], within: tuple[type[Any], ...]) -> bool:
         and not _CHANGES_JSON & cls.model_config.keys()
         and cls.model_config.get('extra') != 'allow'
         and not cls.__pydantic_root_model__
-        and _is_made_as_usual(cls)
+        and any(makes_as(cls, base) for base in (BaseModel, BaseDoc))
         and all(_field_is_plain(info, (*within, cls)) for info in cls.model_fields.values())
     )
 
 
-def _is_made_as_usual(cls: type[BaseModel]) -> bool:
-    """Return whether making an instance runs no code of the user's."""
+def makes_as(cls: type[BaseModel], base: type[BaseModel]) -> bool:
+    """Return whether making an instance of a class runs no other code than making one of its base."""
     after = getattr(cls.model_post_init, '__name__', '')
     return (
-        cls.__init__ in (BaseModel.__init__, BaseDoc.__init__)
+        cls.__init__ is base.__init__
         and (cls.model_post_init is BaseModel.model_post_init or after == 'init_private_attributes')
-        and cls.__get_pydantic_core_schema__.__func__ is BaseModel.__get_pydantic_core_schema__.__func__  # type: ignore[attr-defined]
+        and cls.__get_pydantic_core_schema__.__func__ is base.__get_pydantic_core_schema__.__func__  # type: ignore[attr-defined]
     )
 
 

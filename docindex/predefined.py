@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from .document import BaseDoc
 from .fields import Field
 from .frameworks import framework_of
 from .tensors import AnyTensor
 from .urls import AudioUrl, ImageUrl, TextUrl, VideoUrl
+
+_BYTES_IN_JSON = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')  # a picture is no UTF-8
 
 
 class TextDoc(BaseDoc):
@@ -31,6 +33,8 @@ class TextDoc(BaseDoc):
         embedding: Its vector.
         bytes_: The text as bytes.
     """
+
+    model_config = _BYTES_IN_JSON
 
     text: str | None = None
     url: TextUrl | None = None
@@ -54,6 +58,8 @@ class TextDoc(BaseDoc):
 
 class _MediaDoc(BaseDoc):
     """A document that a url, a tensor or bytes are enough to make, where a field holds one."""
+
+    model_config = _BYTES_IN_JSON
 
     embedding: AnyTensor | None = Field(default=None, index=False)
     bytes_: bytes | None = None

@@ -11,20 +11,57 @@ A score of a vector search is always a **distance**, for every space: smaller is
 
 A score of a text search is BM25, and one of several rankings that were joined is theirs (`docindex.fusion`): larger is
 better. NaN is the score of what no ranking has put in order. Documents come best first in any case.
+
+To pydantic, and so to FastAPI, `FindResult[Book]` is a type like others: in JSON an object, `{"documents": [...],
+"scores": [...]}`, with a JSON Schema (`docindex.responses`). NaN is null there.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from ._later import later
 from .doclist import DocList
 
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Inner = TypeVarWithDefault('Inner', default=Any)
+else:
+    Inner = TypeVar('Inner')
+
 D = TypeVar('D')
+
+
+class _Of:
+    """
+    Tells pydantic of which classes the documents of a result are: `FindResult[Book]` is annotated with it.
+
+    Without it, pydantic would make of a generic named tuple a list of its fields, and not ask its class.
+    """
+
+    def __init__(self, result: type[Any], classes: Any) -> None:
+        self._result = result
+        self._classes = classes if isinstance(classes, tuple) else (classes,)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = later('responses').result_schema(self._result, self._classes, handler)
+        return schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Of) and (self._result, self._classes) == (other._result, other._classes)
+
+    def __hash__(self) -> int:
+        return hash((self._result, self._classes))
+
+    def __repr__(self) -> str:
+        return f'{self._result.__name__}[{", ".join(getattr(cls, "__name__", str(cls)) for cls in self._classes)}]'
 
 
 class FindResult(NamedTuple, Generic[D]):
@@ -38,6 +75,14 @@ class FindResult(NamedTuple, Generic[D]):
 
     documents: DocList[D]
     scores: np.ndarray[Any, np.dtype[np.float32]]
+
+    @classmethod
+    def __class_getitem__(cls, classes: Any) -> Any:
+        return Annotated[cls, _Of(cls, classes)]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _Of(cls, ()).__get_pydantic_core_schema__(source, handler)
 
     def _repr_html_(self) -> str:
         html: str = later('display').result_as_table(self)._repr_html_()
@@ -60,6 +105,14 @@ class FindResultBatched(NamedTuple, Generic[D]):
     documents: list[DocList[D]]
     scores: Any
 
+    @classmethod
+    def __class_getitem__(cls, classes: Any) -> Any:
+        return Annotated[cls, _Of(cls, classes)]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _Of(cls, ()).__get_pydantic_core_schema__(source, handler)
+
     def _repr_html_(self) -> str:
         return ''.join(table._repr_html_() for table in later('display').results_as_tables(self))
 
@@ -69,9 +122,11 @@ class FindResultBatched(NamedTuple, Generic[D]):
         return Group(*later('display').results_as_tables(self))
 
 
-class SubindexFindResult(NamedTuple, Generic[D]):
+class SubindexFindResult(NamedTuple, Generic[D, Inner]):
     """
     The documents in a list that answer one query, best first.
+
+    As a type it can name the class of these as well: `SubindexFindResult[Book, Chapter]`.
 
     Attributes:
         root_documents: For each of them, the indexed document that it belongs to; one may stand here several times.
@@ -80,11 +135,19 @@ class SubindexFindResult(NamedTuple, Generic[D]):
     """
 
     root_documents: DocList[D]
-    documents: DocList[Any]
+    documents: DocList[Inner]
     scores: np.ndarray[Any, np.dtype[np.float32]]
 
+    @classmethod
+    def __class_getitem__(cls, classes: Any) -> Any:
+        return Annotated[cls, _Of(cls, classes)]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _Of(cls, ()).__get_pydantic_core_schema__(source, handler)
+
     @property
-    def sub_documents(self) -> DocList[Any]:
+    def sub_documents(self) -> DocList[Inner]:
         """The same as `documents`, by DocArray's name."""
         return self.documents
 
@@ -146,6 +209,10 @@ class Explanation:
     matches: int
     steps: list[Step]
     documents: int
+
+    def _repr_html_(self) -> str:
+        html: str = later('display').explanation_as_html(self)
+        return html
 
     def __str__(self) -> str:
         thought = '' if self.estimate is None else f' (estimated: at least {self.estimate:,})'

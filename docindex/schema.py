@@ -12,7 +12,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
@@ -22,8 +22,10 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from ._later import later
 from .doclist import DocList
 from .document import ID
+from .embedding import Embeds, Recorded, declared_embeds
 from .errors import (
     DimensionError,
     DocIndexError,
@@ -41,6 +43,9 @@ D = TypeVar('D', bound=BaseModel)
 
 _MOST_LISTS = 100  # a level's number is a byte
 _LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
+
+UNKNOWN = '__docindex_unknown__'
+"""The attribute of a class that `docindex.rebuilding` has made: what of the user's class is not known."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Column:
         settings: What the schema says about the field; see `docindex.Field`.
         annotation: The type itself.
         is_stored: Whether a stored document has it; pydantic's `exclude` leaves it out.
+        embeds: What its vectors are made of, if they are made of texts.
+        sources: The fields that these stand in, as steps.
     """
 
     name: str
@@ -73,6 +80,8 @@ class Column:
     annotation: Any = field(default=None, hash=False)
     is_stored: bool = True
     inner: Schema[Any] | None = field(default=None, hash=False, compare=False)
+    embeds: Embeds | None = field(default=None, hash=False, compare=False)
+    sources: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def kind(self) -> Kind:
@@ -147,6 +156,7 @@ class Schema(Generic[D]):
         nodes: The same, and the nested documents that they are fields of.
         lists: Those of the columns that are lists of documents with an id, which are stored one by one.
         levels: The documents of this class, under the empty name, and those in lists, to any depth, by flat name.
+        embedding: Those of the columns whose vectors are made of texts.
 
     Args:
         doc_type: The document class.
@@ -167,8 +177,11 @@ class Schema(Generic[D]):
         self.nodes: dict[str, Column] = {}
         for node in _nodes(doc_type, (), False, (), True, within):
             self._add(node)
+        for node in [node for node in self.nodes.values() if node.embeds is not None]:
+            self.nodes[node.name] = replace(node, sources=tuple(self._sources(node)))
         self.columns = {name: node for name, node in self.nodes.items() if not node.is_document}
         self.lists = {name: node for name, node in self.columns.items() if node.inner is not None}
+        self.embedding = [column for column in self.columns.values() if column.embeds is not None]
         self._check_id()
         self._check_lists()
         self.levels = {level.name: level for level in self._levels()}
@@ -191,6 +204,24 @@ class Schema(Generic[D]):
             paths = ' and '.join('.'.join(each.path) for each in (self.nodes[node.name], node))
             raise SchemaError(f'{self.name}: {paths} both flatten to {node.name!r}; rename one of them')
         self.nodes[node.name] = node
+
+    def _sources(self, node: Column) -> Iterable[tuple[str, ...]]:
+        """Yield the paths of the fields that a vector is made of."""
+        for name in node.embeds.names if node.embeds is not None else ():
+            source = self.nodes.get(f'{node.outer}__{name}' if node.outer else name)
+            what = f'{self.name}: {node.name!r} embeds {name!r}'
+            if source is None:
+                beside = [
+                    one.name.removeprefix(f'{node.outer}__') for one in self.nodes.values() if _is_text(one, node)
+                ]
+                raise SchemaError(
+                    f'{what}, and there is no such field; with text there are {", ".join(beside) or "none"}'
+                )
+            if not _is_text(source, node):
+                raise SchemaError(f'{what}, which is a {source.type_name}; only strings are embedded')
+            if not source.is_stored:
+                raise SchemaError(f'{what}, which is excluded from serialisation; an update could not read it')
+            yield source.path
 
     def _check_id(self) -> None:
         if 'id' not in self.columns:
@@ -237,6 +268,26 @@ class Schema(Generic[D]):
         _check_file_names(self.name, vectors)
         return vectors
 
+    @cached_property
+    def makes_vectors(self) -> bool:
+        """Whether some vectors of these documents, or of those in their lists, are made of texts."""
+        return any(level.schema.embedding for level in self.levels.values())
+
+    def embeddings(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, Recorded]:
+        """Return what a directory remembers of the vectors that are made of texts, by flat name of their field."""
+        found: dict[str, Recorded] = {}
+        for level in self.levels.values():
+            for column in level.schema.embedding:
+                flat = level.flat(column.name)
+                if column.embeds is not None and flat in vectors:
+                    found[flat] = {
+                        'function': column.embeds.embedder.name,
+                        'of': column.embeds.to_json(),
+                        'fields': ['__'.join(path) for path in column.sources],
+                        'dim': vectors[flat]['dim'],
+                    }
+        return found
+
     def level_of(self, name: str) -> Level:
         """Return the level of the documents that have, or could have, a field of this flat name."""
         return max((level for level in self.levels.values() if level.has(name)), key=lambda level: len(level.name))
@@ -265,15 +316,21 @@ class Schema(Generic[D]):
         except PydanticInvalidForJsonSchema:
             return None
 
-    def documents(self, docs: object, what: str = 'document') -> list[D]:
+    def documents(self, docs: object, what: str = 'document', show_progress: bool | None = False) -> list[D]:
         """
         Return documents of this schema from a document, a dict, or any iterable of these.
 
-        A document of the class itself comes back as it is; one of another class is read by its attributes. Errors call
-        each `what`, and say where it stands.
+        A document of the class itself comes back as it is; one of another class is read by its attributes. Where
+        vectors are missing that are made of texts, they are made, and copies of the documents have them.
+
+        Args:
+            docs: The documents.
+            what: What errors call each of them; they say where it stands.
+            show_progress: Whether to show a bar while vectors are made.
 
         Raises:
             DocumentError: one of them does not fit; the message names it and its fields.
+            EmbeddingError: a function that makes vectors has failed.
         """
         given: Iterable[Any]
         if isinstance(docs, (BaseModel, Mapping)):
@@ -283,10 +340,14 @@ class Schema(Generic[D]):
         else:
             raise DocumentError(f'expected {self.name}s, dicts or a list of them, got {type(docs).__name__}')
         given = list(given)
-        return self._documents_of_dicts(given) or [
+        found = self._documents_of_dicts(given) or [
             doc if isinstance(doc, self.doc_type) else self._document(doc, f'{what} {at}')
             for at, doc in enumerate(given)
         ]
+        if not self.makes_vectors:
+            return found
+        filled: list[D] = later('filling').filled(self, found, what, show_progress=show_progress)
+        return filled
 
     def _documents_of_dicts(self, given: Sequence[Any]) -> list[D] | None:
         """Return dicts as documents all at once, in two thirds of the time; None if one of them does not fit."""
@@ -314,14 +375,23 @@ class Schema(Generic[D]):
                 raise IdTypeError(_not_a_string(what, id_)) from error
             raise _unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
-    def changed(self, doc: D, values: Mapping[str, Any]) -> D:
+    def changed(self, doc: D, values: Mapping[str, Any], made: dict[str, Any] | None = None) -> D:
         """
         Return a validated copy of `doc` with other `values`, by flat name.
+
+        A vector that is made of a text is made anew if the text changes, unless there is another one in `values`.
+
+        Args:
+            doc: The document.
+            values: The values.
+            made: Vectors that were made for an earlier call, which need not be made again; new ones are added.
 
         Raises:
             QueryError: a name is not a column's, or is `id`.
             DocumentError: a value does not fit its column.
+            EmbeddingError: a function that makes vectors has failed.
         """
+        before = doc
         for name, value in values.items():
             if name not in self.nodes:
                 inside = [one for one in self.lists if name.startswith(f'{one}__')]
@@ -341,7 +411,33 @@ class Schema(Generic[D]):
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
                 raise _unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
-        return doc
+        if not self.makes_vectors:
+            return doc
+        renewed: D = later('filling').renewed(self, before, doc, values, made)
+        return renewed
+
+
+def unknown_of(doc_type: type[Any]) -> list[str]:
+    """Return what is not known of the class that a document class stands in for, a clause each; mostly nothing."""
+    unknown: list[str] = getattr(doc_type, UNKNOWN, [])
+    return unknown
+
+
+def check_known(doc_type: type[Any]) -> None:
+    """
+    Check that documents of a class can be stored.
+
+    Raises:
+        SchemaError: it stands in for a class of which not all is known.
+    """
+    unknown = unknown_of(doc_type)
+    if unknown:
+        more = f', and {len(unknown) - 3} more' if len(unknown) > 3 else ''
+        raise SchemaError(
+            f'documents can be read and deleted here, but not stored without their class: {"; ".join(unknown[:3])}'
+            f'{more}. Open the directory with the class, HnswDocumentIndex[{doc_type.__name__}], or on a command line '
+            'with --schema module:Class'
+        )
 
 
 def check_id(id_: object, what: Callable[[], str]) -> str:
@@ -359,6 +455,11 @@ def check_id(id_: object, what: Callable[[], str]) -> str:
 
 def _not_a_string(what: str, id_: object) -> str:
     return f'{what}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
+
+
+def _is_text(source: Column, beside: Column) -> bool:
+    """Return whether a column has text that a vector in the same document can be made of."""
+    return source.kind.name == 'text' and source.name.startswith(f'{beside.outer}__' if beside.outer else '')
 
 
 def _unfit(what: str, error: ValidationError, outer: tuple[str, ...] = ()) -> DocIndexError:
@@ -424,9 +525,12 @@ def _nodes(
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
         stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
+        embeds = next(filter(None, map(declared_embeds, (info, *annotated))), None)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
             if TEXT_SETTINGS & declared_settings(info, where).keys():
                 raise SchemaError(f'{where}: full text is for strings, and this is a document; say it of its fields')
+            if embeds is not None:
+                raise SchemaError(f'{where}: embeds is for vectors, and this is a document; say it of its fields')
             yield Column(flat, path, f'document{none}', optional, has_default, True, False, {}, annotation, stored)
             yield from _nodes(annotation, path, optional, (*within, doc_type), stored, in_lists_of)
             continue
@@ -435,6 +539,10 @@ def _nodes(
             settings |= declared_settings(source, where)
         item = _listed(annotation)
         above = (*in_lists_of, *within, doc_type)
+        if embeds is not None and item is not None:
+            raise SchemaError(
+                f'{where}: embeds is for vectors, and this is a list of documents; say it of their fields'
+            )
         if item is not None and item not in above and settings.get('index', True) and stored:
             if settings.keys() - {'index'}:
                 raise SchemaError(f'{where}: a list of documents has no {", ".join(settings)}; say it of their fields')
@@ -444,8 +552,12 @@ def _nodes(
             )
             continue
         is_tensor, settings = _tensor(where, annotation, settings)
-        type_name = f'{_type_name(annotation)}{none}'
-        column = Column(flat, path, type_name, optional, has_default, False, is_tensor, settings, annotation, stored)
+        written = f'{type_name(annotation)}{none}'
+        if embeds is not None and not is_tensor:
+            raise SchemaError(f'{where}: embeds is for vectors, NdArray[384] say, and this is a {written}')
+        column = Column(
+            flat, path, written, optional, has_default, False, is_tensor, settings, annotation, stored, embeds=embeds
+        )
         _check_text(where, column)
         yield column
 
@@ -506,7 +618,7 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
         # A list of floats is a vector only if the schema says so.
         is_vector = annotation in (list, tuple) or origin in (list, tuple, Sequence)
         if settings.get('dim', -1) > 0 and not is_vector:
-            raise SchemaError(f'{where} is a {_type_name(annotation)}, which cannot have a dim')
+            raise SchemaError(f'{where} is a {type_name(annotation)}, which cannot have a dim')
         return is_vector and settings.get('dim', -1) > 0, settings
     shape = annotation.shape if is_tensor_type(annotation) else None
     if shape is None:
@@ -514,14 +626,14 @@ def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool
     if len(shape) != 1 or shape[0] is ...:
         if settings.keys() - {'index'} or settings.get('index'):
             raise SchemaError(
-                f'{where}: only vectors can be indexed, and {_type_name(annotation)} is not one; it is stored without '
+                f'{where}: only vectors can be indexed, and {type_name(annotation)} is not one; it is stored without '
                 'any settings'
             )
         return False, settings
     if isinstance(shape[0], str):
         return True, settings
     if settings.get('dim', -1) not in (-1, shape[0]):
-        raise SchemaError(f'{where}: {_type_name(annotation)} and dim={settings["dim"]} contradict each other')
+        raise SchemaError(f'{where}: {type_name(annotation)} and dim={settings["dim"]} contradict each other')
     return True, {**settings, 'dim': shape[0]}
 
 
@@ -529,23 +641,23 @@ def _holds_tensor(annotation: Any) -> bool:
     return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
 
 
-def _type_name(annotation: Any, is_outermost: bool = True) -> str:
+def type_name(annotation: Any, is_outermost: bool = True) -> str:
     """Return a type as one would write it, without the modules of classes and what `Annotated` adds."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is types.NoneType:
         return 'None'
     if origin is Annotated:
-        return _type_name(arguments[0], is_outermost)
+        return type_name(arguments[0], is_outermost)
     if origin in (Union, types.UnionType):
         # Whether None is allowed at all is said by the caller.
         members = [member for member in arguments if not (is_outermost and member is types.NoneType)]
-        return ' | '.join(_type_name(member, False) for member in members)
+        return ' | '.join(type_name(member, False) for member in members)
     if origin is typing.Literal:
         return f'Literal[{", ".join(map(repr, arguments))}]'
     name = getattr(annotation, '__name__', None) or str(annotation).replace('typing.', '')
     if origin is None or not arguments:
         return name
-    inner = ('...' if argument is ... else _type_name(argument, False) for argument in arguments)
+    inner = ('...' if argument is ... else type_name(argument, False) for argument in arguments)
     return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
 
 

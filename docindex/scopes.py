@@ -47,15 +47,17 @@ class Scope:
             return {self.own(name): weight for name, weight in search_field.items()}
         return [self.own(name) for name in search_field]
 
-    def check_queries(self, name: str, queries: Iterable[Any]) -> None:
+    def check_queries(self, name: str, queries: Any) -> None:
         """
-        Check that no query is a document with the field in its lists, when documents in lists are searched.
+        Check that no query is a document around those that are found, whose fields may have the same names.
 
         Raises:
             QueryError: one is.
         """
+        if self.found is self.names or not isinstance(queries, Sequence):
+            return
         outer, inner = self.names.schema, self.found.schema
-        for query in queries if self.found is not self.names else ():
+        for query in queries:
             if isinstance(query, outer.doc_type) and not isinstance(query, inner.doc_type):
                 raise QueryError(f'{name!r} is searched with a {inner.name} or a vector, got a {outer.name}')
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from numpy.typing import ArrayLike
 from pydantic import BaseModel
 
 from ._aio import beside
+from ._later import later
 from .doclist import DocList
 from .errors import DocumentNotFoundError, IdTypeError, QueryError
 from .filters import FilterLike
 from .fusion import Fusion
 from .query import Query, QueryBuilder, SearchFields, TextMode, checked_count
 from .results import Explanation, FindResult, FindResultBatched
+
+if TYPE_CHECKING:
+    from .planes import Method
 
 D = TypeVar('D', bound=BaseModel)
 
@@ -46,7 +50,8 @@ class Searchable(ABC, Generic[D]):
         Return the `limit` documents nearest to `query`, nearest first.
 
         Args:
-            query: A vector, shape (dim,), compared as float32; or a document of any class that has the field.
+            query: A vector, shape (dim,), compared as float32; a document of any class that has the field; or a text,
+                where the field says how one becomes a vector (`Field(embeds=..., with_=...)`).
             search_field: The flat name of a vector field. May be left out if there is only one. That of a field of
                 documents in a list, `chunks__embedding`, finds these, and a filter then names the fields of the
                 outermost documents all the same: `chunks__page` is that of the chunk that is found, `title` that of
@@ -62,6 +67,7 @@ class Searchable(ABC, Generic[D]):
             QueryError: no such vector field, a negative limit, or no vector in the query.
             FilterError: the filter does not fit the schema.
             VectorError: the query is not finite or not numeric; `DimensionError`: has another length.
+            EmbeddingError: the function that makes vectors of texts has failed.
         """
 
     @abstractmethod
@@ -217,7 +223,7 @@ class Searchable(ABC, Generic[D]):
     def hybrid(
         self,
         text: str,
-        vector: object,
+        vector: object = None,
         search_field: str = '',
         text_field: SearchFields = '',
         limit: int = 10,
@@ -232,7 +238,7 @@ class Searchable(ABC, Generic[D]):
 
         Args:
             text: The words.
-            vector: The vector, or a document that has it.
+            vector: The vector, or what else `find` takes. Left out: that of the words, where the field embeds texts.
             search_field: The vector field.
             text_field: The fields with full text; see `text_search`.
             limit: At most this many.
@@ -246,7 +252,7 @@ class Searchable(ABC, Generic[D]):
             QueryError, FilterError, VectorError: as for `find` and `text_search`.
         """
         depth = min(max(_HYBRID_DEPTH, 2 * checked_count('limit', limit)), (1 << 62) - 1)
-        both = self.build_query().filter(filter).find(vector, search_field, depth)
+        both = self.build_query().filter(filter).find(text if vector is None else vector, search_field, depth)
         both = both.text_search(text, text_field, depth, mode=mode)
         given = weights if weights is not None or callable(fusion) else _HYBRID_WEIGHTS
         return self.execute_query(both.fuse(fusion, weights=given).limit(limit).build())
@@ -275,6 +281,58 @@ class Searchable(ABC, Generic[D]):
     @abstractmethod
     def _explain(self, query: Query) -> Explanation:
         """Answer a query and say how."""
+
+    def plot(
+        self,
+        search_field: str = '',
+        *,
+        color: str = '',
+        highlight: object = None,
+        query: object = None,
+        method: Method | None = None,
+        filter: FilterLike = None,  # noqa: A002
+        limit: int = 5000,
+        ax: Any = None,
+    ) -> Any:
+        """
+        Draw the vectors of a field in two dimensions: which documents are alike, and where a result stands among them.
+
+        A point is a document. The picture is the same each time as long as the documents are. It says which are near
+        each other, and not how near: `docindex.planes` has what the two methods keep.
+
+        Args:
+            search_field: A vector field; may be left out if there is only one.
+            color: The flat name of a field: numbers and times become a range of colours, anything else a colour for
+                each of the most frequent values.
+            highlight: What to draw a ring around: what `find` and others have found, documents, or ids. The first ten
+                have numbers in their order.
+            query: A vector or a document, as for `find`, to draw a star at its place.
+            method: 'pca', the two directions in which the vectors differ most; 'umap', for which umap-learn must be
+                installed, a plane on which neighbours stay neighbours; None: 'umap' if it is installed, else 'pca'.
+            filter: Only documents that match; see `docindex.filters`. What is highlighted is drawn in any case.
+            limit: At most so many of them, by chance, but the same ones each time. This many vectors are in memory.
+            ax: The axes of matplotlib to draw on. None: those of a new figure.
+
+        Returns:
+            The figure, a `matplotlib.figure.Figure`: notebooks show it, `savefig('plot.png')` writes it.
+
+        Raises:
+            QueryError: there is no such field, its values are no vectors or no colours, or there is nothing to draw.
+            DocumentNotFoundError: what is to be highlighted is not in the index.
+            FilterError, VectorError: as for `find`.
+            MissingLibraryError: matplotlib, or umap-learn, is missing; the message says what to install.
+        """
+        return later('plotting').plot(
+            self,
+            search_field,
+            color=color,
+            highlight=highlight,
+            query=query,
+            method=method,
+            filter_=filter,
+            limit=limit,
+            ax=ax,
+        )
 
     # A string is an iterable of strings too; the first overload that fits counts.
     @overload
@@ -415,7 +473,7 @@ class Searchable(ABC, Generic[D]):
     async def ahybrid(
         self,
         text: str,
-        vector: object,
+        vector: object = None,
         search_field: str = '',
         text_field: SearchFields = '',
         limit: int = 10,
@@ -445,6 +503,22 @@ class Searchable(ABC, Generic[D]):
     ) -> Explanation:
         """Do what `explain` does, while the event loop goes on."""
         return await beside(self.explain, query, search_field, limit, filter=filter, exact=exact, ef=ef)
+
+    async def aplot(
+        self,
+        search_field: str = '',
+        *,
+        color: str = '',
+        highlight: object = None,
+        query: object = None,
+        method: Method | None = None,
+        filter: FilterLike = None,  # noqa: A002
+        limit: int = 5000,
+        ax: Any = None,
+    ) -> Any:
+        """Do what `plot` does, while the event loop goes on."""
+        given: dict[str, Any] = {'color': color, 'highlight': highlight, 'query': query, 'method': method, 'ax': ax}
+        return await beside(self.plot, search_field, filter=filter, limit=limit, **given)
 
     @overload
     async def aget(self, ids: str) -> D | None: ...  # type: ignore[overload-overlap]

@@ -207,8 +207,11 @@ class _Tensor(metaclass=_TensorType):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         if cls.shape is None or ... in cls.shape:
-            return {'type': 'array', 'items': {}}
-        described: JsonSchemaValue = {'type': 'number'}
+            # Without axes it is one number.
+            return {'type': 'array' if cls.shape not in (None, (...,)) else ['array', 'number'], 'items': {}}
+        if len(cls.shape) == 1 and isinstance(cls.shape[0], int):
+            return vector_as_json_schema(cls.shape[0])
+        described: JsonSchemaValue = {'type': ['number', 'boolean', 'null']}
         for axis in reversed(cls.shape):
             length = {'minItems': axis, 'maxItems': axis} if isinstance(axis, int) else {}
             described = {'type': 'array', 'items': described, **length}
@@ -222,7 +225,10 @@ class _Tensor(metaclass=_TensorType):
         try:
             tensor = as_tensor(value, cls.framework)
         except VectorError as error:
-            raise PydanticCustomError('tensor', '{reason}', {'reason': str(error)}) from error
+            numbers = _numbers_of_json(value) if info.mode == 'json' else None
+            if numbers is None:
+                raise PydanticCustomError('tensor', '{reason}', {'reason': str(error)}) from error
+            tensor = as_tensor(numbers, cls.framework)
         shape = tuple(tensor.shape)
         if cls.shape is not None and not fits(shape, cls.shape):
             if len(cls.shape) == len(shape) == 1:
@@ -268,7 +274,29 @@ def _show(shape: tuple[Axis, ...]) -> str:
 def _to_json(value: object, info: core_schema.SerializationInfo) -> object:
     if isinstance(info.context, Tensors):
         return info.context.refer(as_tensor(value))  # an assignment that nobody checked may have left a list here
-    return as_array(value).tolist()
+    array = as_array(value)
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+        numbers = array.astype(object)
+        numbers[~np.isfinite(array)] = None  # JSON has no NaN
+        return numbers.tolist()
+    return array.tolist()
+
+
+def _numbers_of_json(value: object) -> Array | list[Any] | None:
+    """Return what is no list of numbers as one, with NaN for null, or as an array without axes; None: it is neither."""
+    try:
+        array = np.asarray(value, object)
+    except ValueError:  # lists of uneven length
+        return None
+    if value is None or not all(number is None or isinstance(number, (int, float)) for number in array.flat):
+        return None
+    numbers: list[Any] = array.astype(np.float64).tolist()  # a list, of which the framework makes what it makes of any
+    return numbers if array.ndim else np.asarray(value)
+
+
+def vector_as_json_schema(dim: int) -> JsonSchemaValue:
+    """Return the JSON schema of a vector; unlike other tensors it is finite, or nobody could search it."""
+    return {'type': 'array', 'items': {'type': 'number'}, 'minItems': dim, 'maxItems': dim}
 
 
 def is_tensor_type(annotation: object) -> bool:

@@ -389,6 +389,7 @@ _USES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
     'count all': lambda index: index.count(),
     'execute_query': lambda index: index.execute_query(index.build_query().limit(1).build()),
     'explain': lambda index: index.explain([0, 0, 0, 0], 'plot'),
+    'plot': lambda index: index.plot('plot'),
     'afilter': lambda index: asyncio.run(index.afilter({'year': 1})),
     'acount': lambda index: asyncio.run(index.acount()),
     'aexecute_query': lambda index: asyncio.run(index.aexecute_query(index.build_query().build())),
@@ -1082,6 +1083,14 @@ class DocumentIndexContract(ABC):
         assert explained.steps
         assert all(step.seconds >= 0 for step in explained.steps)
         assert all(part in str(explained) for part in (str(query), 'year < 1905', *(s.what for s in explained.steps)))
+
+    @_FIELDS
+    def test_plot_draws_every_vector(self, index: DocumentIndex[Film], stored: ExactIndex[Film], field: str) -> None:
+        """`plot` draws a point for each document that has a vector in the field, if matplotlib is installed."""
+        pytest.importorskip('matplotlib')
+        figure = index.plot(field, method='pca')
+        there = [id_ for id_ in stored.docs if stored.vector(id_, field) is not None]
+        assert sum(len(drawn.get_offsets()) for drawn in figure.axes[0].collections) == len(there)
         assert index.explain(a_vector('plot'), 'plot', 3, filter={'year': {'$lt': 1905}}).matches == 5
 
     def test_each_twin_answers_as_its_call(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
@@ -1194,6 +1203,13 @@ class DocumentIndexContract(ABC):
         index.configure(ef=200)
         index.configure(ef=50, search_field='plot')
         stored.check_all(index)
+
+    def test_settings_say_what_distance_means(self, index: DocumentIndex[Film]) -> None:
+        """`settings` has the space and the length of each vector field, and knows no others."""
+        assert {name: index.settings(name)['space'] for name in SPACES} == SPACES
+        assert index.settings('plot')['dim'] == 4
+        with pytest.raises(QueryError):
+            index.settings('title')
 
     # -- closing and reopening -------------------------------------------------------------------
 

@@ -26,13 +26,13 @@ from typing import Any, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .doclist import DocList
 from .errors import DocumentError
 from .frameworks import framework_of
 from .plain import types_within
+from .schema import unknown_of
 from .tensors import Tensors
 
 Atom = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
@@ -46,12 +46,15 @@ class TypedJson:
 
     Args:
         doc_type: The document class; the classes that it mentions are those that can be named.
+
+    Attributes:
+        names: These classes, with their names.
     """
 
     def __init__(self, doc_type: type[BaseModel]) -> None:
         self._doc_type = doc_type
         self._classes = _named(cls for cls in types_within(doc_type) if cls not in _ATOMS and cls not in _PLAIN)
-        self._names = {cls: name for name, cls in self._classes.items()}
+        self.names = {cls: name for name, cls in self._classes.items()}
 
     def dump(self, doc: BaseModel, tensors: Tensors) -> bytes:
         """
@@ -65,6 +68,23 @@ class TypedJson:
     def load(self, text: bytes, tensors: Tensors) -> Any:
         """Return the document that `dump` was given."""
         return self._construct(self._doc_type, json.loads(text)[0], tensors)
+
+    def dump_value(self, value: Any) -> Any:
+        """
+        Return a single value without tensors, a default say, as JSON types.
+
+        Raises:
+            TypeError: it cannot be written.
+        """
+        tensors = Tensors({})
+        written = self._encode(value, tensors)
+        if tensors.others:
+            raise TypeError('a tensor cannot be written here')
+        return written
+
+    def load_value(self, written: Any) -> Any:
+        """Return the value that `dump_value` was given."""
+        return self._decode(written, Tensors({}))
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -87,8 +107,8 @@ class TypedJson:
             return value
         if framework_of(value) is not None:
             return {'$tensor': tensors.refer(value)}
-        if kind in self._names:
-            return self._encode_instance(self._names[kind], value, tensors)
+        if kind in self.names:
+            return self._encode_instance(self.names[kind], value, tensors)
         if isinstance(value, int):
             if value.bit_length() > _MOST_DIGITS * math.log2(10):
                 raise TypeError(f'an integer of more than {_MOST_DIGITS:,} digits cannot be stored')
@@ -173,6 +193,10 @@ class TypedJson:
 
     def _decode_instance(self, tag: str, name: str, content: Any, tensors: Tensors) -> Any:
         cls = self._classes.get(name)
+        if unknown_of(self._doc_type) and (cls is None or not _FITS[tag](cls)):
+            if isinstance(content, dict) and cls is not None and issubclass(cls, BaseModel):
+                return self._construct(cls, content, tensors)
+            return self._decode(content, tensors)
         if cls is None:
             raise DocumentError(f'stored with the class {name}, which {self._doc_type.__name__} no longer mentions')
         if tag == '$enum':
@@ -196,7 +220,7 @@ class TypedJson:
         values: dict[str, Any] = {}
         for name, info in cls.model_fields.items():
             if name in fields:
-                values[name] = _doclist(info, self._decode(fields[name], tensors))
+                values[name] = as_declared(info.annotation, self._decode(fields[name], tensors))
             elif info.is_required():
                 raise DocumentError(f'a stored document does not fit {cls.__name__} any more: {name} is missing')
             else:
@@ -211,6 +235,15 @@ class TypedJson:
 
 
 _MISSING = object()
+_FITS: dict[str, Callable[[type[Any]], bool]] = {
+    '$enum': lambda cls: issubclass(cls, Enum),
+    '$flag': lambda cls: issubclass(cls, Flag),
+    '$model': lambda cls: issubclass(cls, BaseModel),
+    '$dataclass': dataclasses.is_dataclass,
+    '$namedtuple': lambda cls: hasattr(cls, '_asdict'),
+    '$as': lambda cls: True,
+}
+"""Which classes a tag can go with; one that is made of a guess may be of another kind than the user's."""
 
 
 def _private(cls: type[BaseModel]) -> dict[str, Any] | None:
@@ -224,9 +257,10 @@ def _private(cls: type[BaseModel]) -> dict[str, Any] | None:
     return private or None
 
 
-def _doclist(info: FieldInfo, value: Any) -> Any:
+def as_declared(annotation: Any, value: Any) -> Any:
+    """Return a value of a field of this type; a list of documents as one of their class."""
     if isinstance(value, DocList):
-        for member in (info.annotation, *get_args(info.annotation)):
+        for member in (annotation, *get_args(annotation)):
             if isinstance(member, type) and issubclass(member, DocList):
                 return member.trusted(list(value))
     return value

@@ -1,6 +1,8 @@
 """
 Index real Debian packages, ask for them in plain English, close, reopen, ask again, update, delete.
 
+The vectors come from a function, as they would from a model. This one looks them up among those that a model has made.
+
     python examples/search_packages.py                           three questions
     python examples/search_packages.py 14 "typeset documents"    others, by number or by words; --list shows all
     python examples/search_packages.py --like gnome-chess        packages that are similar to one
@@ -27,11 +29,29 @@ from rich.table import Table
 from docindex import BaseDoc, DocIndexError, Field, FindResult, HnswDocumentIndex, NdArray, fields_of
 
 
+class StoredVectors:
+    """The vectors that a model has made of the texts in the data, which saves this example the model itself."""
+
+    name = 'all-MiniLM-L6-v2'
+
+    def __init__(self) -> None:
+        self._vectors: dict[str, np.ndarray[Any, Any]] = {}
+
+    def __call__(self, texts: list[str]) -> np.ndarray[Any, Any]:
+        return np.stack([self._vectors[text] for text in texts])
+
+    def add(self, texts: list[str], vectors: np.ndarray[Any, Any]) -> None:
+        self._vectors.update(zip(texts, vectors, strict=True))
+
+
+minilm = StoredVectors()
+
+
 class Name(BaseDoc):
     """A package's name, and what it sounds like."""
 
     text: str
-    embedding: NdArray = Field(dim=384, space='cosine')
+    embedding: NdArray = Field(default=None, dim=384, space='cosine', embeds='text', with_=minilm)
 
 
 class Package(BaseDoc):
@@ -41,17 +61,20 @@ class Package(BaseDoc):
     description: str = Field(full_text=True, tokenizer='porter')
     section: str
     size: int
-    embedding: NdArray = Field(dim=384, space='cosine')
+    embedding: NdArray = Field(
+        default=None, dim=384, space='cosine', embeds='{name__text}: {description}', with_=minilm
+    )
 
 
 say = Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print
 
 
 def main(options: argparse.Namespace, work_dir: Path) -> None:
-    texts, vectors = read_questions(options.data)
+    texts = read_questions(options.data)
     if options.list:
         return print(numbered(texts))
     asked = [] if options.like else [choose(question, texts) for question in options.question or ['1', '10', '25']]
+    questions = [texts[number] for number in asked]
     packages = read_packages(options.data)
     names = [package.id for package in packages]
     if options.like and options.like not in names:
@@ -69,29 +92,30 @@ def main(options: argparse.Namespace, work_dir: Path) -> None:
             show('By description', index.find(like, search_field='embedding', limit=options.limit))
             show('By name alone', index.find(like, search_field='name__embedding', limit=options.limit))
             return
-        before = index.find_batched(vectors[asked], search_field='embedding', limit=options.limit)
+        before = index.find_batched(questions, search_field='embedding', limit=options.limit)
         for number, docs, scores in zip(asked, before.documents, before.scores, strict=True):
             show(f'{number + 1}. {texts[number]}', FindResult(docs, scores))
-        question, vector = texts[asked[0]], vectors[asked[0]]
-        by_name = index.find(vector, search_field='name__embedding', limit=options.limit)
+        question = questions[0]
+        by_name = index.find(question, search_field='name__embedding', limit=options.limit)
         show(f'{asked[0] + 1}. {question} (compared with the names alone)', by_name)
         small = fields_of(Package).size < 100_000
-        found = index.find(vector, search_field='embedding', limit=options.limit, filter=small)
+        found = index.find(question, search_field='embedding', limit=options.limit, filter=small)
         show(f'{asked[0] + 1}. {question} (only packages of less than 100 kB)', found)
-        both = index.hybrid(question, vector, search_field='embedding', limit=options.limit)
+        both = index.hybrid(question, search_field='embedding', limit=options.limit)
         show(f'{asked[0] + 1}. {question} (vectors and words together)', both, 'score')
 
     with HnswDocumentIndex[Package](work_dir=work_dir) as index:
-        after = index.find_batched(vectors[asked], search_field='embedding', limit=options.limit)
+        after = index.find_batched(questions, search_field='embedding', limit=options.limit)
         is_same = after.documents == before.documents and np.array_equal(after.scores, before.scores)
         say(f'Closed, reopened, asked again: {"the same" if is_same else "NOT THE SAME"} documents and distances.\n')
 
         best, *others = after.documents[0].id
-        index.update(best, description=question, embedding=vector)
+        # Without the vector a model would be asked for that of the new description, which was never stored.
+        index.update(best, description=question, embedding=minilm([question])[0])
         say(f'Updated {best}: its description is now the question, its vector that of the question.')
         del index[others]
         say(f'Deleted {", ".join(others) or "none"}; {len(index):,} packages are left. Asked again:\n')
-        show(f'{asked[0] + 1}. {question}', index.find(vector, search_field='embedding', limit=options.limit))
+        show(f'{asked[0] + 1}. {question}', index.find(question, search_field='embedding', limit=options.limit))
     if options.work_dir:
         say(f'The index stays in {work_dir}; the next run puts back what this one changed.')
 
@@ -125,19 +149,19 @@ def numbered(texts: list[str]) -> str:
     return '\n'.join(f'{number:>4}  {text}' for number, text in enumerate(texts, 1))
 
 
-def read_questions(data: Path) -> tuple[list[str], np.ndarray[Any, Any]]:
-    return json.loads((data / 'queries.json').read_text()), np.load(data / 'queries.npz')['text']
+def read_questions(data: Path) -> list[str]:
+    texts: list[str] = json.loads((data / 'queries.json').read_text())
+    minilm.add(texts, np.load(data / 'queries.npz')['text'])
+    return texts
 
 
 def read_packages(data: Path) -> list[Package]:
-    vectors = np.load(data / 'embeddings.npz')
-    packages = []
     with gzip.open(data / 'packages.jsonl.gz', 'rt', encoding='utf-8') as lines:
-        for line, description, name in zip(lines, vectors['description'], vectors['name'], strict=True):
-            row = json.loads(line)
-            nested = Name(text=row.pop('name'), embedding=name)
-            packages.append(Package(id=nested.text, name=nested, embedding=description, **row))
-    return packages
+        rows = [json.loads(line) for line in lines]
+    vectors = np.load(data / 'embeddings.npz')
+    minilm.add([f'{row["name"]}: {row["description"]}' for row in rows], vectors['description'])
+    minilm.add([row['name'] for row in rows], vectors['name'])
+    return [Package(id=row['name'], name=Name(text=row.pop('name')), **row) for row in rows]
 
 
 if __name__ == '__main__':

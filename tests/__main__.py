@@ -21,7 +21,8 @@ def main(arguments: list[str]) -> int:
         'ruff check': [*python, 'ruff', 'check', '.'],
         'ruff format': [*python, 'ruff', 'format', '--check', '.'],
         'mypy': [*python, 'mypy'],
-        'pytest': [*python, 'pytest', *arguments],
+        'distribution': [*python, 'tests.distribution'],
+        'pytest': [*python, 'pytest', *(arguments or side_by_side())],
     }
     outcomes: dict[str, str] = {}
     for number, (name, command) in enumerate(steps.items(), 1):
@@ -32,6 +33,12 @@ def main(arguments: list[str]) -> int:
         say(f'[{number}/{len(steps)}] {name}: {outcomes[name]} after {time.monotonic() - began:.0f} s\n')
     say('   '.join(f'{name}: {outcome}' for name, outcome in outcomes.items()))
     return int('FAILED' in outcomes.values())
+
+
+def side_by_side() -> list[str]:
+    """Return the arguments that run all tests, those of one file together, in as many processes as there are cores."""
+    # More than four help little: one file takes a tenth of the time.
+    return ['-n', str(min(os.cpu_count() or 1, 4)), '--dist', 'loadfile']
 
 
 def say(line: str) -> None:

@@ -448,8 +448,8 @@ class Samples:
             for step in column.path[:-1]:
                 place = place.setdefault(step, {})
             vector = [self.random.randint(-3, 3), 1]
-            given = self.random.choice(UNIONS[name]) if name in UNIONS else None
-            place[column.path[-1]] = vector if column.is_tensor else given or self.value(column.kind)
+            given = self.random.choice(UNIONS[name]) if name in UNIONS else self.value(column.kind)
+            place[column.path[-1]] = vector if column.is_tensor else given
         if self.random.random() < 0.2:
             contents.pop('author', None)
         return cls.model_validate({'id': id_, **contents})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray, display
+from docindex import BaseDoc, DocList, Embedder, Field, HnswDocumentIndex, NdArray, display
 from docindex.display import document_as_tree, documents_as_table, schema_as_tree, shortened
 from docindex.pictures import averaged, vector_as_blocks, vector_as_svg
 
@@ -100,6 +100,20 @@ def test_whatever_a_document_holds_is_escaped(index: HnswDocumentIndex[Book]) ->
     assert EVIL in Reader(evil._repr_html_()).text
 
 
+def test_an_explanation_keeps_its_columns(index: HnswDocumentIndex[Book]) -> None:
+    """How a query was answered is shown in a notebook as it is printed."""
+    explained = index.explain(books(1)[0])
+    assert Reader(explained._repr_html_()).text == str(explained)
+
+
+def test_ids_of_nested_documents_come_last() -> None:
+    """In a table the ids of nested documents, which nobody has chosen, stand behind everything else."""
+    columns = list(documents_as_table(books(1)).columns)
+    assert columns[0] == 'id'
+    assert columns[-1] == 'author__id'
+    assert 'author__name' in columns[:-1]
+
+
 def test_html_of_a_list() -> None:
     """Ten rows are shown, each with a picture of its vector, and how many more there are is said."""
     read = Reader(books(1000)._repr_html_())
@@ -148,6 +162,16 @@ def test_a_document_is_a_tree() -> None:
     assert lines[7] == '└── pages: 5 Pages'
     assert lines[-1] == '    └── … 2 more'
     assert max(map(len, lines)) < 100
+
+
+def test_a_schema_shows_what_it_embeds() -> None:
+    """A vector that is made of a text says of which, and by which function."""
+
+    class Note(BaseDoc):
+        text: str
+        vector: NdArray[4] = Field(embeds='text', with_=Embedder(np.asarray, name='minilm'))
+
+    assert str(schema_as_tree(Note)).splitlines()[-1] == "└── vector: NdArray[4]  (embeds='text', with_=minilm)"
 
 
 def test_a_schema_is_a_tree() -> None:

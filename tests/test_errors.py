@@ -15,6 +15,7 @@ from docindex.errors import (
     DocIndexError,
     DocumentError,
     DocumentNotFoundError,
+    EmbeddingError,
     ExportError,
     FilterError,
     FormatVersionError,
@@ -43,6 +44,7 @@ BUILTINS = {
     FilterError: ValueError,
     VectorError: ValueError,
     DimensionError: ValueError,
+    EmbeddingError: RuntimeError,
     TableError: ValueError,
     LoadError: ValueError,
     SourceError: OSError,
@@ -65,6 +67,7 @@ BUILTINS = {
 EXAMPLES = [
     SchemaError('no field'),
     DimensionError("field 'v' holds 3-d vectors, got 2-d", 'v', 3, (2,)),
+    EmbeddingError("field 'v': the function 'minilm' failed", 'v', 'minilm'),
     DocumentNotFoundError(['a', 'b']),
     WorkDirError('cannot use this', '/here', 'go there'),
     WorkDirLockedError('process 7 has this', '/here', 'wait', 7),

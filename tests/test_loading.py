@@ -595,7 +595,7 @@ def test_progress_is_shown(index: Index, tmp_path: Path, capsys: pytest.CaptureF
     index.index_from(tmp_path / 'x.parquet', batch_size=10, show_progress=True)
     assert '50/50' in capsys.readouterr().err
     index.index_from(json_lines(tmp_path / 'x.jsonl', rows(30)), show_progress=True)
-    assert '30row' in capsys.readouterr().err.replace(' ', '')
+    assert '30/30' in capsys.readouterr().err.replace(' ', '')
 
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, index: Index, tmp_path: Path) -> None:
@@ -607,3 +607,26 @@ def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, index: Index, tmp_path
     (tmp_path / 'x.parquet').touch()
     with pytest.raises(ImportError, match=r"pip install 'docindex-hnsw\[arrow\]'"):
         index.index_from(tmp_path / 'x.parquet')
+
+
+EXPECTED = {
+    'x.jsonl': (b'{"id": "a"}\n{"id": "b"}\n{"id": "c"}', 3),
+    'x.csv': (b'id\na\nb\n', 2),
+    'x.jsonl.gz': (gzip.compress(b'{"id": "a"}\n'), None),
+    'x.json': (b'[{"id": "a"}]', None),
+}
+
+
+@pytest.mark.parametrize('name', EXPECTED)
+def test_how_many_rows_are_expected(tmp_path: Path, name: str) -> None:
+    """About how many rows a text has is known by its lines, unless it is packed; by that a bar shows the time left."""
+    content, expected = EXPECTED[name]
+    (tmp_path / name).write_bytes(content)
+    assert open_file(tmp_path / name, None).expected() == expected
+
+
+def test_how_many_rows_a_long_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long text only the beginning is looked at, and the rest is taken to be like it."""
+    monkeypatch.setattr('docindex.formats._LOOK', 100)
+    (tmp_path / 'x.jsonl').write_bytes(b'{"a": 1}\n' * 1000)
+    assert open_file(tmp_path / 'x.jsonl', None).expected() == 990

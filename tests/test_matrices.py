@@ -148,7 +148,7 @@ BAD_QUERIES: dict[str, tuple[Any, type[Exception], list[str]]] = {
     'NaN': ([[1, NAN, 3]], VectorError, ['the query', "'v'", 'NaN', 'position 1']),
     'infinite': ([[1, 2, 3], [1, 2, 1e300]], VectorError, ['query 1', "'v'", 'infinite', 'position 2']),
     'None': ([None], VectorError, ['the query', "'v'", 'None']),
-    'words': (['a boat'], VectorError, ['the query', "'v'", 'a boat']),
+    'words': (['a boat'], QueryError, ['the query', "'v'", 'a boat', 'embeds=']),
 }
 
 

@@ -21,6 +21,9 @@ OPTIONAL = [
     'pytest',
     'hypothesis',
     'pymilvus',
+    'matplotlib',
+    'umap',
+    'fastapi',
     'docindex.testing',
 ]
 LATE = [
@@ -38,7 +41,10 @@ LATE = [
     'docindex.loading',
     'docindex.media',
     'docindex.pictures',
+    'docindex.planes',
+    'docindex.plotting',
     'docindex.predefined',
+    'docindex.responses',
     'docindex.tables',
     'docindex.texts',
     'html',

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
+from ..filling import Made, check_texts
 from ..incoming import Given, last_of_each
+from ..schema import check_known
 from ..searchable import ids_of
 from .reading import Reading
 from .store import Store
@@ -28,11 +30,15 @@ class Changing(Reading[D]):
     def update(self, docs: Any, /, **fields: Any) -> None:
         """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
+        check_known(self._level.schema.doc_type)
         if not isinstance(docs, str) and fields:
             raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
+        store.check_writable()
         if isinstance(docs, str):
+            made = self._made(store, docs, fields)
             with store.updating():
-                self._change(store, docs, fields)
+                check_texts(self._level, store.state.embeddings, fields)
+                self._change(store, docs, fields, made)
             return
         # Before any lock, for the user's iterators and properties run here.
         replaced = self._level.schema.documents(docs)
@@ -41,19 +47,41 @@ class Changing(Reading[D]):
             if given:
                 self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
 
-    def _change(self, store: Store, id_: str, fields: dict[str, Any]) -> None:
+    def _made(self, store: Store, id_: str, fields: Mapping[str, Any]) -> Made:
+        """
+        Return the vectors of the texts that an update brings, made before any lock.
+
+        If somebody else changes the document in the meantime, those that it needs then are made in the update.
+        """
+        made: Made = {}
+        if self._level.schema.makes_vectors:
+            self._level.schema.changed(self._current(store, id_, self._is_partial(fields))[0], fields, made)
+        return made
+
+    def _is_partial(self, fields: Iterable[str]) -> bool:
+        """Return whether a document can be changed without its lists: they stay, and nobody asks for them."""
+        lists, documents = self._level.schema.lists, self._documents
+        touched = any(name == one or name.startswith(f'{one}__') for name in lists for one in fields)
+        return bool(documents.lists) and not touched and documents.is_plain
+
+    def _current(self, store: Store, id_: str, partial: bool) -> tuple[Any, int]:
+        """Return a document, if it is `partial` with empty lists, and how many documents are in its lists."""
+        label = self._labels_of([id_])[id_]
+        if not partial:
+            return self[id_], 0
+        with store.reading() as view:
+            (doc,) = self._documents.load(view, np.array([label], np.int64), store.path)
+            return doc, view.rows.child_counts([label])[label]
+
+    def _change(self, store: Store, id_: str, fields: dict[str, Any], made: Made) -> None:
         """Change some fields of a document; its lists are read and stored only if that is needed."""
         schema, documents = self._level.schema, self._documents
-        label = self._labels_of([id_])[id_]
-        touched = any(name == one or name.startswith(f'{one}__') for name in schema.lists for one in fields)
-        if not documents.lists or touched or not documents.is_plain:
-            given = self._given([schema.changed(self[id_], fields)])
+        partial = self._is_partial(fields)
+        doc, children = self._current(store, id_, partial)
+        given = self._given([schema.changed(doc, fields, made)])
+        if not partial:
             self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
             return
-        with store.reading() as view:
-            (doc,) = documents.load(view, np.array([label], np.int64), store.path)
-            children = view.rows.child_counts([label])[label]
-        given = self._given([schema.changed(doc, fields)])
         settings = {name: store.settings[self._level.flat(name)] for name in documents.dims}
         (row,), vectors = documents.prepared(given, settings)
         flat = {self._level.flat(name): one for name, one in vectors.items()}

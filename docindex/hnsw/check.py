@@ -8,7 +8,8 @@ that disagrees with the documents is rebuilt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,7 +101,7 @@ def verify(
     """
     report = CheckReport()
     store.wake_all(show_progress)
-    with store.still() as view:
+    with store.still() as view, _fields_seen(view, extractions) as fields_seen:
         of_sqlite = [Problem(f'SQLite: {line}') for line in view.rows.integrity()]
         report.problems += of_sqlite
         report.problems += _lost_commits(view)
@@ -110,7 +111,6 @@ def verify(
         ]
         fields = view.state.settings.effective
         total = view.labels.all_documents + 2 * sum(map(view.labels.vectors, fields))
-        fields_seen = None if extractions is None else _FieldsSeen(view, extractions)
         with progress_bar(total, 'checking', show_progress) as advance:
             try:
                 _check_vectors(view, repair, report, advance)
@@ -241,6 +241,19 @@ def _check_lists(view: View) -> list[Problem]:
     except DocIndexError as error:
         return [Problem(f'lists of documents cannot be read: {error}')]
     return [Problem(why, id_) for id_, why in wrong]
+
+
+@contextmanager
+def _fields_seen(view: View, extractions: Extractions | None) -> Iterator[_FieldsSeen | None]:
+    """Go along the tables of fields, and let go of them even after Ctrl-C: SQLite is closed next."""
+    if extractions is None:
+        yield None
+        return
+    seen = _FieldsSeen(view, extractions)
+    try:
+        yield seen
+    finally:
+        seen.close()
 
 
 class _FieldsSeen:

@@ -2,9 +2,9 @@
 Documents given as columns on their way into the store, as rows and matrices: no document is made of them.
 
 What is stored is what `documents` would store of the documents, to the byte. All columns are validated before the first
-row is written; rows are made in portions. Two things go the slow way, by documents: a class that is not plain, whose
-validators see whole documents, say (`Columns._fields`), and a portion with a value that JSON has no word for
-(`_SpecialValueError`).
+row is written; rows are made in portions. Three things go the slow way, by documents: a class that is not plain, whose
+validators see whole documents, say (`Columns._fields`), columns whose vectors have to be made of texts, and a portion
+with a value that JSON has no word for (`_SpecialValueError`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from ..columns import GivenColumns
+from ..embedding import Embeds
 from ..errors import DocumentError
 from ..fields import VectorSettings
 from ..frameworks import NUMPY
@@ -70,7 +71,8 @@ class Columns(Generic[D]):
         """Return whether the values of a column are all that is needed to store it."""
         if column.name in self._documents.dims:
             info = self._class_of(column).model_fields[column.path[-1]]
-            return column.is_stored and framework_of_type(column.annotation) is NUMPY and not info.metadata
+            says_more = any(not isinstance(item, Embeds) for item in info.metadata)
+            return column.is_stored and framework_of_type(column.annotation) is NUMPY and not says_more
         return column.is_stored and not any(map(is_tensor_type, types_within(column.annotation)))
 
     def _class_of(self, column: Column) -> type[BaseModel]:
@@ -78,17 +80,29 @@ class Columns(Generic[D]):
         return self._schema.nodes[column.outer].annotation if column.outer else self._schema.doc_type
 
     def parts(
-        self, given: GivenColumns[D], fields: FieldTables, settings: Mapping[str, VectorSettings]
+        self,
+        given: GivenColumns[D],
+        fields: FieldTables,
+        settings: Mapping[str, VectorSettings],
+        show_progress: bool | None = False,
     ) -> Iterable[Part]:
         """
         Return documents, the last of each id, as parts to be stored.
 
+        Args:
+            given: The columns.
+            fields: The tables of fields.
+            settings: Those of each vector field.
+            show_progress: Whether to show a bar while vectors are made of texts.
+
         Raises:
             DocumentError, IdTypeError, VectorError: something does not fit; the message names its row and column.
+            EmbeddingError: a function that makes vectors has failed.
         """
-        ready = self._checked(given, settings) if self._fields else None
-        if ready is None:  # the documents are of a class that is not plain, or have a default that is no mere value
-            return self._tree.parts_of('', last_of_each(given.documents(), 'row'), fields, settings)
+        ready = self._checked(given, settings) if self._fields and not given.lacks_vectors() else None
+        if ready is None:  # a class that is not plain, a default that is no mere value, or vectors to be made of texts
+            docs = given.documents(show_progress)
+            return self._tree.parts_of('', last_of_each(docs, 'row'), fields, settings)
         return self._parts(ready, fields.number(''), settings)
 
     # -- before anything is written ----------------------------------------------------------------

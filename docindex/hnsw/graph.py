@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import hnswlib
 import numpy as np
 
 from ..distances import Labels, comparable, unit
@@ -27,9 +26,24 @@ from .labels import FlagColumn, Flags
 from .reduction import reduced
 from .twins import ReadVectors, Twins
 
+_failure: ImportError | None = None
+try:
+    import hnswlib
+
+    # chroma-hnswlib 0.7 calls itself hnswlib, too, and whichever was installed last is found; Debian's is 0.6.
+    if not hasattr(hnswlib.Index, 'index_file_size'):
+        raise ImportError('it is older than 0.8, or chroma-hnswlib')
+except ImportError as error:  # or not installed, or compiled for another Python; see `graphless`
+    _failure = error
+
 _MANY = 1_000
 _Strays = tuple[list[int], Labels, Float32Array]
 _NO_STRAYS: _Strays = ([], np.empty(0, np.int64), np.empty((0, 0), np.float32))
+
+
+def why_impossible() -> ImportError | None:
+    """Return why there can be no graphs in this process: hnswlib cannot be imported. None: there can."""
+    return _failure
 
 
 class ShortAnswerError(Exception):

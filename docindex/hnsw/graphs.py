@@ -24,7 +24,7 @@ from ..distances import Labels
 from ..errors import SettingsError
 from ..fields import VectorSettings
 from . import graph_file
-from .graph import Graph
+from .graph import Graph, why_impossible
 from .labels import LabelTable
 from .locks import SharedLock
 from .reachability import ask, ask_all
@@ -64,6 +64,7 @@ class GraphCache:
     The graph of each field that has one. One thread changes them at a time, the one that holds the writer's lock.
 
     A graph may be asleep: not in memory, until somebody wakes it (`Waking`). The truth leaves it behind meanwhile.
+    Without hnswlib all of them are, and nobody can; see `graphless`.
 
     Attributes:
         asleep: The settings of the fields whose graphs are asleep.
@@ -130,7 +131,7 @@ class GraphCache:
         self._trusts_files = snapshots is not None
         self._take_note(snapshots or {})
         for field, given in settings.items():
-            if given.index and is_lazy and self._labels.vectors(field):
+            if given.index and (why_impossible() or (is_lazy and self._labels.vectors(field))):
                 self.asleep[field] = given
             elif given.index:
                 self._graphs[field] = self._loaded(field, given, may_move)
@@ -188,6 +189,8 @@ class GraphCache:
 
     def oversleeping(self) -> list[str]:
         """Return the fields that are asleep and have been left behind by so much that searches would feel it."""
+        if why_impossible():
+            return []
         covered = {field: self._snapshots[field].covered if field in self._snapshots else 0 for field in self.asleep}
         stop = self._labels.next
         return [
@@ -219,7 +222,9 @@ class GraphCache:
     def build(self, settings: Mapping[str, VectorSettings], show_progress: bool | None) -> None:
         """Make all graphs anew, from vectors for which there are no graph files yet."""
         for field, given in settings.items():
-            if given.index:
+            if given.index and why_impossible():
+                self.asleep[field] = given
+            elif given.index:
                 self._graphs[field] = self._empty(field, given)
         self.catch_up(show_progress)
 
@@ -294,7 +299,7 @@ class GraphCache:
         if not settings.index:
             self._graphs.pop(field, None)
             self.asleep.pop(field, None)
-        elif field in self.asleep:
+        elif field in self.asleep or why_impossible():
             self.asleep[field] = settings  # a file of a graph with other ones is not read
         elif graph is None or built_in(graph.settings) != built_in(settings):
             self._graphs[field] = self._empty(field, settings)

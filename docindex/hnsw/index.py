@@ -21,11 +21,12 @@ from ..filters import FilterLike
 from ..index import DocumentIndex
 from ..parsing import parse
 from ..results import SubindexFindResult
-from ..schema import Schema
+from ..schema import Schema, check_known, unknown_of
 from ..scopes import Scope, list_level, vector_field
 from . import sharing
 from .config import Durability, HnswDBConfig, HnswRuntimeConfig
 from .searching import Searching
+from .state import Access
 from .steering import Steering
 from .store import Store
 from .subindex import SubIndex
@@ -47,6 +48,9 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
     `HnswDocumentIndex[Book](work_dir='books')` opens the directory, or makes it. Handles of one process on one
     directory share what is in it; another process that wants to write is kept out until the last of them is closed. Any
     number of threads may use it.
+
+    Without hnswlib, which has to be compiled when it is installed, searches compare with every vector; the log says so
+    once, and how to install it. Graphs are built when the directory is opened with it.
 
     Args:
         db_config: A `DBConfig`, or the directory.
@@ -119,7 +123,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         )
         self._runtime_config = HnswRuntimeConfig(self._db_config.default_column_config)
         self._schema: Schema[Any] = Schema(self._doc_type)
-        declared = self._schema.vector_settings(vector_defaults(self._db_config.default_column_config))
+        declared = self._declared()
         self._level = self._schema.levels['']
         self._tree: Tree[Any] = Tree(self._schema, {name: settings['dim'] for name, settings in declared.items()})
         self._store = sharing.acquire(
@@ -127,11 +131,19 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
             self._schema,
             self._tree.extractions,
             declared,
-            self._db_config.access(),
+            self._access(),
             self._db_config.patience(),
         )
         # Also when the handle is forgotten, or the interpreter ends: DocArray's users never closed one.
         self._release = weakref.finalize(self, sharing.release, self._store)
+
+    def _declared(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the settings that the schema and the caller give, by vector field."""
+        return self._schema.vector_settings(vector_defaults(self._db_config.default_column_config))
+
+    def _access(self) -> Access:
+        """Return how to open the directory."""
+        return self._db_config.access()
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -139,7 +151,8 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
         store.check_writable()
-        given = self._schema.documents(docs)
+        check_known(self._schema.doc_type)
+        given = self._schema.documents(docs, show_progress=show_progress)
         if given:
             parts = self._tree.parts(given, store.state.fields, store.settings)
             self._put(store, parts, show_progress=show_progress)
@@ -154,9 +167,10 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         """
         store = self._usable()
         store.check_writable()
+        check_known(self._schema.doc_type)
         given = later('columns').GivenColumns.read(self._schema, columns, named)
         if given.count:
-            parts = self._columns.parts(given, store.state.fields, store.settings)
+            parts = self._columns.parts(given, store.state.fields, store.settings, show_progress)
             self._put(store, parts, show_progress=show_progress)
 
     @cached_property
@@ -316,7 +330,9 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         store = self._usable()
         if repair:
             store.check_writable()
-        read, extractions = self._tree.reread, self._tree.extractions
+        # Of what is not known it would say that it is damaged, and mend it.
+        is_known = not unknown_of(self._schema.doc_type)
+        read, extractions = (self._tree.reread, self._tree.extractions) if is_known else (None, None)
         report: CheckReport = later('hnsw.check').verify(store, read, extractions, repair, show_progress)
         return report
 

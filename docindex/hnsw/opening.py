@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from .._later import later
 from .._progress import progress_bar
 from ..distances import check_comparable
+from ..embedding import Recorded, check_recorded
 from ..errors import CHECK, CorruptIndexError, DocIndexError, SchemaMismatchError, SettingsError
 from ..fields import FILE_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
@@ -50,18 +52,22 @@ def create(
         VectorFile.create(work_dir.vector_file(NO_VECTORS, 0), 0)
     levels = list(schema.levels)
     fields = tables_of(extractions, levels).to_json()
-    sidecar.create({**_description(schema, declared), 'settings': remembered, 'fields': fields, 'levels': levels})
+    description = {**_description(schema, declared), 'embeddings': schema.embeddings(declared)}
+    sidecar.create({**description, 'settings': remembered, 'fields': fields, 'levels': levels})
 
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:
     """
-    Take a new schema for the stored documents, if it is new and they fit it.
+    Take a new schema for the stored documents, if it is new and they fit it; note what is new in their class.
 
     Raises:
         SchemaMismatchError: they do not; nothing has been changed.
     """
     meta, types = sidecar.rows.meta(), schema.describe(declared)
+    description = _description(schema, declared)
     if meta['columns'] == types:
+        if meta.get('blueprint') != description['blueprint']:
+            sidecar.set_meta(blueprint=description['blueprint'], json_schema=description['json_schema'])
         return
     changes, new_vectors = _way(work_dir, meta, types, schema)
     given = {field: declared[field] for field in new_vectors if field in declared}
@@ -74,8 +80,8 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
     new_levels = range(len(meta['levels']), len(levels))
     level_of = {field: levels.index(schema.level_of(field).name) for field in given}
-    description = {**_description(schema, declared), 'settings': settings, 'levels': levels}
-    sidecar.adapt({**description, 'fields': meta['fields'] + [[]] * len(new_levels)}, level_of, new_levels)
+    description |= {'settings': settings, 'levels': levels, 'fields': meta['fields'] + [[]] * len(new_levels)}
+    sidecar.adapt(description, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
 
 
@@ -131,6 +137,26 @@ def put_declared(work_dir: WorkDir, sidecar: Sidecar, declared: Declared) -> Non
         if settings.effective[field].space == 'cosine' != new.space:
             _check_lengths(work_dir, sidecar, meta, field, new)
     settings.put(news, declared)
+
+
+def check_embeddings(work_dir: WorkDir, sidecar: Sidecar, declared: Mapping[str, Recorded]) -> None:
+    """
+    Check that the functions of a schema, and the texts, are those that the vectors here were made with.
+
+    Raises:
+        SchemaMismatchError: they are others.
+    """
+    meta = sidecar.rows.meta()
+    check_recorded(meta['embeddings'], declared, work_dir.path, is_empty=not meta['next_label'])
+
+
+def put_embeddings(sidecar: Sidecar, declared: Mapping[str, Recorded]) -> bool:
+    """Remember which functions make vectors from now on; return whether that was new."""
+    recorded: dict[str, Recorded] = sidecar.rows.meta()['embeddings']
+    is_new = {**recorded, **declared} != recorded
+    if is_new:
+        sidecar.set_meta(embeddings={**recorded, **declared})
+    return is_new
 
 
 def overlay(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> dict[str, dict[str, Any]]:
@@ -206,4 +232,5 @@ def _check_lengths(
 
 
 def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
-    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema()}
+    drawn = later('blueprint').blueprint(schema.doc_type)
+    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema(), 'blueprint': drawn}

@@ -14,11 +14,12 @@ from ..distances import Labels
 from ..doclist import DocList
 from ..errors import CHECK, CorruptIndexError, QueryError
 from ..execution import answer
+from ..filling import query_with_vectors, with_vectors
 from ..filters import Filter, FilterLike
 from ..parsing import parse
 from ..query import FindStep, Query, TextMode, checked_count
 from ..results import Explanation, FindResult, FindResultBatched
-from ..schema import Level
+from ..schema import Level, unknown_of
 from ..scopes import ALL, Scope, about, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
 from ..tensors import Float32Array
@@ -93,6 +94,7 @@ class Reading(Searchable[D]):
         scope = Scope(self._level, self._tree.schema.level_of(name))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
         condition = parse(self._level.schema, filter_)
+        queries = self._as_vectors(name, queries)
         if not exact:
             store.wake(name)
         with store.reading() as view:
@@ -105,6 +107,23 @@ class Reading(Searchable[D]):
         each = labels.shape[1]
         lists = [self._doclist(docs[at * each : (at + 1) * each], scope.found) for at in range(len(matrix))]
         return FindResultBatched(lists, scores)
+
+    def _as_vectors(self, name: str, queries: Any) -> Any:
+        """Return queries with vectors in the place of texts, before any lock: the function may take its time."""
+        level = self._tree.schema.level_of(name)
+        column = level.schema.columns[level.name_of(name)]
+        Scope(self._level, level).check_queries(name, queries)
+        return with_vectors(queries, column, self._usable().state.embeddings.get(name))
+
+    def _in_vectors(self, query: Query) -> Query:
+        """Return a query of several steps with vectors in the place of texts."""
+
+        def asked(search_field: str, one: Any) -> Any:
+            (found,) = self._as_vectors(vector_field(self._level, self._tree.vectors, search_field), [one])
+            return found
+
+        found: Query = query_with_vectors(query, asked)
+        return found
 
     def _find_roots(
         self,
@@ -139,6 +158,7 @@ class Reading(Searchable[D]):
 
     def execute_query(self, query: Query) -> FindResult[D]:
         """Answer a query of several steps; see `Searchable.execute_query`."""
+        query = self._in_vectors(query)
         with self._reading_for(query) as view:
             return self._answer(view, query).result
 
@@ -146,16 +166,17 @@ class Reading(Searchable[D]):
         """Return how many documents match; see `Searchable.count`."""
         store = self._usable()
         if isinstance(filter_query, Query):
-            scope = self._scope(filter_query)
-            with self._reading_for(filter_query) as view:
-                return len(answer(filter_query, self._level.schema, Searching(view, scope)).keys)
+            scope, query = self._scope(filter_query), self._in_vectors(filter_query)
+            with self._reading_for(query) as view:
+                return len(answer(query, self._level.schema, Searching(view, scope)).keys)
         condition = parse(self._level.schema, filter_query)
         with store.reading() as view:
             return view.rows.count_where(Searching(view, Scope(self._level, self._level)).where(condition))
 
     def _explain(self, query: Query) -> Explanation:
-        with self._reading_for(query) as view:
-            found = self._answer(view, query)
+        asked = self._in_vectors(query)
+        with self._reading_for(asked) as view:
+            found = self._answer(view, asked)
             matches = view.rows.count_where(found.searching.where(found.filter))
         estimate, steps = found.searching.estimate, found.searching.steps
         return Explanation(query, found.filter, estimate, matches, steps, len(found.result.documents))
@@ -278,6 +299,8 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
+        if unknown_of(self._level.schema.doc_type):
+            return  # values of unknown types are not what they are to filters
         for doc in docs if filter_ != ALL else []:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'

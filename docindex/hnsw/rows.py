@@ -1,7 +1,8 @@
 """
 What stands in the SQLite file, read: the questions that are asked of its tables.
 
-    meta         key, value: format, columns, json_schema, settings, next_label, commits, generation, is_synced
+    meta         key, value: format, columns, json_schema, settings, next_label, commits, generation, is_synced,
+                 embeddings
     documents    one row a living document; label is its current version's. Of a document in a list: its level, the id
                  of the document whose list that is, and where in it; of one with lists, how many are in them
     runs         labels from which on all are of a level, up to the next run; before the first they are of level 0
@@ -26,6 +27,7 @@ from zlib import crc32
 
 import numpy as np
 
+from ..embedding import is_record
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
 from .fieldtable import are_safe
@@ -122,7 +124,9 @@ class Rows:
         try:
             meta: dict[str, Any] = {key: json.loads(value) for key, value in rows}
             newer = meta['format'] > FORMAT
+            meta.setdefault('embeddings', {})  # an earlier docindex did not write it
             is_whole = all(isinstance(meta.get(key), kind) for key, kind in _META.items()) and _names_are_safe(meta)
+            is_whole = is_whole and is_record(meta['embeddings'])
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptIndexError('this file does not describe itself', self.path, CHECK) from error
         if newer:

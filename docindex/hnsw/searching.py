@@ -102,7 +102,8 @@ class Searching(Backend[int]):
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
         if filter_ == ALL and self._scope.root_filter == ALL:
-            with self.step(f'{name}: {"compare with all vectors" if exact else "ask the graph"}'):
+            is_scan = exact or self._view.state.graphs.get(name) is None
+            with self.step(f'{name}: {"compare with all vectors" if is_scan else "ask the graph"}'):
                 return self._view.search(name, queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
         found = search.nearest(queries, limit, exact, ef)
@@ -136,9 +137,8 @@ class Searching(Backend[int]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, by its flat name, shape (q, dim), checked."""
-        scope = self._scope
-        column = self._schema.columns[scope.found.name_of(name)]
-        scope.check_queries(name, queries)
+        self._scope.check_queries(name, queries)
+        column = self._schema.columns[self._scope.found.name_of(name)]
         return query_matrix(queries, column, self._view.state.settings.effective[name])
 
     def vector_field(self, name: str) -> str:

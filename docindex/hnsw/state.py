@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..distances import Labels
+from ..embedding import Recorded
 from ..errors import CHECK, CorruptIndexError, SettingsError
 from ..fields import VectorSettings
 from ..tensors import Float32Array
@@ -50,6 +51,7 @@ class Access:
         compacts_at: The share of dead labels at which a write compacts; None: never.
         is_lazy: Each graph is loaded when it is first needed.
         is_tolerant: What is damaged is opened as well as it can be, to list what is lost.
+        keeps_schema: The schema is made of what the directory says, so none of it is put there.
     """
 
     read_only: bool = False
@@ -59,6 +61,7 @@ class Access:
     compacts_at: float | None = None
     is_lazy: bool = False
     is_tolerant: bool = False
+    keeps_schema: bool = False
 
     @property
     def follows(self) -> bool:
@@ -82,6 +85,7 @@ class State:
         generation: How many compactions there were.
         commits: How many changes SQLite had committed.
         is_synced: Whether all of it waited for the disk.
+        embeddings: Which functions made vectors, and of which texts, by field.
         matches: What is known of the last filters.
     """
 
@@ -95,6 +99,7 @@ class State:
     generation: int
     commits: int
     is_synced: bool
+    embeddings: Mapping[str, Recorded]
     matches: MatchCache = field(default_factory=MatchCache)
 
     @classmethod
@@ -144,8 +149,8 @@ class State:
                 raise SettingsError(f'{work_dir}: there is no memory for graphs of {labels.all_documents:,}') from error
             graphs.bury()
             undo.pop_all()
-        numbers = meta['generation'], meta['commits'], meta['is_synced']
-        return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *numbers)
+        others = meta['generation'], meta['commits'], meta['is_synced'], meta['embeddings']
+        return cls(meta['columns'], fields, settings, labels, files, counters, graphs, *others)
 
     def follow(self, rows: Rows, meta: Mapping[str, Any]) -> bool:
         """
@@ -172,7 +177,7 @@ class State:
         if meta['fields'] != self.fields.to_json():
             self.fields = FieldTables.from_json(meta['levels'], meta['fields'])
         self.graphs.notice(rows.snapshots())
-        self.is_synced = meta['is_synced']
+        self.is_synced, self.embeddings = meta['is_synced'], meta['embeddings']
         return True
 
     def vectors(self, field: str, labels: Labels, table: LabelTable) -> Float32Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..display import Sections, Shown, bytes_of, file_sizes, files_as_table, size_as_text
+from .graph import why_impossible
 from .state import View
 from .store import Store
 
@@ -25,7 +26,7 @@ class FieldStats:
         settings: The settings in force; see `docindex.fields.VectorSettings`.
         vector_bytes: How much room its vector file takes on the disk.
         graph_bytes: How large its graph file is; 0 if there is none.
-        is_loaded: Whether its graph is in memory. False, too, if it has none (`index=False`).
+        is_loaded: Whether its graph is in memory. False, too, if it has none (`index=False`), or hnswlib is missing.
         capacity: For how many vectors the graph has room in memory; it doubles when that is used up.
         behind: How many vectors are not in the graph yet: searches compare with them one by one.
         memory: How many bytes the graph has in memory, about; see `docindex.hnsw.graph.Graph.memory`.
@@ -145,7 +146,9 @@ def _row(one: FieldStats) -> list[str]:
 
 
 def _why(one: FieldStats) -> str:
-    return 'not loaded' if one.settings['index'] else 'no graph'
+    if not one.settings['index']:
+        return 'no graph'
+    return 'no hnswlib' if why_impossible() else 'not loaded'
 
 
 def _seconds(seconds: float | None) -> str:

@@ -79,7 +79,7 @@ class Steering(Changing[D]):
             QueryError: there is no such field, it has no graph, or fewer than two vectors.
             VectorError: a query is not usable; see its subclasses.
             ReadOnlyError: the result is to be stored, in an index that was opened with `read_only=True`.
-            MissingLibraryError: matplotlib is to draw, and is missing.
+            MissingLibraryError: matplotlib is to draw, and is missing; or hnswlib is.
         """
         used = self._usable()
         name = vector_field(self._level, self._tree.vectors, search_field)
@@ -104,7 +104,8 @@ class Steering(Changing[D]):
         `tune(..., store=False)` has the standard error, too.
 
         Args:
-            search_field: The vector field. Of one without a graph (`index=False`) all neighbours are found: 1.0.
+            search_field: The vector field. Of one without a graph (`index=False`, or no hnswlib) all neighbours are
+                found: 1.0.
             limit: Of how many neighbours.
             ef: How many candidates a search examines. None: what the settings say.
             queries: As for `tune`.
@@ -124,6 +125,7 @@ class Steering(Changing[D]):
         if queries is None:
             check_integer('sample', sample, 1)
             return sample
+        queries = self._as_vectors(name, queries)
         with store.reading() as view:
             matrix = Searching(view, Scope(self._level, self._tree.schema.level_of(name))).queries(name, queries)
         if not len(matrix):

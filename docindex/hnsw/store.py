@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from .._progress import check_progress
+from ..embedding import Recorded, check_recorded
 from ..errors import (
     ClosedIndexError,
     QueryError,
@@ -155,17 +156,20 @@ class Store:
         """Make the directory fit the schema; return what a reader, who cannot, sets for itself."""
         if self._sidecar.is_new() and (schema is None or self.access.read_only):
             raise WorkDirError('there is no index here yet', self.path, 'open it for writing first')
-        if schema is None or extractions is None:
+        if schema is None or extractions is None or self.access.keeps_schema:
             return {}
         if self.access.read_only:
             overlay = opening.overlay(self._work_dir, self._sidecar, schema, declared)
             opening.check_levels(self._sidecar, schema)
+            opening.check_embeddings(self._work_dir, self._sidecar, schema.embeddings(declared))
             return overlay
         if self._sidecar.is_new():
             opening.create(self._work_dir, self._sidecar, schema, declared, extractions)
+        opening.check_embeddings(self._work_dir, self._sidecar, schema.embeddings(declared))
         opening.carry_over(self._work_dir, self._sidecar, schema, declared)
         opening.check_levels(self._sidecar, schema)
         opening.put_declared(self._work_dir, self._sidecar, declared)
+        opening.put_embeddings(self._sidecar, schema.embeddings(declared))
         opening.put_fields(self._sidecar, extractions)
         return {}
 
@@ -190,7 +194,7 @@ class Store:
         Serve another handle, too, and take over the settings it declares.
 
         Raises:
-            SchemaMismatchError: it has another schema.
+            SchemaMismatchError: it has another schema, or another function makes its vectors.
             SettingsError: it wants the directory opened in another way, or a setting that cannot be changed any more.
         """
         types = schema.describe(declared)
@@ -208,6 +212,8 @@ class Store:
                 f'{self.path} is open in this process with another index, full_text, tokenizer or exclude of a field; '
                 'close that index first'
             )
+        embeddings = schema.embeddings(declared)
+        check_recorded(self.state.embeddings, embeddings, self.path)
         if self.access.trusts_graphs and not access.trusts_graphs:
             raise SettingsError(f'{self.path} is open in this process with its graph files; close that index first')
         if access.read_only:
@@ -217,6 +223,8 @@ class Store:
                 f'{self.path} is open in this process with another durability or auto_compact; close that index first'
             )
         self.declare(declared)
+        if {**self.state.embeddings, **embeddings} != self.state.embeddings:  # seldom, as above
+            self._remember(embeddings)
 
     def close(self) -> None:
         """Save the graphs and close the files."""
@@ -285,6 +293,15 @@ class Store:
         if self.state.settings.news(declared):  # seldom; otherwise another handle need not wait for a long write
             with self._alone('open another handle with other settings'):
                 self._change_settings(self.state.settings.news(declared), declared)
+
+    def _remember(self, embeddings: Mapping[str, Recorded]) -> None:
+        """Note which functions make vectors from now on."""
+        with self._alone('open another handle that makes vectors of texts'):
+            with self._following.lock.exclusive(), self._following.publishing() as state:
+                if opening.put_embeddings(self._sidecar, embeddings):
+                    state.commits += 1
+                state.embeddings = {**state.embeddings, **embeddings}
+            state.acknowledge()
 
     def configure(self, settings: Declared) -> None:
         """

@@ -16,7 +16,7 @@ from ..incoming import Given, unlike
 from ..parsing import parse
 from ..query import Query
 from ..results import SubindexFindResult
-from ..schema import Level
+from ..schema import Level, check_known
 from ..searchable import ids_of
 from .changing import Changing
 from .store import Store
@@ -57,6 +57,8 @@ class SubIndex(Changing[D]):
             DocumentError: one of the new ones does not fit, or its id is taken.
         """
         store = self._usable()
+        store.check_writable()
+        check_known(self._level.schema.doc_type)
         new = self._level.schema.documents(docs)
         column, outer = self._level.list_column, self._level.outer or ''
         with store.updating():
@@ -128,7 +130,7 @@ class SubIndex(Changing[D]):
 
     def with_roots(self, query: Query, root_filter: FilterLike) -> SubindexFindResult[Any]:
         """Answer a query about documents in outermost ones that match, with these."""
-        store = self._usable()
+        store, query = self._usable(), self._in_vectors(query)
         condition: Filter = parse(self._tree.root.schema, root_filter)
         with self._reading_for(query) as view:
             found = self._answer(view, query, condition)
@@ -140,6 +142,7 @@ class SubIndex(Changing[D]):
     def filtered(self, query: Query, root_filter: FilterLike) -> DocList[Any]:
         """Return the documents that a query finds in outermost ones that match."""
         condition: Filter = parse(self._tree.root.schema, root_filter)
+        query = self._in_vectors(query)
         with self._reading_for(query) as view:
             return self._answer(view, query, condition).result.documents
 

@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._optional import optional
 from .._progress import check_progress, progress_bar
 from ..display import Sections, Shown
 from ..distances import Labels
 from ..errors import QueryError, ReadOnlyError
 from ..fusion import check_integer
+from ..plotting import new_figure
 from ..tensors import Float32Array
+from . import graphless
 from .store import Store
 
 _AT_ONCE = 16  # queries are compared with all vectors while writes wait
@@ -51,7 +52,8 @@ class TunePoint(NamedTuple):
         ef: How many candidates a search examined.
         recall: The share of the true neighbours that were found, from 0 to 1.
         error: The standard error of `recall`, for the sample is only a sample.
-        seconds: What a search of the graph with one query took on average, without reading documents.
+        seconds: What a search of the graph with one query took, without reading documents: the median, which does not
+            change if something else keeps the machine busy for a moment.
     """
 
     ef: int
@@ -122,22 +124,30 @@ class TuneResult(Sections):
         Raises:
             MissingLibraryError: matplotlib is missing; the message says what to install.
         """
-        figure = optional('matplotlib.figure', 'plot', 'plots').Figure(figsize=(7, 4.2), layout='constrained')
+        figure = new_figure(7, 4.2)
         recall = figure.subplots()
         rate = recall.twinx()
         efs = [point.ef for point in self.curve]
         errors = [point.error for point in self.curve]
         recall.errorbar(efs, [point.recall for point in self.curve], errors, fmt='o-', color='C0', capsize=3)
         recall.axhline(self.target, color='C0', linestyle=':')
-        recall.axvline(self.ef, color='grey', linestyle=':')
+        if self.is_reached:
+            recall.axvline(self.ef, color='grey', linestyle=':')
+            recall.annotate(f' ef={self.ef}', (self.ef, 0.02), xycoords=('data', 'axes fraction'), color='grey')
         rate.plot(efs, [1 / point.seconds for point in self.curve], 's--', color='C1')
         recall.set_xscale('log', base=2)
         recall.xaxis.set_major_formatter('{x:.0f}')
-        recall.set_xlabel(f'ef; dotted: {self.ef}')
-        recall.set_ylabel(f'recall@{self.limit}; dotted: {self.target:g}', color='C0')
+        recall.set_xlabel('ef')
+        recall.set_ylabel(f'recall@{self.limit}, and the aim of {self.target:g}', color='C0')
         rate.set_ylabel('queries per second, one thread', color='C1')
         rate.set_ylim(bottom=0)
-        recall.set_title(self.search_field)
+        rate.yaxis.set_major_formatter('{x:,.0f}')
+        recall.set_zorder(rate.get_zorder() + 1)  # what was asked for is not to lie below
+        recall.patch.set_visible(False)
+        for axes in (recall, rate):
+            axes.spines['top'].set_visible(False)
+        # Not all of it where no ef is enough.
+        recall.set_title(self.title.partition(', the best is ')[0], loc='left', fontsize='medium')
         return figure
 
 
@@ -160,10 +170,11 @@ def tune(
             'this index was opened with read_only=True', store.path, 'tune(..., store=False) measures only'
         )
     if is_to_plot:
-        optional('matplotlib.figure', 'plot', 'plots')
+        new_figure(1, 1)  # if matplotlib is missing it says so now
     settings = store.settings[field]
     if not settings.index:
         raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+    graphless.check_possible('tune')
     trial = _Trial(store, field, limit, queries, show_progress)
     curve: dict[int, TunePoint] = {}
 
@@ -268,7 +279,7 @@ class _Trial:
             shares.append(float(is_right.sum()) / self.limit)
             self._advance(1)
         error = float(np.std(shares, ddof=1)) / len(shares) ** 0.5 if len(shares) > 1 else 0.0
-        return TunePoint(ef, float(np.mean(shares)), error, float(np.mean(seconds)))
+        return TunePoint(ef, float(np.mean(shares)), error, float(np.median(seconds)))
 
 
 def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:

@@ -13,7 +13,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from . import graphless
 from .following import Following
+from .graph import why_impossible
 from .graphs import MovedError
 from .state import View
 
@@ -40,11 +42,17 @@ class Waking:
         """
         Have a field's graph in memory, if it has one, and complete unless somebody is writing.
 
+        Without hnswlib it stays asleep, and the log says so.
+
         Args:
             field: The vector field.
             show_progress: Whether to show a bar while what its file lacks is added.
         """
-        if field in self._following.state.graphs.asleep:
+        if field not in self._following.state.graphs.asleep:
+            return
+        if why_impossible():
+            graphless.say_once()
+        else:
             with self._loading[field]:  # two at once load it once
                 while not self._is_loaded(field):
                     pass

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel
 
 from ..errors import DocumentNotFoundError, QueryError
+from ..filling import check_texts
 from ..incoming import Given, last_of_each
 from ..searchable import ids_of
 from .reading import Reading
@@ -43,6 +44,7 @@ class Changing(Reading[D]):
             replaced = last_of_each(schema.documents(docs))
             self._replace(replaced, self._rows_of([one.doc.id for one in replaced]), keeps_lists=False)
             return
+        check_texts(self._level, self._tree.embeddings, fields)
         rows = self._rows_of(ids_of(docs))
         touched = any(name == one or name.startswith(f'{one}__') for name in schema.lists for one in fields)
         keeps_lists = bool(schema.lists) and not touched and self._tree.records[self._level.name].is_plain

@@ -74,7 +74,9 @@ class Conditions:
             for name, field in layout.optional.items()
         }
         columns = {**layout.scalars, **vectors, **({} if layout.is_root else _PLACES)}
-        return expression(filter_, columns, lambda some: self._with_one(some, layout.level))
+        return expression(
+            filter_, columns, lambda some: self._with_one(some, layout.level), has_parts=self._server.has_parts
+        )
 
     def _with_one(self, some: Some, level: Level) -> list[str] | None:
         """Return the ids of the documents of a level that have in a list one that fulfils something; None: too many."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ..errors import SettingsError
 from ..fields import ColumnConfig, no_column_config
 from .server import without_password
 
@@ -44,3 +46,30 @@ class MilvusRuntimeConfig:
     """What `configure` changes: under the key `np.ndarray`, settings for all vector fields."""
 
     default_column_config: ColumnConfig = field(default_factory=no_column_config)
+
+
+def config_of(address: str) -> MilvusDBConfig:
+    """
+    Return how to open an index that is named in one string.
+
+    Args:
+        address: `milvus://host:19530/name`, with TLS `milvus+https://host:19530/name`, both with `user:password@`
+            before the host if need be; or `milvus:./documents.db/name` for Milvus Lite. Without a name: that of the
+            class.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    lite = re.fullmatch(r'milvus:(?P<uri>.+?\.db)(?:/(?P<name>[^/]*))?', address)
+    server = re.fullmatch(
+        r'milvus(?P<tls>\+https)?://(?:(?P<token>[^/@]*)@)?(?P<host>[^/@]+)(?:/(?P<name>[^/]*))?/?', address
+    )
+    if server is not None and not server['host'].endswith('.db'):
+        uri = f'{"https" if server["tls"] else "http"}://{server["host"]}'
+        return MilvusDBConfig(uri, server['token'] or '', index_name=server['name'] or None)
+    if lite is not None and not lite['uri'].startswith('//'):
+        return MilvusDBConfig(lite['uri'], index_name=lite['name'] or None)
+    shown = re.sub(r'(?<=//)[^/@]*@', '', address)
+    raise SettingsError(
+        f'expected milvus://host:19530/name, milvus+https://host/name or milvus:./documents.db/name, got {shown!r}'
+    )

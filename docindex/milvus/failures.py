@@ -23,7 +23,7 @@ from ..errors import ServerError
 
 T = TypeVar('T')
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds; the first is twice as long each time, and each is any up to it
 _LEAST_TIME = 0.05  # seconds that a call has at least
 _LIBRARIES = ('pymilvus', 'milvus_lite', 'grpc')
 _LOGGERS = ('pymilvus', 'milvus_lite.server_manager')
@@ -34,6 +34,8 @@ _PASSING = re.compile(
     r'no available|node not match|rate limit',
     re.IGNORECASE,
 )
+_LASTING = re.compile(r'UNAUTHENTICATED|PERMISSION_DENIED')
+_TOO_LARGE = re.compile(r'larger than max|maxOutputSize', re.IGNORECASE)
 _NOT_LOADED = re.compile(r'released|not loaded|not been loaded', re.IGNORECASE)
 _HINTS = [
     (r'unauthenticated|auth check|authenti', 'give the right token: "user:password", or an API key'),
@@ -92,7 +94,7 @@ class Failures:
 
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passes),
-            wait=tenacity.wait_exponential(_FIRST_PAUSE, _LONGEST_PAUSE) + tenacity.wait_random(0, _FIRST_PAUSE),
+            wait=tenacity.wait_random_exponential(_PAUSE, _LONGEST_PAUSE),
             stop=tenacity.stop_before_delay(self._timeout),
             reraise=True,
         )
@@ -131,6 +133,11 @@ class Failures:
         return any(secret in text for secret in self._secrets)
 
 
+def is_too_large(error: ServerError) -> bool:
+    """Return whether a call failed because its answer is larger than a server sends: a smaller part of it may go."""
+    return bool(_TOO_LARGE.search(str(error.args[0])))
+
+
 def _is_theirs(error: BaseException) -> bool:
     libraries = {one.__module__.partition('.')[0] for one in type(error).__mro__}
     return not libraries.isdisjoint(_LIBRARIES) or isinstance(error, (OSError, RuntimeError, ValueError))
@@ -138,14 +145,27 @@ def _is_theirs(error: BaseException) -> bool:
 
 def _passes(error: BaseException) -> bool:
     """Return whether the same call may go well in a moment."""
-    return _is_theirs(error) and bool(_PASSING.search(_message(error)))
+    message = _message(error)
+    return _is_theirs(error) and bool(_PASSING.search(message)) and not _LASTING.search(message)
 
 
 def _message(error: BaseException) -> str:
     """Return what an error of pymilvus or gRPC says, on one line."""
-    if hasattr(error, 'details') and hasattr(error, 'code'):  # gRPC, when it takes time or is not let in
-        return ' '.join(f'{error.code()}: {error.details()}'.removeprefix('StatusCode.').split())
-    return ' '.join(str(getattr(error, 'message', error)).split())
+    said = [_of_grpc(error) or str(getattr(error, 'message', error))]
+    # Of a server that lets nobody in pymilvus says that it cannot be reached; gRPC's error behind that knows more.
+    seen, cause = {id(error)}, error.__cause__
+    while cause is not None and id(cause) not in seen:  # pymilvus raises errors from themselves
+        if (behind := _of_grpc(cause)) and not behind.startswith('UNAVAILABLE') and behind not in said:
+            said.append(behind)
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return ' '.join('; '.join(said).split())
+
+
+def _of_grpc(error: BaseException) -> str:
+    """Return what an error of gRPC says; of others, nothing."""
+    code, details = getattr(error, 'code', None), getattr(error, 'details', None)
+    return f'{getattr(code(), "name", "")}: {details()}' if callable(code) and callable(details) else ''
 
 
 @contextmanager

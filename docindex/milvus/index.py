@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel
 
 from .._later import later
+from ..blueprint import blueprint
 from ..doclist import DocList
-from ..errors import ClosedIndexError, CollectionError, SchemaError, SettingsError
+from ..embedding import check_recorded
+from ..errors import ClosedIndexError, CollectionError, SchemaError, SchemaMismatchError, SettingsError
 from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
 from ..incoming import Given, last_of_each
@@ -25,7 +27,7 @@ from ..scopes import Scope, list_level, vector_field
 from ..searchable import ids_of
 from .changing import Changing
 from .config import MilvusDBConfig, MilvusRuntimeConfig
-from .layout import Layout, layouts
+from .layout import Layout, check_release, layouts
 from .notes import Notes
 from .server import Row, Server
 from .settings import SettingsRecord
@@ -65,13 +67,15 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         SchemaError: the document class cannot be indexed, or not on Milvus; the message names the limit.
         SettingsError: a setting is out of range, or nobody knows it.
         ServerError: the server cannot be reached, or does not let us in.
-        CollectionError: there is a collection of this name that something else has made, or another schema.
+        SchemaMismatchError: the index was made with another schema.
+        CollectionError: there is a collection of this name that something else has made.
         MissingLibraryError: pymilvus is not installed.
     """
 
     DBConfig = MilvusDBConfig
     RuntimeConfig = MilvusRuntimeConfig
     _doc_type: ClassVar[type[BaseModel] | None] = None
+    _describes: ClassVar[bool] = True  # whether the notes are to have what this class says
 
     if not TYPE_CHECKING:
 
@@ -127,14 +131,45 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         """Make the collections, or check those that are there."""
         settings = self._settings.effective
         found = layouts(self._schema, self.index_name, settings, self._db_config.max_vector_fields)
-        types = self._schema.describe(declared)
-        known = self._notes.description()
         for layout in found.values():
-            _check(self._server, layout, None if known is None else known['types'], types)
-        if known is None:
-            self._notes.describe({'types': types, 'json_schema': self._schema.json_schema()})
-        self._tree: Tree[Any] = Tree(self._server, self._schema, found)
+            check_release(layout, self._server.release)
+        types, embeddings = self._schema.describe(declared), self._schema.embeddings(declared)
+        where = f'{self.index_name} at {self._server.uri}'
+        known = self._notes.description() or self._known_after_all(found)
+        if known is not None:
+            _check_types(known['types'], types, where)
+        recorded = {**(known or {'embeddings': {}})['embeddings'], **embeddings}
+        description = {
+            'types': types,
+            'embeddings': recorded,
+            'blueprint': blueprint(self._schema.doc_type),
+            'json_schema': self._schema.json_schema(),
+        }
+        if self._describes and known is None:
+            # Before the collections: who dies here, or meets another one who does the same, finds them to be ours.
+            self._notes.describe(description)
+        for layout in found.values():
+            _make_or_check(self._server, layout)
+        if known is not None:
+            is_empty = bool(embeddings) and not self._server.count(found[''].collection)
+            check_recorded(known['embeddings'], embeddings, where, is_empty)
+            if self._describes and any(known.get(key) != one for key, one in description.items()):
+                self._notes.describe(description)
+        self._tree: Tree[Any] = Tree(self._server, self._schema, found, recorded)
         self._writes_rows = Writer(self._server, self._tree)
+
+    def _known_after_all(self, found: dict[str, Layout]) -> dict[str, Any] | None:
+        """
+        Return what is known of an index that a moment ago was not; None, if it is not there.
+
+        Raises:
+            CollectionError: there is a collection that something else has made.
+        """
+        there = [layout for layout in found.values() if self._server.has(layout.collection)]
+        known = self._notes.description() if there else None
+        if there and known is None:
+            raise _strange(self._server, there[0], 'something else')
+        return known
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -272,7 +307,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         names = [vector_field(self._level, every, search_field)] if search_field else every
         self._settings.configure(dict.fromkeys(names, changed))
         new = layouts(self._schema, self.index_name, self._settings.effective, self._db_config.max_vector_fields)
-        self._tree = Tree(self._server, self._schema, new)
+        self._tree = Tree(self._server, self._schema, new, self._tree.embeddings)
         self._writes_rows = Writer(self._server, self._tree)
 
     def settings(self, search_field: str = '') -> dict[str, Any]:
@@ -323,14 +358,37 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
     def _usable(self) -> Server:
         if not self._release.alive:
             raise ClosedIndexError(f'the index at {self._server.uri} was closed; open it again')
+        if not self._server.is_ours:
+            raise ClosedIndexError(
+                f'the index at {self._server.uri} belongs to the process that this one was forked from; open it here'
+            )
         return self._server
 
     def __repr__(self) -> str:
-        state = f'{len(self)} documents' if self._release.alive else 'closed'
+        is_usable = self._release.alive and self._server.is_ours
+        state = f'{len(self)} documents' if is_usable else 'closed'
         return f'<{type(self).__name__} {self.index_name!r} at {self._server.uri!r}: {state}>'
 
 
-def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: dict[str, str]) -> None:
+def _check_types(known: dict[str, str], types: dict[str, str], where: str) -> None:
+    """
+    Check that documents are of the schema that an index was made with.
+
+    Raises:
+        SchemaMismatchError: they are not.
+    """
+    differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
+    if not differ:
+        return
+    each = (f'{field} (was {known.get(field, "not there")}, is {types.get(field, "not there")})' for field in differ)
+    raise SchemaMismatchError(
+        f'the collections were made with another schema: {", ".join(each)}',
+        where,
+        'open it with the schema that it was made with, and copy its documents into another index_name',
+    )
+
+
+def _make_or_check(server: Server, layout: Layout) -> None:
     """
     Make a collection, or check that it is what its schema needs.
 
@@ -338,29 +396,24 @@ def _check(server: Server, layout: Layout, known: dict[str, str] | None, types: 
         CollectionError: it is not.
     """
     name = layout.collection
-    if known is not None and known != types:
-        differ = sorted(field for field in known.keys() | types.keys() if known.get(field) != types.get(field))
-        field = differ[0]
-        raise CollectionError(
-            f'{name!r} at {server.uri} was made with another schema: {", ".join(differ)} differ ({field} was '
-            f'{known.get(field, "not there")} and is {types.get(field, "not there")}); open it with the schema that it '
-            'was made with, and copy_index() it into one with the new schema and another index_name',
-            name,
-        )
-    if not server.has(name):
-        server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
-        return
-    wanted, there = layout.describe(), server.fields(name)
-    if known is None or wanted != there:
-        differ = sorted(field for field in wanted.keys() | there.keys() if wanted.get(field) != there.get(field))
-        made = 'something else' if known is None else 'other settings'
-        what = f'; {", ".join(differ[:5])} differ' if differ else ''
-        raise CollectionError(
-            f'there is a collection {name!r} at {server.uri} that was made by {made}{what}; choose another index_name, '
-            'or drop the collection if nobody needs it',
-            name,
-        )
-    server.load(name)
+    if server.has(name) and layout.describe() != server.fields(name):
+        raise _strange(server, layout, 'other settings')
+    server.create(name, layout.fields(), f'{layout.level.schema.name}, by docindex')
+
+
+def _strange(server: Server, layout: Layout, made_by: str) -> CollectionError:
+    name = layout.collection
+    differ = _differing(layout.describe(), server.fields(name))
+    what = f'; {", ".join(differ[:5])} differ' if differ else ''
+    return CollectionError(
+        f'there is a collection {name!r} at {server.uri} that was made by {made_by}{what}; choose another index_name, '
+        'or drop the collection if nobody needs it',
+        name,
+    )
+
+
+def _differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
 @lru_cache(maxsize=256)

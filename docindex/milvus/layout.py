@@ -36,6 +36,7 @@ _METRICS = {'l2': 'L2', 'ip': 'IP', 'cosine': 'COSINE'}
 _MOST_FIELDS = 64
 _LARGEST_DIM = 32_768
 _LONGEST_NAME = 255
+_HAS_VECTORS, _HAS_NULL, _HAS_TEXT = (2, 4), (2, 5), (2, 5)  # the first versions of servers that have these
 _ROOT = ['_version', '_at', '_doc', '_tensors', '_scales']
 _IN_LISTS = ['_key', '_root', '_parent', '_position']
 _TYPES = {'_version': 'INT64', '_at': 'INT64', '_position': 'INT64', '_doc': 'TEXTS', '_tensors': 'TEXTS'}
@@ -219,6 +220,37 @@ def layouts(
         found[name] = Layout(level, collection, own, milvus)
         _check(found[name], most_vectors)
     return found
+
+
+def check_release(layout: Layout, release: tuple[int, int]) -> None:
+    """
+    Check that a server of some version has all that a collection needs.
+
+    Raises:
+        SchemaError: it has not; the message names what, and the first version that has it.
+    """
+    name, fields = layout.level.schema.name, layout.fields()
+    here = f'Milvus {".".join(map(str, release))}'
+    if release < _HAS_TEXT and layout.texts:
+        what = ', '.join(layout.texts)
+        raise SchemaError(f'{name}: full_text ({what}) needs BM25, which {here} has not; {_named(_HAS_TEXT)} has')
+    if release < _HAS_VECTORS and len(layout.vectors) > 1:
+        what = ', '.join(layout.vectors)
+        raise SchemaError(
+            f'{name} has {len(layout.vectors)} vector fields ({what}), and {here} has one in a collection; '
+            f'{_named(_HAS_VECTORS)} has several'
+        )
+    nullable = {field.name for field in fields if field.is_nullable}
+    if release < _HAS_NULL and nullable:
+        what = ', '.join(column.field for column in layout.scalars.values() if column.name in nullable)
+        raise SchemaError(
+            f'{name}: {what} may be None or NaN, and {here} has no nullable fields; {_named(_HAS_NULL)} has. With '
+            'Field(index=False) such a field is stored, and filters read the documents'
+        )
+
+
+def _named(release: tuple[int, int]) -> str:
+    return '.'.join(map(str, release))
 
 
 def _check(layout: Layout, most_vectors: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..errors import CollectionError, ServerError
+from ..errors import CollectionError
 from .expressions import literal
 from .server import FieldOfCollection, Server
 
@@ -37,7 +37,7 @@ class Notes:
         if not self._server.has(_COLLECTION):
             return None
         self._server.load(_COLLECTION)
-        rows = self._server.query(_COLLECTION, f'key == {literal(self._key(key))}', ['value'])
+        rows = self._server.query(_COLLECTION, f'key == {literal(self._key(key))}', ['value'], consistency='Strong')
         return ''.join(rows[0]['value']) if rows else None
 
     def put(self, key: str, value: str) -> None:
@@ -83,12 +83,7 @@ class Notes:
                 '_vector', 'FLOAT_VECTOR', dim=2, index={'index_type': 'FLAT', 'metric_type': 'L2', 'params': {}}
             ),
         ]
-        try:
-            self._server.create(_COLLECTION, fields, 'what docindex remembers of its indexes')
-        except ServerError:
-            if not self._server.has(_COLLECTION):  # another client was faster
-                raise
-            self._server.load(_COLLECTION)
+        self._server.create(_COLLECTION, fields, 'what docindex remembers of its indexes')
 
     def _key(self, key: str) -> str:
         return f'{self._index_name}/{key}'

@@ -18,6 +18,7 @@ from ..distances import distances, exact_search
 from ..errors import QueryError
 from ..execution import Backend, field_of
 from ..fields import Space
+from ..filling import with_vectors
 from ..filters import Filter
 from ..fusion import Ranking
 from ..kinds import canonical_of
@@ -58,7 +59,7 @@ class Searching(Backend[str]):
         self._records = tree.records[self._level]
         self._schema = scope.found.schema
         self._conditions = Conditions(server, tree, self._current)
-        self._asked: dict[int, tuple[Filter, Asked]] = {}  # by identity: operands may be lists and dicts
+        self._asked: dict[int, tuple[Filter, Asked]] = {}
         self.steps: list[Step] = []
         self.passed_over: set[str] = set()
 
@@ -73,6 +74,7 @@ class Searching(Backend[str]):
 
     def asked(self, filter_: Filter) -> Asked:
         """Return a filter as it is asked."""
+        # By its id(), for operands may be dicts, which have no hash; it is kept, so that the id stays its own.
         if id(filter_) not in self._asked:
             self._asked[id(filter_)] = filter_, self._conditions.asked(filter_, self._scope)
         return self._asked[id(filter_)][1]
@@ -179,8 +181,10 @@ class Searching(Backend[str]):
 
     def queries(self, name: str, queries: Any) -> Float32Array:
         """Return the vectors that are searched for in a field, shape (q, dim), checked."""
-        self._scope.check_queries(self._scope.found.flat(name), queries)
-        return query_matrix(queries, self._schema.columns[name], self._layout.settings[name])
+        flat, column = self._scope.found.flat(name), self._schema.columns[name]
+        self._scope.check_queries(flat, queries)
+        queries = with_vectors(queries, column, self._tree.embeddings.get(flat))
+        return query_matrix(queries, column, self._layout.settings[name])
 
     def nearest(self, step: FindStep, filter_: Filter, within: list[str] | None) -> Ranking[str]:
         """Return the nearest of what matches."""

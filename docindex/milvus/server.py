@@ -5,8 +5,8 @@ This is the only module that knows pymilvus. What Lite and servers do differentl
 pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 * `insert` of an existing primary key replaces the row in Lite and adds a second one on servers: only `upsert` is used.
-* `get(ids=...)` and `delete(ids=...)` build an expression without escaping the ids; expressions are made in
-  `expressions` alone, and these two are never called.
+* `get(ids=...)`, `delete(ids=...)` and `query_iterator` build an expression without escaping the ids; expressions are
+  made in `expressions` alone, and these are never called.
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
 * Milvus Lite goes on in this process after `close()`, and keeps the lock of its directory; the last handle ends it.
@@ -14,18 +14,20 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .._optional import optional
-from ..errors import DocumentError, SettingsError
-from .failures import Failures, quieten
+from ..errors import DocumentError, ServerError, SettingsError
+from .failures import Failures, is_too_large, quieten
 from .terms import literal
 
 T = TypeVar('T')
@@ -38,10 +40,17 @@ MOST_RESULTS = 16_384
 _LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSize`)
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 4_096
+_OLDEST = (2, 3)  # has upsert
 _READ_BYTES = 16 << 20
 _SMALL_ROW = 256  # bytes; ids and numbers are read as many at once as there may be
 # A server that comes back is found at once: a connection of its own does not wait as long as the last one has to.
-_GRPC = {'grpc.use_local_subchannel_pool': 1}
+# And no question every ten seconds whether the server is there, as pymilvus asks: Milvus Lite hangs up on that after 40
+# seconds, with a message on stderr. Each call has its timeout.
+_GRPC = {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.keepalive_time_ms': 330_000,
+    'grpc.keepalive_permit_without_calls': 0,
+}
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
 # An embedded engine is one in a process, however many handles there are on its directory.
 _embedded: Counter[str] = Counter()
@@ -105,13 +114,17 @@ class Server:
         if self._directory is not None:
             optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
         self._failures = Failures(self.uri, _secrets(uri, token), timeout)
+        self._pid = os.getpid()
         self._is_open = True
+        self._deletes: Counter[str] = Counter()  # made in each collection
+        self._waited: dict[str, int] = {}  # how many of them a read has waited for
         quieten()
         given = {'token': token, 'db_name': db_name}
         with _embedded_lock:
             self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
                 _embedded[self._directory] += 1
+                _leave_to_parent()
 
     def _connected(self, uri: str, given: dict[str, str]) -> Any:
         """Return a client that has asked for the version of the server."""
@@ -123,6 +136,9 @@ class Server:
         )
         try:
             self.version = str(client.get_server_version(timeout=self._timeout))
+            if self.release < _OLDEST:
+                oldest = '.'.join(map(str, _OLDEST))
+                raise RuntimeError(f'this is Milvus {self.version}, and docindex needs {oldest} or newer')
         except BaseException:
             client.close()
             raise
@@ -134,15 +150,27 @@ class Server:
         return self._directory is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it was opened in this process, and not in one that this was forked from."""
+        return self._pid == os.getpid()
+
+    @property
     def release(self) -> tuple[int, int]:
         """The version of the server, (2, 3); Milvus Lite has that of the servers whose features it has."""
-        if 'lite' in self.version:
+        if self.version.startswith('milvus_lite'):  # the server that pip installs is called 'v2.3.5-lite'
             return (2, 5)
         found = re.search(r'(\d+)\.(\d+)', self.version)
         return (int(found[1]), int(found[2])) if found else (2, 5)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether `like` finds parts of strings; before Milvus 2.4 it finds beginnings."""
+        return self.release >= (2, 4)
+
     def close(self) -> None:
         """Let go of the connection; the last handle on a directory ends the engine in it."""
+        if not self.is_ours:
+            return
         with _embedded_lock:
             if not self._is_open:
                 return
@@ -165,12 +193,11 @@ class Server:
         )
 
     def create(self, collection: str, fields: Sequence[FieldOfCollection], description: str) -> None:
-        """Make a collection with its indexes, and load it."""
+        """Make a collection with its indexes, or only what is missing of it, and load it."""
         types = self._pymilvus.DataType
         schema = self._pymilvus.MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=False, description=description
         )
-        indexes = self._pymilvus.MilvusClient.prepare_index_params()
         for field in fields:
             given: dict[str, Any] = {'is_primary': field.is_primary}
             if field.is_nullable:
@@ -193,8 +220,6 @@ class Server:
                     output_field_names=[field.name],
                 )
                 schema.add_function(function)
-            if field.index is not None:
-                indexes.add_index(field.name, index_name=field.name, **field.index)
 
         def create(left: float) -> None:
             if not self._client.has_collection(collection, timeout=left):
@@ -202,13 +227,42 @@ class Server:
                     collection, schema=schema, consistency_level=self.consistency, timeout=left
                 )
 
-        self._call(f'make the collection {collection!r}', create)
-        # Nothing is in it: there is nothing to wait for, which takes half a second an index.
-        self._call(
-            f'make the indexes of the collection {collection!r}',
-            lambda left: self._client.create_index(collection, indexes, timeout=left, sync=False),
+        self._make(
+            f'make the collection {collection!r}',
+            create,
+            lambda left: self._client.has_collection(collection, timeout=left),
         )
+        for field in fields:
+            if field.index is not None:
+                self._make_index(collection, field.name, field.index)
         self.load(collection)
+
+    def _make_index(self, collection: str, field: str, index: dict[str, Any]) -> None:
+        """Make an index, if it is missing."""
+        indexes = self._pymilvus.MilvusClient.prepare_index_params()
+        indexes.add_index(field, index_name=field, **index)
+
+        def is_there(left: float) -> bool:
+            return field in self._client.list_indexes(collection, timeout=left)
+
+        def make(left: float) -> None:
+            if not is_there(left):
+                # Nothing is in it: there is nothing to wait for, which takes half a second.
+                self._client.create_index(collection, indexes, timeout=left, sync=False)
+
+        self._make(f'make the index of {field!r} in {collection!r}', make, is_there)
+
+    def _make(self, what: str, make: Callable[[float], None], is_there: Callable[[float], bool]) -> None:
+        """Make something; that it cannot be made is no failure if it is there, for another client was faster."""
+
+        def call(left: float) -> None:
+            try:
+                make(left)
+            except Exception:
+                if not is_there(left):
+                    raise
+
+        self._call(what, call)
 
     def load(self, collection: str) -> None:
         """Have a collection ready to be searched."""
@@ -249,65 +303,97 @@ class Server:
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
-        self._call(
-            f'delete from {collection!r}',
-            lambda left: self._client.delete(collection, filter=expression, timeout=left),
-            collection,
-        )
+        try:
+            self._call(
+                f'delete from {collection!r}',
+                lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                collection,
+            )
+        finally:  # also what has failed may come to pass
+            self._deletes[collection] += 1
 
     def count(self, collection: str, expression: str = '') -> int:
         """Return how many rows an expression is true of; of an empty one: how many there are."""
-        found = self._call(
+        found = self._read(
             f'count in {collection!r}',
-            lambda left: self._client.query(
+            lambda left, consistency: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=['count(*)'],
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
         return int(found[0]['count(*)'])
 
-    def query(self, collection: str, expression: str, fields: Sequence[str]) -> list[Row]:
-        """Return these fields of the rows, `MOST_RESULTS` at most, that an expression is true of; it is not empty."""
-        found = self._call(
+    def query(
+        self, collection: str, expression: str, fields: Sequence[str], consistency: str | None = None
+    ) -> list[Row]:
+        """
+        Return these fields of the rows, `MOST_RESULTS` at most, that an expression, not an empty one, is true of.
+
+        `consistency` is another one than that of the connection.
+        """
+        found = self._read(
             f'read from {collection!r}',
-            lambda left: self._client.query(
+            lambda left, ours: self._client.query(
                 collection,
                 filter=expression,
                 output_fields=list(fields),
                 limit=MOST_RESULTS,
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency or ours,
             ),
             collection,
         )
         return [dict(row) for row in found]
 
-    def each(self, collection: str, expression: str, fields: Sequence[str], row_bytes: int) -> Iterator[list[Row]]:
-        """Yield these fields of all rows that an expression is true of, in batches; a row has about so many bytes."""
-        what = f'read from {collection!r}'
-        rows = self._call(
-            what,
-            lambda left: self._client.query_iterator(
-                collection,
-                batch_size=readable_rows(row_bytes),
-                filter=expression,
-                output_fields=list(fields),
-                timeout=left,
-                consistency_level=self.consistency,
+    def each(
+        self, collection: str, key: str, expression: str, fields: Sequence[str], row_bytes: int
+    ) -> Iterator[list[Row]]:
+        """
+        Yield these fields of all rows that an expression is true of, in batches, in the order of their keys.
+
+        Args:
+            collection: The collection.
+            key: Its primary key.
+            expression: The expression; empty: all rows.
+            fields: The fields.
+            row_bytes: How many bytes a row has, about.
+        """
+        text, moment, limit = expression or f'{key} != ""', 0, readable_rows(row_bytes)
+        wanted = list(dict.fromkeys([*fields, key]))
+        while True:
+            try:
+                rows = self._page(collection, text, wanted, limit, moment)
+            except ServerError as error:
+                if limit == 1 or not is_too_large(error):
+                    raise
+                limit = max(1, limit // 4)
+                continue
+            if not rows:
+                return
+            moment = moment or int((rows.extra or {}).get('iterator_session_ts', 0))
+            yield [{name: row[name] for name in fields} for row in rows]
+            behind = f'{key} > {literal(rows[-1][key])}'
+            text = f'{behind} and ({expression})' if expression else behind
+
+    def _page(self, collection: str, expression: str, fields: list[str], limit: int, moment: int) -> Any:
+        """
+        Return the first rows, in the order of their keys, that an expression is true of, as of a moment; 0: of now.
+
+        This is what `query_iterator` of pymilvus asks. That itself is not used: it writes the last key into the next
+        expression as it is, with its quotes and backslashes, and looks for its own words in what is searched for.
+        """
+        own = {'iterator': 'True', 'reduce_stop_for_best': 'True', 'guarantee_timestamp': moment}
+        return self._call(
+            f'read from {collection!r}',
+            lambda left: self._client.query(
+                collection, filter=expression, output_fields=fields, limit=limit, timeout=left, **own
             ),
             collection,
         )
-        try:
-            while batch := [dict(row) for row in self._call(what, lambda _: rows.next(), collection)]:
-                # pymilvus writes the last key into its next expression without escaping it.
-                rows._next_id = literal(rows._next_id)[1:-1]
-                yield batch
-        finally:
-            rows.close()
 
     def search(
         self,
@@ -320,9 +406,9 @@ class Server:
         params: dict[str, Any],
     ) -> list[list[Row]]:
         """Return for each query the `limit` nearest rows, as the index of a field finds them, with their `distance`."""
-        found = self._call(
+        found = self._read(
             f'search {field!r} in {collection!r}',
-            lambda left: self._client.search(
+            lambda left, consistency: self._client.search(
                 collection,
                 data=list(queries),
                 anns_field=field,
@@ -331,16 +417,49 @@ class Server:
                 output_fields=list(fields),
                 search_params={'params': params},
                 timeout=left,
-                consistency_level=self.consistency,
+                consistency_level=consistency,
             ),
             collection,
         )
         return [[{**hit['entity'], 'distance': hit['distance']} for hit in hits] for hits in found]
 
+    def _read(self, what: str, call: Callable[[float, str], T], collection: str) -> T:
+        """
+        Return what a read returns, which gets the seconds that it has, and how much of earlier writes it has to see.
+
+        A client waits for its own writes until the time that the server said these were made at. Of a delete Milvus
+        2.3.5 says none, and a `Session` would still see what it has deleted; so the next read waits for everything.
+        """
+        deletes = self._deletes[collection]
+        waits = self.consistency == 'Session' and deletes > self._waited.get(collection, 0)
+        found = self._call(what, lambda left: call(left, 'Strong' if waits else self.consistency), collection)
+        if waits:
+            self._waited[collection] = deletes
+        return found
+
     def _call(self, what: str, call: Callable[[float], T], collection: str = '') -> T:
         """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
         prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
         return self._failures.repeated(what, call, prepare)
+
+
+@lru_cache(maxsize=1)
+def _leave_to_parent() -> None:
+    """
+    Have no child that is forked from here end the engines of its parent when it exits.
+
+    Milvus Lite ends all of them at the exit of a process, of any: it would remove the log that the parent writes to.
+    """
+
+    def forget() -> None:
+        global _embedded_lock
+        _embedded_lock = threading.Lock()  # a thread that is not in the child may have it
+        _embedded.clear()
+        atexit.unregister(engines.release_all)
+
+    engines = optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=forget)
 
 
 LONGEST_TEXT = 65_535

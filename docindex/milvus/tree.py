@@ -13,17 +13,21 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from ..errors import CollectionError
+from ..embedding import Recorded
+from ..errors import CollectionError, ServerError
 from ..incoming import list_of
 from ..schema import Level, Schema
 from .expressions import literal
+from .failures import is_too_large
 from .layout import Layout
 from .records import Records
 from .server import Row, Server, readable_rows
 
 D = TypeVar('D', bound=BaseModel)
 
-_IDS = 1_000  # ids that are asked for at once
+MOST_AT_ONCE = 1_000
+"""How many ids are asked for at once."""
+_LONGEST_LIST = 200_000  # characters of ids in an expression; a million took Milvus Lite more than a second to read
 _ATTEMPTS = 5
 
 
@@ -35,17 +39,22 @@ class Tree(Generic[D]):
         server: The server.
         schema: The schema.
         layouts: The collection of each level, by the flat name of its list.
+        embeddings: How vectors were made of texts, by flat name, as the index remembers it.
 
     Attributes:
         schema: The schema.
+        embeddings: The same.
         layouts: The collections.
         records: What writes and reads the rows of each.
         root: The level of the outermost documents.
         vectors: The vector fields of all levels, by flat name.
     """
 
-    def __init__(self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout]) -> None:
+    def __init__(
+        self, server: Server, schema: Schema[D], layouts: Mapping[str, Layout], embeddings: Mapping[str, Recorded]
+    ) -> None:
         self._server = server
+        self.embeddings = embeddings
         self.schema = schema
         self.layouts = dict(layouts)
         self.records: dict[str, Records[Any]] = {name: Records(layout) for name, layout in layouts.items()}
@@ -58,16 +67,25 @@ class Tree(Generic[D]):
         """Return these fields of the rows of a level that have one of some ids in a field, and fulfil more, if said."""
         layout = self.layouts[name]
         wanted = [id_ for id_ in dict.fromkeys(ids) if _can_be_written(id_)]
-        at_once = min(_IDS, readable_rows(layout.row_bytes)) if set(fields) - set(layout.place_fields) else _IDS
+        at_once = MOST_AT_ONCE
+        if set(fields) - set(layout.place_fields):
+            at_once = min(at_once, readable_rows(layout.row_bytes))
         found: list[Row] = []
-        for start in range(0, len(wanted), at_once):
-            expression = one_of(field, wanted[start : start + at_once])
-            if field == layout.key or (layout.is_root and field == 'id'):
-                text = f'{expression} and ({more})' if more else expression
-                found += self._server.query(layout.collection, text, fields)
-            else:  # one id may be that of many
-                found += self.all_rows(name, f'{expression} and ({more})' if more else expression, fields)
+        for some in portions(wanted, at_once):
+            expression = one_of(field, some)
+            text = f'{expression} and ({more})' if more else expression
+            is_key = field == layout.key  # otherwise one id may be that of many
+            found += self._at_once(name, text, fields) if is_key else self.all_rows(name, text, fields)
         return found
+
+    def _at_once(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
+        """Return these fields of the rows, a few, that an expression is true of, in one answer if they fit into one."""
+        try:
+            return self._server.query(self.layouts[name].collection, expression, fields)
+        except ServerError as error:
+            if not is_too_large(error):
+                raise
+        return self.all_rows(name, expression, fields)
 
     def all_rows(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
         """Return these fields of all rows of a level that an expression is true of."""
@@ -77,7 +95,9 @@ class Tree(Generic[D]):
         """Yield these fields of all rows of a level that an expression is true of, in batches."""
         layout = self.layouts[name]
         large = set(fields) - set(layout.place_fields)
-        yield from self._server.each(layout.collection, expression, fields, layout.row_bytes if large else 200)
+        yield from self._server.each(
+            layout.collection, layout.key, expression, fields, layout.row_bytes if large else 200
+        )
 
     def current(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Return those of some rows, with their places, that belong to the version of their outermost document."""
@@ -158,6 +178,20 @@ class Tree(Generic[D]):
     def roots(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the outermost documents that rows of documents in lists are in, by id."""
         return self.load('', list(dict.fromkeys(row['_root'] for row in rows)))
+
+
+def portions(ids: Sequence[str], most: int = MOST_AT_ONCE) -> Iterator[list[str]]:
+    """Yield some ids after the other, so many at most, and no more than an expression should have."""
+    some: list[str] = []
+    size = 0
+    for id_ in ids:
+        if some and (len(some) >= most or size + len(id_) > _LONGEST_LIST):
+            yield some
+            some, size = [], 0
+        some.append(id_)
+        size += len(id_)
+    if some:
+        yield some
 
 
 def one_of(field: str, ids: Sequence[str]) -> str:

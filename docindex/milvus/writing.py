@@ -23,9 +23,7 @@ from ..errors import BatchError, DocumentError, ServerError
 from ..incoming import Given, inside, levels_from, unlike
 from .records import Place
 from .server import Row, Server, batches
-from .tree import Tree, one_of
-
-_IDS = 1_000
+from .tree import Tree, one_of, portions
 
 
 class Writer:
@@ -125,8 +123,7 @@ class Writer:
         """Delete what is in lists of outermost documents, of one version each."""
         ids = list(versions)
         for name, layout in self._tree.layouts.items():
-            for start in range(0, len(ids) if name else 0, _IDS):
-                some = ids[start : start + _IDS]
+            for some in portions(ids) if name else ():
                 known = ', '.join(map(str, sorted({versions[id_] for id_ in some})))
                 self._server.delete(layout.collection, f'{one_of("_root", some)} and _version in [{known}]')
 
@@ -163,15 +160,15 @@ class Writer:
     def remove(self, ids: Sequence[str]) -> None:
         """Delete outermost documents, and then what is in their lists (W3)."""
         collection, former = self._tree.layouts[''].collection, self._versions(ids)
-        for start in range(0, len(ids), _IDS):
-            self._server.delete(collection, one_of('id', ids[start : start + _IDS]))
+        for some in portions(ids):
+            self._server.delete(collection, one_of('id', some))
         self._forget_lists(former)
 
     def remove_rows(self, name: str, keys: Iterable[str]) -> None:
         """Delete rows of a level by their primary keys."""
-        layout, wanted = self._tree.layouts[name], list(keys)
-        for start in range(0, len(wanted), _IDS):
-            self._server.delete(layout.collection, one_of(layout.key, wanted[start : start + _IDS]))
+        layout = self._tree.layouts[name]
+        for some in portions(list(keys)):
+            self._server.delete(layout.collection, one_of(layout.key, some))
 
     def _stamps(self, count: int) -> int:
         """Return the first of so many numbers that no call of this process has had: nanoseconds, or a little more."""

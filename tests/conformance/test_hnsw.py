@@ -9,6 +9,7 @@ import pytest
 
 from docindex import HnswDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
 from docindex.testing_texts import TextContract
 
@@ -31,4 +32,8 @@ class TestHnswSubindexes(_Hnsw, SubindexContract):
 
 
 class TestHnswTexts(_Hnsw, TextContract):
+    pass
+
+
+class TestHnswEmbeddings(_Hnsw, EmbeddingContract):
     pass

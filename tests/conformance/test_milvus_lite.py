@@ -9,6 +9,7 @@ import pytest
 
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import DocumentIndexContract, OpenIndex
+from docindex.testing_embeddings import EmbeddingContract
 from docindex.testing_lists import SubindexContract
 from docindex.testing_texts import TextContract
 
@@ -17,7 +18,8 @@ class _Lite:
     @pytest.fixture
     def open_index(self, tmp_path: Path) -> OpenIndex:
         def open_(doc_type: type[Any]) -> MilvusDocumentIndex[Any]:
-            return MilvusDocumentIndex[doc_type](uri=str(tmp_path / 'index.db'))  # type: ignore[valid-type]
+            uri = str(tmp_path / 'index.db')
+            return MilvusDocumentIndex[doc_type](uri=uri, index_name='contract')  # type: ignore[valid-type]
 
         return open_
 
@@ -32,3 +34,7 @@ class TestMilvusLiteSubindexes(_Lite, SubindexContract):
 
 class TestMilvusLiteTexts(_Lite, TextContract):
     pass
+
+
+class TestMilvusLiteEmbeddings(_Lite, EmbeddingContract):
+    has_transactions = False

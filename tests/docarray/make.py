@@ -117,6 +117,14 @@ class Book(BaseDoc):
     embedding: NdArray[4]
 
 
+class DocArrayDoc(BaseDoc):
+    """What langchain-community's `DocArrayHnswSearch` makes; `_get_doc_cls` in vectorstores/docarray/base.py."""
+
+    text: Optional[str] = Field(default=None)
+    embedding: Optional[NdArray] = Field(dim=6, space='cosine', max_elements=1024, ef=10, num_threads=1)
+    metadata: Optional[dict] = Field(default=None)
+
+
 def made(name: str, schema: type[BaseDoc], docs: list[BaseDoc]) -> HnswDocumentIndex:
     """Index documents in a new directory."""
     shutil.rmtree(HERE / name, ignore_errors=True)
@@ -300,7 +308,23 @@ def changed_space() -> None:
     write('changed_space', docs, {})
 
 
+def langchain() -> None:
+    """Texts with metadata, as langchain-community stores them; docs/langchain.md brings them over."""
+    texts = ['An engine that plays chess', 'Letters from a garden', 'River']
+    words = ['chess', 'garden', 'engine', 'night', 'river', 'letters']
+    docs = [
+        DocArrayDoc(
+            id=str(n),
+            text=text,
+            embedding=np.array([0.1 + text.lower().count(word) for word in words]),
+            metadata={'page': n, 'source': {'file': f'{n}.txt'}},
+        )
+        for n, text in enumerate(texts)
+    ]
+    write('langchain', docs, search(made('langchain', DocArrayDoc, docs), {'embedding': 6}))
+
+
 if __name__ == '__main__':
-    for make in (flat, cosine, anytensor, nested, kinds, books, edited_books, edited, changed_space):
+    for make in (flat, cosine, anytensor, nested, kinds, books, edited_books, edited, changed_space, langchain):
         make()
         print(make.__name__)

@@ -182,7 +182,7 @@ BAD_QUERIES: dict[str, tuple[dict[str, Any], type[DocIndexError], list[str]]] = 
     'a matrix': ({'query': np.ones((2, 3))}, DimensionError, ['plot', '(2, 3)']),
     'NaN': ({'query': [1, NAN, 3]}, VectorError, ['plot', 'NaN']),
     'infinity': ({'query': [1, 2, 1e300]}, VectorError, ['plot', 'infinite']),
-    'text': ({'query': 'a boat'}, VectorError, ['plot', "'a boat'"]),
+    'text': ({'query': 'a boat'}, QueryError, ['plot', "'a boat'"]),
     'nothing': ({'query': None}, VectorError, ['plot', 'None']),
     'unknown field': ({'search_field': 'colour'}, QueryError, ["'colour'", 'plot, look__tensor']),
     'not a vector': ({'search_field': 'title'}, QueryError, ["'title'", 'plot, look__tensor']),

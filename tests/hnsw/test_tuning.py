@@ -175,6 +175,8 @@ def test_a_figure(tmp_path: Path) -> None:
         image = io.BytesIO()
         result.figure.savefig(image, format='png')
         assert image.getvalue()[:4] == b'\x89PNG'
+        assert result.figure.axes[0].get_title(loc='left') == result.title
+        assert result.figure._repr_png_()[:4] == b'\x89PNG'  # a notebook shows it
 
 
 def test_without_matplotlib_the_plot_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ With `MILVUS_URI` (and `MILVUS_TOKEN`, `MILVUS_DB`) in the environment, tests th
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import socket
@@ -13,12 +14,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+from milvus_lite.adapter.grpc.servicer import MilvusServicer
+from milvus_lite.db import MilvusLite
 from pydantic import BaseModel
 from pymilvus import MilvusClient
+from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from docindex.milvus.index import MilvusDocumentIndex
 
@@ -116,3 +122,76 @@ def drop_all(options: dict[str, Any], index_name: str) -> None:
                 client.drop_collection(collection)
     finally:
         client.close()
+
+
+class GuardedServer(grpc.ServerInterceptor):
+    """
+    Milvus Lite as a server in this process, which can be told to be older, to want a token, or to fail.
+
+    Args:
+        data_dir: Where its data is.
+        token: What clients have to give; empty: nothing.
+        version: What it says that it is.
+        sends: How many bytes an answer has at most.
+
+    Attributes:
+        token: See above.
+        unavailable: How many calls from now on it refuses to answer for the moment.
+        calls: The names of all calls that came.
+    """
+
+    def __init__(self, data_dir: Path, token: str = '', version: str = '', sends: int = 64 << 20) -> None:
+        self.token = token
+        self.unavailable = 0
+        self.calls: list[str] = []
+        self._db = MilvusLite(str(data_dir))
+        # What a server takes, and not four times as much, as Milvus Lite does.
+        options = [('grpc.max_receive_message_length', 64 << 20), ('grpc.max_send_message_length', sends)]
+        self._server = grpc.server(futures.ThreadPoolExecutor(4), interceptors=[self], options=options)
+        servicer = _Versioned(self._db, version) if version else MilvusServicer(self._db)
+        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, self._server)
+        port = self._server.add_insecure_port('127.0.0.1:0')
+        self.uri = f'http://127.0.0.1:{port}'
+        self._server.start()
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Answer a call, or refuse to."""
+        call = handler_call_details.method.rpartition('/')[2]
+        self.calls.append(call)
+        given = base64.b64decode(dict(handler_call_details.invocation_metadata).get('authorization', '')).decode()
+        if self.token and given != self.token:
+            return _refusal(grpc.StatusCode.UNAUTHENTICATED, f'auth check failure, {given!r} is not right')
+        if self.unavailable and call != 'Connect':
+            self.unavailable -= 1
+            return _refusal(grpc.StatusCode.UNAVAILABLE, 'come back later')
+        return continuation(handler_call_details)
+
+    def close(self) -> None:
+        """End it."""
+        self._server.stop(None).wait()
+        self._db.close()
+
+
+class _Versioned(MilvusServicer):
+    def __init__(self, db: MilvusLite, version: str) -> None:
+        super().__init__(db)
+        self._version = version
+
+    def GetVersion(self, request: Any, context: Any) -> Any:
+        answer = super().GetVersion(request, context)
+        answer.version = self._version
+        return answer
+
+
+def _refusal(code: grpc.StatusCode, details: str) -> Any:
+    return grpc.unary_unary_rpc_method_handler(lambda request, context: context.abort(code, details))
+
+
+@contextmanager
+def guarded_server(data_dir: Path, **options: Any) -> Iterator[GuardedServer]:
+    """Run a server in this process as long as the block takes."""
+    server = GuardedServer(data_dir, **options)
+    try:
+        yield server
+    finally:
+        server.close()

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, create_model
 
@@ -235,6 +235,7 @@ def stored(kind: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize('kind', sorted(BY_KIND.keys() - {'number'}))
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_is_less_stands_there_as_less(kind: str, data: st.DataObject) -> None:
     """Equal values are stored as the same, smaller ones as smaller, in columns and within JSON."""

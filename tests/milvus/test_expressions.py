@@ -99,10 +99,13 @@ def store(client: Client, cls: type[BaseDoc], docs: Sequence[BaseDoc]) -> Collec
     index.add_index('_vector', index_type='FLAT', metric_type='L2')
     client.create_collection(cls.__name__, schema=fields, index_params=index)
     rows = [
-        {column.name: column.encode(schema.nodes[field].value(doc)) for field, column in columns.items()}
+        {'id': doc.id, '_vector': [0, 0]}
+        | {column.name: column.encode(schema.nodes[field].value(doc)) for field, column in columns.items()}
         for doc in docs
     ]
-    client.upsert(cls.__name__, [{'id': doc.id, '_vector': [0, 0], **row} for doc, row in zip(docs, rows, strict=True)])
+    client.upsert(cls.__name__, rows[::2])
+    client.flush(cls.__name__)  # half of them are in a file, the others in memory
+    client.upsert(cls.__name__, rows[1::2])
     return Collection(client, cls.__name__, schema, columns, docs)
 
 
@@ -220,6 +223,8 @@ EXACT: list[dict[str, Any]] = [
     {'year': 1.0},
     {'year': 1.5},
     {'year': {'$gt': 0.5}},
+    {'year': {'$lt': 0.5}},
+    {'year': {'$gte': 0.5}},
     {'year': {'$lte': Decimal('1.5')}},
     {'pages': {'$in': [7, 8, None]}},
     {'price': 0.5},
@@ -340,11 +345,12 @@ def test_deep_filters(collection: Callable[..., Collection]) -> None:
     query: dict[str, Any] = {'title': 'new'}
     for depth in range(90):
         query = {'$or' if depth % 2 else '$and': [query, {'year': depth}]}
-        things.check(query)
-        things.check({'$not': query})
-    many = [{'title': str(number), 'year': number} for number in range(2_000)]
+        if depth % 9 == 0:
+            things.check(query)
+            things.check({'$not': query})
+    many = [{'title': str(number), 'year': number} for number in range(1_000)]
     assert things.check({'$or': [*many, {'title': 'new'}]}).is_exact
-    assert things.check({'year': {'$in': [*range(-5, 20_000)]}}).is_exact
+    assert things.check({'year': {'$in': [*range(-5, 5_000)]}}).is_exact
     things.check({'meta__' + '__'.join('0' * 30): 1})
 
 

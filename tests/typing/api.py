@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, assert_type
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from docindex import (
     AnyTensor,
@@ -16,6 +17,7 @@ from docindex import (
     BaseDoc,
     DocList,
     DocumentIndex,
+    Embedder,
     Field,
     FindResult,
     FindResultBatched,
@@ -23,6 +25,7 @@ from docindex import (
     ImageDoc,
     ImageUrl,
     NdArray,
+    SubindexFindResult,
     TextDoc,
     TextUrl,
     TorchTensor,
@@ -197,6 +200,55 @@ def rename(index: DocumentIndex[Video]) -> Video | None:
 
 rename(index)
 
+# -- vectors made of texts -----------------------------------------------------------------------------
+
+
+def embed(texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.zeros((len(texts), 3), np.float32)
+
+
+def embed_as_lists(texts: list[str]) -> list[list[float]]:
+    return [[0.0] * 3 for _ in texts]
+
+
+async def embed_later(texts: list[str]) -> list[list[float]]:
+    return embed_as_lists(texts)
+
+
+def embed_one(text: str) -> list[float]:
+    return [0.0] * 3
+
+
+minilm = Embedder(embed, queries=embed_as_lists, name='minilm', batch_size=32)
+assert_type(minilm.name, str)
+
+
+class Question(BaseDoc):
+    text: str
+    answer: str | None = None
+    vector: NdArray = Field(default=None, dim=3, embeds='text', with_=embed)
+    both: NdArray | None = Field(default=None, dim=3, embeds=['text', 'answer'], with_=minilm)
+    given: NdArray = Field(dim=3, embeds='{text}: {answer}', with_=embed_as_lists)
+
+
+Question(text='who?', given=np.zeros(3))
+Question(text='who?', given=np.zeros(3), vector=np.zeros(3))
+Question(text='who?')  # type: ignore[call-arg]  # without default=None it is required, to a checker
+Field(embeds='text', with_=embed_later)  # type: ignore[arg-type]
+Field(embeds='text', with_=embed_one)  # type: ignore[arg-type]
+Field(embeds='text', with_='minilm')  # type: ignore[arg-type]
+Field(embeds=3, with_=embed)  # type: ignore[arg-type]
+Embedder(embed_later)  # type: ignore[arg-type]
+
+questions = HnswDocumentIndex[Question](work_dir='questions')
+assert_type(questions.find('who is it?', 'vector'), FindResult[Question])
+assert_type(questions.find('who is it?', 'vector').documents[0].vector, NdArray)
+assert_type(questions.find_batched(['who?', 'what?'], 'both'), FindResultBatched[Question])
+assert_type(questions.hybrid('who?', search_field='vector'), FindResult[Question])
+assert_type(questions.hybrid('who?', np.zeros(3), 'vector'), FindResult[Question])
+questions.execute_query(questions.build_query().find('who?', 'vector').build())
+questions.update('id', text='what?')
+
 # -- tensors, predefined documents, urls --------------------------------------------------------------
 
 
@@ -216,3 +268,15 @@ assert_type(TextUrl('boat.txt').load(), str)
 assert_type(AudioUrl('boat.wav').load(), tuple[np.ndarray[Any, np.dtype[Any]], int])
 assert_type(VideoUrl('boat.mp4').load_bytes(max_bytes=1 << 30, allow_network=True), bytes)
 VideoUrl('boat.mp4').load()  # type: ignore[attr-defined]
+
+# -- results as responses -----------------------------------------------------------------------------
+
+
+def responses(answer: SubindexFindResult[Sentence, Video], untyped: SubindexFindResult[Sentence]) -> None:
+    assert_type(answer.root_documents[0], Sentence)
+    assert_type(answer.documents[0], Video)
+    assert_type(untyped.documents[0], Any)
+
+
+read = TypeAdapter(FindResult[Video]).validate_json('{}')
+assert_type(read.documents[0], Video)

@@ -1,0 +1,54 @@
+"""The index that a vector store makes of its own, where nobody gives it one: texts with metadata, in one directory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from os import PathLike
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from ..document import BaseDoc
+from ..fields import Field
+from ..hnsw.index import HnswDocumentIndex
+from ..tensors import NdArray
+
+
+class Text(BaseDoc):
+    """A text with metadata, whose words can be searched too. `open_texts` adds the vector field, `embedding`."""
+
+    text: str = Field(full_text=True)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Node(Text):
+    """A piece of a document, and what else LlamaIndex knows of it."""
+
+    ref_doc_id: str | None = None
+    node: dict[str, Any] = Field(default_factory=dict)
+
+
+def open_texts(
+    work_dir: str | PathLike[str],
+    doc_type: type[BaseModel],
+    dim: int,
+    read_only: bool = False,
+    shared_writes: bool = False,
+    **settings: Any,
+) -> HnswDocumentIndex[Any]:
+    """
+    Open an index of documents of a class that leaves the settings of its vectors open: `Text` or `Node`.
+
+    Raises:
+        SettingsError: nobody knows a setting, or it is out of range.
+        WorkDirError: the directory cannot be used: it holds vectors of another length, say.
+    """
+    made = _with_vectors(doc_type, tuple(sorted({'dim': dim, **settings}.items())))
+    return HnswDocumentIndex[made](work_dir=work_dir, read_only=read_only, shared_writes=shared_writes)  # type: ignore[valid-type]
+
+
+@lru_cache(maxsize=256)
+def _with_vectors(doc_type: type[BaseModel], settings: tuple[tuple[str, Any], ...]) -> type[BaseModel]:
+    vectors = (NdArray, Field(**dict(settings)))
+    name, about = doc_type.__name__, doc_type.__doc__
+    return create_model(name, __base__=doc_type, __module__=doc_type.__module__, __doc__=about, embedding=vectors)
