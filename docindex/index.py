@@ -23,6 +23,7 @@ from .filters import FilterLike
 from .results import SubindexFindResult
 from .schema import Schema
 from .searchable import Searchable
+from .sublists import InLists
 
 if TYPE_CHECKING:
     from .exporting import Moment
@@ -109,17 +110,17 @@ class DocumentIndex(Searchable[D]):
     # -- documents in lists ------------------------------------------------------------------------
 
     @abstractmethod
-    def subindex(self, subindex: str) -> Searchable[Any]:
+    def subindex(self, subindex: str = '') -> InLists[Any]:
         """
         Return the documents in a list, `subindex('chunks')` or `subindex('folders__files')`, as an index of their own.
 
-        They are found, filtered, counted and read there by their own fields and ids.
+        They are found, filtered, changed and read there by their own fields and ids. The list may be left out if there
+        is only one.
 
         Raises:
             QueryError: there is no such list.
         """
 
-    @abstractmethod
     def find_subindex(
         self,
         query: object,
@@ -151,8 +152,9 @@ class DocumentIndex(Searchable[D]):
         Raises:
             QueryError, FilterError, VectorError: as for `find`.
         """
+        found = self.build_query().filter(filter).find(query, search_field, limit, exact=exact, ef=ef)
+        return self.subindex(subindex).with_roots(found.build(), root_filter)
 
-    @abstractmethod
     def filter_subindex(
         self,
         filter_query: FilterLike,
@@ -162,10 +164,16 @@ class DocumentIndex(Searchable[D]):
         root_filter: FilterLike = None,
     ) -> DocList[Any]:
         """Return documents in a list that match, in the order of indexing; see `find_subindex` and `filter`."""
+        found = self.build_query().filter(filter_query)
+        return self.subindex(subindex).filtered((found if limit is None else found.limit(limit)).build(), root_filter)
 
-    @abstractmethod
     def subindex_contains(self, item: object) -> bool:
         """Return whether this document, or one with this id, is in a list of a document here, at any depth."""
+        return any(item in self.subindex(name) for name in self._lists)
+
+    @cached_property
+    def _lists(self) -> list[str]:
+        return [name for name in Schema(self._documents_class()).levels if name]
 
     # -- data in and out -----------------------------------------------------------------------------
 

@@ -34,7 +34,6 @@ _HYBRID_WEIGHTS = (0.75, 0.25)
 class Searchable(ABC, Generic[D]):
     """Documents of class `D` by their ids, with vector search over each of their vector fields."""
 
-    @abstractmethod
     def find(
         self,
         query: object,
@@ -69,6 +68,10 @@ class Searchable(ABC, Generic[D]):
             VectorError: the query is not finite or not numeric; `DimensionError`: has another length.
             EmbeddingError: the function that makes vectors of texts has failed.
         """
+        found = self.find_batched(
+            [query], search_field, limit, filter=filter, exact=exact, ef=ef, group_by_root=group_by_root
+        )
+        return FindResult(found.documents[0], found.scores[0])
 
     @abstractmethod
     def find_batched(

@@ -40,6 +40,7 @@ LAYERS = [
     {'frames', 'display'},
     {'loading', 'exporting'},
     {'searchable'},
+    {'sublists'},
     {'payload', 'matrices', 'columns', 'index'},
     {'plotting'},
     {'hnsw', 'milvus', 'testing', 'copying'},

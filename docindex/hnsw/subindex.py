@@ -18,6 +18,7 @@ from ..query import Query
 from ..results import SubindexFindResult
 from ..schema import Level, check_known
 from ..searchable import ids_of
+from ..sublists import InLists
 from .changing import Changing
 from .store import Store
 from .transaction import TakenIdError
@@ -25,7 +26,7 @@ from .transaction import TakenIdError
 D = TypeVar('D', bound=BaseModel)
 
 
-class SubIndex(Changing[D]):
+class SubIndex(Changing[D], InLists[D]):
     """
     The documents in one list of those of an index, in all of them: `index.subindex('chunks')`.
 
@@ -45,17 +46,7 @@ class SubIndex(Changing[D]):
     # -- writing ---------------------------------------------------------------------------------
 
     def append(self, parent_id: str, docs: object) -> None:
-        """
-        Add documents at the end of a list.
-
-        Args:
-            parent_id: The id of the document whose list that is: of `folders__files` a folder.
-            docs: New documents, as for `index`.
-
-        Raises:
-            DocumentNotFoundError: there is no such document.
-            DocumentError: one of the new ones does not fit, or its id is taken.
-        """
+        """Add documents at the end of a list; see `InLists.append`."""
         store = self._usable()
         store.check_writable()
         check_known(self._level.schema.doc_type)
@@ -95,27 +86,10 @@ class SubIndex(Changing[D]):
         column = self._level.list_column
         return column.is_optional and column.value(self._outer[parent_id]) is None
 
-    async def aappend(self, parent_id: str, docs: object) -> None:
-        """Do what `append` does, while the event loop goes on."""
-        await self._writes.run(self.append, parent_id, docs)
-
-    async def aupdate(self, docs: Any, /, **fields: Any) -> None:
-        """Do what `update` does, while the event loop goes on."""
-        await self._writes.run(self.update, docs, **fields)
-
-    async def adelete(self, ids: str | Iterable[str]) -> int:
-        """Do what `delete` does, while the event loop goes on."""
-        return await self._writes.run(self.delete, ids)
-
     # -- reading ---------------------------------------------------------------------------------
 
     def roots(self, ids: str | Iterable[str]) -> DocList[Any]:
-        """
-        Return for each of these documents the indexed one that it belongs to.
-
-        Raises:
-            DocumentNotFoundError: an id is not there.
-        """
+        """Return for each of these documents the indexed one that it belongs to; see `InLists.roots`."""
         store, wanted = self._usable(), ids_of(ids)
         with store.reading() as view:
             number = self._number(view)

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from .._later import later
 from ..blueprint import blueprint
-from ..doclist import DocList
 from ..embedding import check_recorded
 from ..errors import ClosedIndexError, CollectionError, SchemaError, SchemaMismatchError, SettingsError
 from ..fields import ColumnConfig, vector_defaults
@@ -21,7 +20,6 @@ from ..filters import FilterLike
 from ..incoming import Given, last_of_each
 from ..index import DocumentIndex
 from ..parsing import parse
-from ..results import SubindexFindResult
 from ..schema import Schema
 from ..scopes import Scope, list_level, vector_field
 from ..searchable import ids_of
@@ -211,38 +209,6 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
         """Return the documents in a list as an index of their own; see `DocumentIndex.subindex` and `SubIndex`."""
         self._usable()
         return SubIndex(self, list_level(self._schema, subindex), self._writes)
-
-    def find_subindex(
-        self,
-        query: object,
-        subindex: str = '',
-        search_field: str = '',
-        limit: int = 10,
-        *,
-        filter: FilterLike = None,  # noqa: A002
-        root_filter: FilterLike = None,
-        exact: bool = False,
-        ef: int | None = None,
-    ) -> SubindexFindResult[D]:
-        """Return the nearest documents in a list, with those that they are in; see `DocumentIndex.find_subindex`."""
-        found = self.build_query().filter(filter).find(query, search_field, limit, exact=exact, ef=ef)
-        return self.subindex(subindex).with_roots(found.build(), root_filter)
-
-    def filter_subindex(
-        self,
-        filter_query: FilterLike,
-        subindex: str = '',
-        limit: int | None = 10,
-        *,
-        root_filter: FilterLike = None,
-    ) -> DocList[Any]:
-        """Return documents in a list that match; see `DocumentIndex.filter_subindex`."""
-        found = self.build_query().filter(filter_query)
-        return self.subindex(subindex).filtered((found if limit is None else found.limit(limit)).build(), root_filter)
-
-    def subindex_contains(self, item: object) -> bool:
-        """Return whether a document, or one with this id, is in a list; see `DocumentIndex.subindex_contains`."""
-        return any(item in self.subindex(name) for name in self._schema.levels if name)
 
     # -- data in and out -----------------------------------------------------------------------------
 

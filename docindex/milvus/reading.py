@@ -49,21 +49,6 @@ class Reading(Searchable[D]):
 
     # -- searching -----------------------------------------------------------------------------------
 
-    def find(
-        self,
-        query: object,
-        search_field: str = '',
-        limit: int = 10,
-        *,
-        filter: FilterLike = None,  # noqa: A002 (the field's name for it)
-        exact: bool = False,
-        ef: int | None = None,
-        group_by_root: bool = False,
-    ) -> FindResult[D]:
-        """Return the `limit` documents nearest to `query`, nearest first; see `Searchable.find`."""
-        found = self._find([query], search_field, limit, filter, exact, ef, group_by_root)
-        return FindResult(found.documents[0], found.scores[0])
-
     def find_batched(
         self,
         queries: Any,
@@ -76,23 +61,11 @@ class Reading(Searchable[D]):
         group_by_root: bool = False,
     ) -> FindResultBatched[D]:
         """Answer several queries as `find` does each; see `Searchable.find_batched`."""
-        return self._find(queries, search_field, limit, filter, exact, ef, group_by_root)
-
-    def _find(
-        self,
-        queries: Any,
-        search_field: str,
-        limit: int,
-        filter_: FilterLike,
-        exact: bool,
-        ef: int | None,
-        group_by_root: bool,
-    ) -> FindResultBatched[D]:
         server = self._usable()
         flat = vector_field(self._level, self._tree.vectors, search_field)
         scope = Scope(self._level, self._tree.schema.level_of(flat))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
-        condition = parse(self._level.schema, filter_)
+        condition = parse(self._level.schema, filter)
         name = scope.found.name_of(flat)
         matrix = Searching(server, self._tree, scope).queries(name, queries)
         if group_by_root and scope.found.name:

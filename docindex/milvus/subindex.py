@@ -23,6 +23,7 @@ from ..results import SubindexFindResult
 from ..schema import Level
 from ..scopes import Scope
 from ..searchable import ids_of
+from ..sublists import InLists
 from .changing import Changing
 from .searching import Searching
 from .server import Row, Server
@@ -31,7 +32,7 @@ from .writing import Writer
 D = TypeVar('D', bound=BaseModel)
 
 
-class SubIndex(Changing[D]):
+class SubIndex(Changing[D], InLists[D]):
     """
     The documents in one list of those of an index, in all of them: `index.subindex('chunks')`.
 
@@ -57,17 +58,7 @@ class SubIndex(Changing[D]):
     # -- writing ---------------------------------------------------------------------------------
 
     def append(self, parent_id: str, docs: object) -> None:
-        """
-        Add documents at the end of a list.
-
-        Args:
-            parent_id: The id of the document whose list that is: of `folders__files` a folder.
-            docs: New documents, as for `index`.
-
-        Raises:
-            DocumentNotFoundError: there is no such document.
-            DocumentError: one of the new ones does not fit, or its id is taken.
-        """
+        """Add documents at the end of a list; see `InLists.append`."""
         self._usable()
         new = self._level.schema.documents(docs)
         outer = self._level.outer or ''
@@ -147,27 +138,10 @@ class SubIndex(Changing[D]):
         level = self._tree.schema.levels[name]
         return [doc for outer in self._inside(root, level.outer or '') for doc in list_of(outer, level) or ()]
 
-    async def aappend(self, parent_id: str, docs: object) -> None:
-        """Do what `append` does, while the event loop goes on."""
-        await self._writes.run(self.append, parent_id, docs)
-
-    async def aupdate(self, docs: Any, /, **fields: Any) -> None:
-        """Do what `update` does, while the event loop goes on."""
-        await self._writes.run(self.update, docs, **fields)
-
-    async def adelete(self, ids: str | Iterable[str]) -> int:
-        """Do what `delete` does, while the event loop goes on."""
-        return await self._writes.run(self.delete, ids)
-
     # -- reading ---------------------------------------------------------------------------------
 
     def roots(self, ids: str | Iterable[str]) -> DocList[Any]:
-        """
-        Return for each of these documents the indexed one that it belongs to.
-
-        Raises:
-            DocumentNotFoundError: an id is not there.
-        """
+        """Return for each of these documents the indexed one that it belongs to; see `InLists.roots`."""
         self._usable()
         wanted = ids_of(ids)
         root_of = {row['id']: row['_root'] for row in self._rows_of(wanted)}
