@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,10 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         text=True,
         env=environment(),
     )
+
+
+def named(value: object) -> str:
+    """Return a value as the name of a test, the same in each process: without addresses, and with sets in order."""
+    if isinstance(value, (set, frozenset)):
+        return f'{type(value).__name__}({sorted(map(repr, value))})'
+    return re.sub(r' at 0x[0-9a-f]+', '', repr(value))

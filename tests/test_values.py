@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, HttpUrl, SecretStr
 from docindex import ID, AnyTensor, BaseDoc, DocList, ImageUrl, NdArray
 from docindex.kinds import Kind, kind_of
 from docindex.values import OPAQUE, canonical, class_of, decimal_key, equal, from_json, is_less, to_json, to_sql
+from tests.programs import named
 
 INF, NAN = math.inf, math.nan
 EAST = timezone(timedelta(hours=14))
@@ -149,7 +150,7 @@ CANONICAL: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(('value', 'expected'), CANONICAL, ids=repr)
+@pytest.mark.parametrize(('value', 'expected'), CANONICAL, ids=named)
 def test_canonical(value: Any, expected: Any) -> None:
     """All that is equal to a filter has one form, of one of the builtin types."""
     found = canonical(value)

@@ -25,6 +25,7 @@ from docindex import (
     VectorError,
 )
 from docindex.fusion import fused
+from tests.programs import named
 
 WORDS = ['chess', 'engine', 'board', 'rook', 'opening', 'mate']
 
@@ -242,7 +243,7 @@ def test_hybrid_looks_deeper_than_it_returns(index: HnswDocumentIndex[Article]) 
         ({'vector': [float('nan')] * 4}, VectorError),
         ({'filter': {'smell': 1}}, FilterError),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_makes_no_sense_is_refused(
     index: HnswDocumentIndex[Article], arguments: dict[str, Any], error: type[DocIndexError]

@@ -35,6 +35,7 @@ from docindex.fields import Space
 from docindex.integrations.langchain import DocArrayHnswSearch, DocIndexVectorStore
 from tests.integrations.loops import goes_on_during
 from tests.integrations.words import WORDS, LangChainWords
+from tests.programs import named
 
 TEXTS = ['Chess engine', 'Chess at night', 'A garden by the river', 'Letters from the garden', 'Night river']
 METADATAS: list[dict[str, Any]] = [
@@ -134,7 +135,7 @@ def ids(found: list[Document]) -> list[str | None]:
         (lambda document: 'garden' in document.page_content, 'cd'),
         (lambda document: False, ''),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_filter_names_keys_of_the_metadata(store: DocIndexVectorStore, given: Any, expected: str) -> None:
     """A dictionary of metadata keys with docindex's operators, or a function of a document, says what is found."""
