@@ -56,7 +56,7 @@ OWNERS = {
     'sqlite3': {'hnsw.sidecar', 'fromdocarray.directory'},  # ours, and DocArray's
     'filelock': {'hnsw.workdir'},
     'pymilvus': {'milvus.server'},
-    'milvus_lite': {'milvus.server'},
+    'milvus_lite': {'milvus.engines'},
     'tenacity': {'milvus.failures'},
     'tqdm': {'_progress'},
     'typer': {'cli.app', 'cli.copying', 'cli.reading', 'cli.storing', 'cli.upkeep', 'cli.reference'},

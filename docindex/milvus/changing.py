@@ -12,8 +12,8 @@ from ..errors import DocumentNotFoundError, QueryError
 from ..filling import check_texts
 from ..incoming import Given, last_of_each
 from ..searchable import ids_of
+from .limits import Row
 from .reading import Reading
-from .server import Row
 from .writing import Writer
 
 D = TypeVar('D', bound=BaseModel)

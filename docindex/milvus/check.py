@@ -12,8 +12,9 @@ import numpy as np
 from .._progress import progress_bar
 from ..errors import DocIndexError
 from ..incoming import Given
+from .limits import Row
 from .records import Place
-from .server import Row, Server
+from .server import Server
 from .tree import Tree
 from .writing import Writer
 

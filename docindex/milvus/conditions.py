@@ -18,7 +18,8 @@ from ..scopes import ALL, Scope
 from .columns import ScalarColumn
 from .expressions import Expression, expression
 from .layout import Layout
-from .server import MOST_RESULTS, Row, Server
+from .limits import MOST_RESULTS, Row
+from .server import Server
 
 if TYPE_CHECKING:
     from .tree import Tree

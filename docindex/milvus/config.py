@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..fields import ColumnConfig, no_column_config
-from .server import without_password
+from .addresses import without_password
 
 
 @dataclass

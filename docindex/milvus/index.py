@@ -26,8 +26,9 @@ from ..searchable import ids_of
 from .changing import Changing
 from .config import MilvusDBConfig, MilvusRuntimeConfig
 from .layout import Layout, check_release, layouts
+from .limits import Row
 from .notes import Notes
-from .server import Row, Server
+from .server import Server
 from .settings import SettingsRecord
 from .subindex import SubIndex
 from .tree import Tree

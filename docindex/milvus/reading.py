@@ -21,8 +21,9 @@ from ..schema import Level
 from ..scopes import ALL, Scope, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
 from ..tensors import Float32Array
+from .limits import MOST_RESULTS
 from .searching import Searching
-from .server import MOST_RESULTS, Server
+from .server import Server
 from .tree import Tree
 
 D = TypeVar('D', bound=BaseModel)

@@ -29,7 +29,7 @@ from ..payload import Payloads
 from ..schema import Column
 from ..tensors import Float32Array, LostTensorError, Tensor
 from .layout import Layout
-from .server import LONGEST_TEXT, MOST_TEXTS, Row
+from .limits import LONGEST_TEXT, MOST_TEXTS, Row
 from .texts import as_words
 
 D = TypeVar('D', bound=BaseModel)

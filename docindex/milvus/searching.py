@@ -29,7 +29,8 @@ from ..scopes import Scope, checked_ef, vector_field
 from ..tensors import Float32Array
 from ..values import canonical, to_sql
 from .conditions import Asked, Conditions
-from .server import MOST_RESULTS, Row, Server, readable_rows
+from .limits import MOST_RESULTS, Row, readable_rows
+from .server import Server
 from .texts import Words, snippet, words_searched
 from .tree import Tree, one_of
 

@@ -10,41 +10,30 @@ pymilvus 3.0.2, Milvus Lite 3.2.2 and Milvus 2.3.5):
 * A search without `output_fields` returns all of them in Lite, and none on servers; they are always named.
 * A collection that was opened by a new process is not loaded.
 * Milvus Lite compares a search with each row that it has not written out yet, slowly: it is told to before one.
-* Milvus Lite goes on in this process after `close()`, and keeps the lock of its directory; the last handle ends it.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from .._optional import optional
-from ..errors import DocumentError, ServerError, SettingsError
+from ..errors import ServerError, SettingsError
+from . import engines
+from .addresses import checked_uri, is_embedded, secrets, without_password
 from .failures import Failures, is_too_large, quieten
+from .limits import LONGEST_TEXT, MOST_RESULTS, MOST_TEXTS, Row, readable_rows
 from .terms import literal
 
 T = TypeVar('T')
 
-Row = dict[str, Any]
-Consistency = str
 
-MOST_RESULTS = 16_384
-"""How many rows a server returns to one search or query (its limits `topK` and `maxQueryResultWindow`)."""
-_LARGEST_CALL = 64 << 20  # bytes a server takes at once (`grpc.serverMaxRecvSize`)
-_BATCH_BYTES = 16 << 20
-_BATCH_ROWS = 4_096
 _OLDEST = (2, 3)  # has upsert
-_READ_BYTES = 16 << 20
-_SMALL_ROW = 256  # bytes: an id and its place
 # Rows that Milvus Lite holds in memory at most when it is searched: of 20,000 with 384 values a search takes thirty
 # times as long as of the same in files; writing them out takes as long as three searches of them.
 _MOST_UNSETTLED = 1_000
@@ -59,12 +48,6 @@ _GRPC = {
     'grpc.keepalive_permit_without_calls': 0,
 }
 _CONSISTENCIES = ('Strong', 'Session', 'Bounded', 'Eventually')
-# An embedded engine is one in a process, however many handles there are on its directory.
-_embedded: Counter[str] = Counter()
-_embedded_lock = threading.Lock()
-# Milvus Lite changes its log and its memory for new ones when it writes them out, and another write meanwhile would go
-# to the old ones. So what is written to engines in this process goes in turn.
-_writing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -122,8 +105,8 @@ class Server:
         self.consistency = consistency
         self._directory = os.path.abspath(uri) if is_embedded(uri) else None  # noqa: PTH100 (as Milvus Lite does)
         if self._directory is not None:
-            optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
-        self._failures = Failures(self.uri, _secrets(uri, token), timeout)
+            engines.check_installed()
+        self._failures = Failures(self.uri, secrets(uri, token), timeout)
         self._pid = os.getpid()
         self._unsettled: Counter[str] = Counter()
         self._is_open = True
@@ -131,11 +114,10 @@ class Server:
         self._waited: dict[str, int] = {}  # how many of them a read has waited for
         quieten()
         given = {'token': token, 'db_name': db_name}
-        with _embedded_lock:
+        with engines.LOCK:
             self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
-                _embedded[self._directory] += 1
-                _leave_to_parent()
+                engines.enter(self._directory)
 
     def _connected(self, uri: str, given: dict[str, str]) -> Any:
         """Return a client that has asked for the version of the server."""
@@ -168,10 +150,15 @@ class Server:
     @property
     def release(self) -> tuple[int, int]:
         """The version of the server, (2, 3); Milvus Lite has that of the servers whose features it has."""
-        if self.version.startswith('milvus_lite'):  # the server that pip installs is called 'v2.3.5-lite'
+        if self.is_lite:
             return (2, 5)
         found = re.search(r'(\d+)\.(\d+)', self.version)
         return (int(found[1]), int(found[2])) if found else (2, 5)
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether this is Milvus Lite, in this process or another."""
+        return self.version.startswith('milvus_lite')  # the server that pip installs is called 'v2.3.5-lite'
 
     @property
     def has_parts(self) -> bool:
@@ -182,17 +169,13 @@ class Server:
         """Let go of the connection; the last handle on a directory ends the engine in it."""
         if not self.is_ours:
             return
-        with _embedded_lock:
+        with engines.LOCK:
             if not self._is_open:
                 return
             self._is_open = False
             self._client.close()
             if self._directory is not None:
-                _embedded[self._directory] -= 1
-                if not _embedded[self._directory]:
-                    del _embedded[self._directory]
-                    lite = optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory')
-                    lite.server_manager_instance.release_server(self._directory)
+                engines.leave(self._directory)
 
     # -- collections -----------------------------------------------------------------------------------
 
@@ -282,7 +265,7 @@ class Server:
         self._call(what, call)
 
     def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
-        for field in fields if 'lite' in self.version else ():
+        for field in fields if self.is_lite else ():
             given = '' if field.index is None else field.index['index_type']
             if field.data_type == 'FLOAT_VECTOR' and given not in _INDEXES_OF_LITE:
                 raise SettingsError(
@@ -345,13 +328,13 @@ class Server:
             self._unsettled[collection] += len(rows)
 
     def _in_turn(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._directory is None else _writing
+        return nullcontext() if self._directory is None else engines.WRITING
 
     def _settle(self, collection: str) -> None:
         """Have the engine in this process write out what it holds in memory, if that may be much."""
         if self._directory is None or self._unsettled[collection] < _MOST_UNSETTLED:
             return
-        with _writing:
+        with engines.WRITING:
             if self._unsettled[collection] >= _MOST_UNSETTLED:
                 self._unsettled[collection] = 0
                 self._call(
@@ -502,106 +485,3 @@ class Server:
         """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
         prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
         return self._failures.repeated(what, call, prepare)
-
-
-@lru_cache(maxsize=1)
-def _leave_to_parent() -> None:
-    """
-    Have no child that is forked from here end the engines of its parent when it exits.
-
-    Milvus Lite ends all of them at the exit of a process, of any: it would remove the log that the parent writes to.
-    """
-
-    def forget() -> None:
-        global _embedded_lock
-        _embedded_lock = threading.Lock()  # a thread that is not in the child may have it
-        _embedded.clear()
-        atexit.unregister(engines.release_all)
-
-    engines = optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
-    if hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=forget)
-
-
-LONGEST_TEXT = 65_535
-"""How many bytes a string has at most in a collection."""
-MOST_TEXTS = 4_096
-"""How many strings an array has at most."""
-
-
-def is_embedded(uri: str) -> bool:
-    """Return whether a uri is a directory of Milvus Lite."""
-    return uri.endswith('.db') and '://' not in uri
-
-
-def checked_uri(uri: object) -> str:
-    """
-    Return a uri that can be one.
-
-    Raises:
-        SettingsError: it cannot.
-    """
-    if isinstance(uri, os.PathLike):
-        uri = os.fspath(uri)
-    if not isinstance(uri, str) or not (is_embedded(uri) or re.match(r'(https?|tcp)://[^/]|unix:', uri)):
-        shown = without_password(uri) if isinstance(uri, str) else repr(uri)
-        raise SettingsError(
-            f'uri must be http://host:19530 or https://..., or ./name.db for Milvus Lite in this process; got {shown!r}'
-        )
-    return uri
-
-
-def _secrets(uri: str, token: str) -> list[str]:
-    """Return what no message may have in it: tokens, and the passwords in them."""
-    in_uri = urlsplit(uri).netloc.rpartition('@')[0] if '://' in uri else ''
-    tokens = [one for one in (token, in_uri) if one]
-    return tokens + [password for one in tokens for password in [one.partition(':')[2]] if password]
-
-
-def without_password(uri: str) -> str:
-    """Return a uri to be shown."""
-    return re.sub(r'(?<=//)[^/@]*@', '', uri)
-
-
-def readable_rows(row_bytes: int) -> int:
-    """Return how many rows of about so many bytes are read at once."""
-    most = MOST_RESULTS if row_bytes <= _SMALL_ROW else 1_000  # a document may be larger than it is thought to be
-    return max(1, min(most, _READ_BYTES // max(1, row_bytes)))
-
-
-def size_of(row: Row) -> int:
-    """Return about how many bytes a row has on its way."""
-    return sum(map(_size, row.values())) + 32 * len(row)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        return 4 * len(value) if not value.isascii() else len(value)
-    if isinstance(value, (list, tuple)):
-        return 8 + sum(map(_size, value))
-    if isinstance(value, dict):
-        return 8 + sum(_size(key) + _size(item) for key, item in value.items())
-    return int(getattr(value, 'nbytes', 8))
-
-
-def batches(rows: Sequence[Row], name_of: Any = str) -> Iterator[Sequence[Row]]:
-    """
-    Yield rows in batches that each fit into a call.
-
-    Raises:
-        DocumentError: one row alone is too large; `name_of` names it.
-    """
-    start, size = 0, 0
-    for at, row in enumerate(rows):
-        own = size_of(row)
-        if own > _LARGEST_CALL:
-            raise DocumentError(
-                f'{name_of(row)} has {own:,} bytes, and Milvus takes {_LARGEST_CALL:,} in one call; '
-                'keep what is large elsewhere, and its url in the document'
-            )
-        if at > start and (size + own > _BATCH_BYTES or at - start >= _BATCH_ROWS):
-            yield rows[start:at]
-            start, size = at, 0
-        size += own
-    if rows:
-        yield rows[start:]

@@ -25,8 +25,9 @@ from ..scopes import Scope
 from ..searchable import ids_of
 from ..sublists import InLists
 from .changing import Changing
+from .limits import Row
 from .searching import Searching
-from .server import Row, Server
+from .server import Server
 from .writing import Writer
 
 D = TypeVar('D', bound=BaseModel)

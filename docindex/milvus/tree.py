@@ -20,8 +20,9 @@ from ..schema import Level, Schema
 from .expressions import literal
 from .failures import is_too_large
 from .layout import Layout
+from .limits import Row, readable_rows
 from .records import Records
-from .server import Row, Server, readable_rows
+from .server import Server
 
 D = TypeVar('D', bound=BaseModel)
 

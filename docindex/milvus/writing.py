@@ -21,8 +21,9 @@ from typing import Any
 from .._progress import progress_bar
 from ..errors import BatchError, DocumentError, ServerError
 from ..incoming import Given, inside, levels_from, unlike
+from .limits import Row, batches
 from .records import Place
-from .server import Row, Server, batches
+from .server import Server
 from .tree import Tree, one_of, portions
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, DocList, Field, MilvusDocumentIndex, NdArray
-from docindex.milvus.server import MOST_RESULTS, Server, readable_rows
+from docindex.milvus.limits import MOST_RESULTS, readable_rows
+from docindex.milvus.server import Server
 
 ASKED = ('upsert', 'delete', 'count', 'query', 'search')
 

@@ -13,7 +13,7 @@ from pydantic import create_model
 from docindex import BaseDoc, DocList, DocumentError, Field, NdArray, QueryError, SchemaError
 from docindex.milvus import server as server_module
 from docindex.milvus.index import MilvusDocumentIndex
-from docindex.milvus.server import batches, size_of
+from docindex.milvus.limits import batches, size_of
 from tests.milvus.servers import GuardedServer, guarded_server
 
 

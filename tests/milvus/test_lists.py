@@ -347,7 +347,7 @@ def fails_at(call: str, at: int, error: BaseException) -> Any:
 
 def small_calls() -> Any:
     """Have two rows in a call at most."""
-    return mock.patch('docindex.milvus.server._BATCH_ROWS', 2)
+    return mock.patch('docindex.milvus.limits._BATCH_ROWS', 2)
 
 
 def changed() -> list[User]:
