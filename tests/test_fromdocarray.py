@@ -40,7 +40,7 @@ from docindex.fromdocarray.directory import row_of
 from tests import programs
 from tests.docarray.plain import plain
 from tests.docarray.schemas import SCHEMAS, Book, Chapter, Flat, Page, Sentence
-from tests.test_cli import docindex
+from tests.test_cli import program as docindex
 
 HERE = Path(__file__).parent / 'docarray'
 DATABASE = 'docs_sqlite.db'

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..distances import distances, exact_search
-from ..errors import QueryError
+from ..errors import QueryError, ServerError
 from ..execution import Backend, field_of
 from ..fields import Space
 from ..filling import with_vectors
@@ -29,6 +29,7 @@ from ..scopes import Scope, checked_ef, vector_field
 from ..tensors import Float32Array
 from ..values import canonical, to_sql
 from .conditions import Asked, Conditions
+from .failures import is_too_large
 from .limits import MOST_RESULTS, Row, readable_rows
 from .server import Server
 from .texts import Words, snippet, words_searched
@@ -228,11 +229,7 @@ class Searching(Backend[str]):
         text = self._with_vector(name, asked.text)
         searched = [self._records.searched(name, query) for query in queries]
         while True:
-            params = self._layout.search_params(name, wanted, ef)
-            fields = self._fields_of_hits(len(queries) * wanted) or self._fields(name, asked)
-            hits = self._server.search(
-                self._layout.collection, self._layout.vectors[name], searched, wanted, text, fields, params
-            )
+            hits = self._hits(name, searched, wanted, ef, text, asked)
             found = [self._kept(each, asked, filter_) for each in hits]
             if all(len(each) >= limit for each in found):
                 break
@@ -245,6 +242,22 @@ class Searching(Backend[str]):
         for each in found:
             self._keep(each)
         return [self._ranked(name, query, rows, limit) for query, rows in zip(queries, found, strict=True)]
+
+    def _hits(
+        self, name: str, searched: Sequence[Float32Array], wanted: int, ef: int | None, text: str, asked: Asked
+    ) -> list[list[Row]]:
+        """Return what the server finds; all of each document, unless that is too much for one answer."""
+        params, field = self._layout.search_params(name, wanted, ef), self._layout.vectors[name]
+        fields = self._fields(name, asked)
+        with_documents = self._fields_of_hits(len(searched) * wanted)
+        try:
+            return self._server.search(
+                self._layout.collection, field, searched, wanted, text, with_documents or fields, params
+            )
+        except ServerError as error:
+            if not is_too_large(error) or not with_documents or with_documents == fields:
+                raise
+            return self._server.search(self._layout.collection, field, searched, wanted, text, fields, params)
 
     def _fields_of_hits(self, count: int) -> list[str]:
         """Return all that documents are made of, if so many come in one answer: then nothing is asked once more."""

@@ -253,7 +253,11 @@ class Server:
         self._make(f'make the index of {field!r} in {collection!r}', make, is_there)
 
     def _make(self, what: str, make: Callable[[float], None], is_there: Callable[[float], bool]) -> None:
-        """Make something; that it cannot be made is no failure if it is there, for another client was faster."""
+        """
+        Make something; that it cannot be made is no failure if it is there, for another client was faster.
+
+        In this process one thread makes it, and the next one finds it: Milvus Lite is half done in between.
+        """
 
         def call(left: float) -> None:
             try:
@@ -262,7 +266,8 @@ class Server:
                 if not is_there(left):
                     raise
 
-        self._call(what, call)
+        with self._in_turn():
+            self._call(what, call)
 
     def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
         for field in fields if self.is_lite else ():

@@ -25,7 +25,7 @@ class _Lite:
 
 
 class TestMilvusLite(_Lite, DocumentIndexContract):
-    pass
+    sees_past_equal_vectors = False
 
 
 class TestMilvusLiteSubindexes(_Lite, SubindexContract):

@@ -40,7 +40,7 @@ class _OnServer:
 
 
 class TestMilvusServer(_OnServer, DocumentIndexContract):
-    pass
+    sees_past_equal_vectors = False
 
 
 class TestMilvusServerSubindexes(_OnServer, SubindexContract):

@@ -195,6 +195,6 @@ def test_a_command_on_a_wrong_directory_leaves_nothing(tmp_path: Path, command: 
     ended = subprocess.run(arguments, capture_output=True, text=True, env=environment(), check=False)
     assert (ended.returncode, ended.stderr) == (
         2,
-        f'docindex: there is no index in {tmp_path}: documents.sqlite3 is missing\n',
+        f'docindex: there is no index here: documents.sqlite3 is missing ({tmp_path})\n',
     )
     assert [path.name for path in tmp_path.iterdir()] == ['photo.txt']
