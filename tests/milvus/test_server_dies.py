@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from docindex import BaseDoc, BatchError, DocList, Field, NdArray, ServerError
+from docindex.milvus import limits
 from docindex.milvus import server as server_module
 from docindex.milvus.index import MilvusDocumentIndex
 from docindex.testing import ExactIndex
@@ -79,7 +80,7 @@ def test_within_a_batch(server: LiteServer, monkeypatch: pytest.MonkeyPatch, col
 
     No document is half there, whichever it was about to be. The same batch again stores all, and nothing twice.
     """
-    monkeypatch.setattr(server_module, '_BATCH_ROWS', 10)
+    monkeypatch.setattr(limits, '_BATCH_ROWS', 10)
     old, new = films(0, 40), films(0, 40, 'second')
     with opened(server, 'batch') as index:
         index.delete(list(index))
@@ -108,7 +109,7 @@ def test_within_a_batch(server: LiteServer, monkeypatch: pytest.MonkeyPatch, col
 
 def test_within_the_timeout(server: LiteServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that dies in a batch and is back within the timeout delays the batch, and nothing else."""
-    monkeypatch.setattr(server_module, '_BATCH_ROWS', 10)
+    monkeypatch.setattr(limits, '_BATCH_ROWS', 10)
 
     def restart() -> None:
         server.kill()
@@ -125,7 +126,7 @@ def test_within_the_timeout(server: LiteServer, monkeypatch: pytest.MonkeyPatch)
 
 def test_while_reading(server: LiteServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """All documents are read, once each, though the server starts anew in the middle; without it, an error says so."""
-    monkeypatch.setattr(server_module, '_READ_BYTES', 5 * 200)
+    monkeypatch.setattr(limits, '_READ_BYTES', 5 * 200)
     with opened(server, 'reading') as index:
         index.index(films(0, 40))
         batches = index._tree.each('', '', ['id'])
