@@ -191,13 +191,7 @@ def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | 
     if isinstance(step, OffsetStep):
         return every[step.count :]
     if isinstance(step, SortStep):
-        values = backend.values(step.field, keys)
-        there = [at for at in every if values[at] is not None]
-        try:
-            there.sort(key=lambda at: values[at], reverse=step.descending)
-        except TypeError as error:
-            raise QueryError(f'{step.field}: the values have no order; see index.verify()') from error
-        return there + [at for at in every if values[at] is None]
+        return in_order(step, backend.values(step.field, keys))
     if isinstance(step, GroupStep):
         return grouped(keys, backend.values(step.field, keys), step.size, step.limit)
     if not isinstance(step, DiversifyStep):
@@ -212,6 +206,21 @@ def _positions(step: Step, keys: list[K], backend: Backend[K], find: FindStep | 
     matrix = np.array([vectors[keys[at]] for at in there], np.float32).reshape(len(there), len(query))
     chosen = [there[at] for at in diversified(query, matrix, space, step.limit, step.lambda_mult)]
     return (chosen + [at for at in every if keys[at] not in vectors])[: step.limit]
+
+
+def in_order(step: SortStep, values: Sequence[Any]) -> list[int]:
+    """
+    Return the positions of values in their order, those of None last; equal ones stay in theirs.
+
+    Raises:
+        QueryError: the values have no order.
+    """
+    there = [at for at, value in enumerate(values) if value is not None]
+    try:
+        there.sort(key=lambda at: values[at], reverse=step.descending)
+    except TypeError as error:
+        raise QueryError(f'{step.field}: the values have no order; see index.verify()') from error
+    return there + [at for at, value in enumerate(values) if value is None]
 
 
 def _selected(query: Query, schema: Schema[Any]) -> tuple[str, ...] | None:

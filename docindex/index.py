@@ -10,15 +10,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
 from ._aio import OneByOne, beside
 from ._later import later
 from .doclist import DocList
+from .errors import SchemaError
 from .filters import FilterLike
 from .results import SubindexFindResult
 from .schema import Schema
@@ -36,7 +37,20 @@ BATCH_SIZE = 4096
 
 
 class DocumentIndex(Searchable[D]):
-    """An index of documents of class `D`, with vector search over each of their vector fields."""
+    """
+    An index of documents of class `D`, with vector search over each of their vector fields.
+
+    A subclass `MyIndex` is made into that of a class of documents by `MyIndex[Book]`, where `_doc_type` is `Book`.
+    """
+
+    _doc_type: ClassVar[type[BaseModel] | None] = None
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, doc_type):
+            if cls is DocumentIndex or isinstance(doc_type, TypeVar):  # a generic class like others
+                return super().__class_getitem__(doc_type)
+            return _of_type(cls, doc_type)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -453,3 +467,12 @@ class DocumentIndex(Searchable[D]):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+@lru_cache(maxsize=256)
+def _of_type(base: type[DocumentIndex[Any]], doc_type: Any) -> type[DocumentIndex[Any]]:
+    if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
+        raise SchemaError(f'{base.__name__}[...] takes a BaseDoc or pydantic model class, got {doc_type!r}')
+    return type(
+        f'{base.__name__}[{doc_type.__name__}]', (base,), {'_doc_type': doc_type, '__module__': base.__module__}
+    )

@@ -195,7 +195,6 @@ class Searchable(ABC, Generic[D]):
         found = [self.text_search(query, search_field, limit, filter=filter, mode=mode) for query in queries]
         return FindResultBatched([each.documents for each in found], [each.scores for each in found])
 
-    @abstractmethod
     def snippets(
         self,
         query: str,
@@ -222,6 +221,18 @@ class Searchable(ABC, Generic[D]):
         Returns:
             One string a document, empty where nothing fits.
         """
+        if isinstance(docs, (str, BaseModel)):
+            raise QueryError('expected several documents or ids, got one; put it into a list')
+        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
+        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
+            raise QueryError(f'words must be from 1 to 64, got {words!r}')
+        return self._snippets(query, ids, search_field, mode, before, after, words)
+
+    @abstractmethod
+    def _snippets(
+        self, query: str, ids: list[str], search_field: str, mode: TextMode, before: str, after: str, words: int
+    ) -> list[str]:
+        """Do what `snippets` says; the arguments are checked."""
 
     def hybrid(
         self,

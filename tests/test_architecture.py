@@ -26,7 +26,7 @@ LAYERS = [
     {'values'},
     {'kinds'},
     {'schema', 'results', 'fusion', 'planes'},
-    {'filters', 'responses'},
+    {'filters', 'responses', 'selecting'},
     {'parsing', 'translating'},
     {'expressions', 'query'},
     {'execution', 'scopes', 'incoming', 'filling'},

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 
 from ..distances import Labels
-from ..doclist import DocList
-from ..document import BaseDoc
 from ..errors import CHECK, CorruptIndexError, DocumentError
 from ..fields import VectorSettings
 from ..incoming import Given
 from ..matrices import column_matrix
 from ..payload import Payloads
-from ..schema import Column, Level
+from ..schema import Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
 from .records import Row, StoredRow
@@ -147,14 +144,6 @@ class Documents(Generic[D]):
         rows = _fetched(view, labels, path)
         return [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
 
-    def select(self, docs: Sequence[D], fields: tuple[str, ...]) -> DocList[Any]:
-        """Return some fields of documents, as documents of a class that has no others."""
-        columns = [self._schema.nodes[name] for name in dict.fromkeys(('id', *fields))]
-        doc_type: type[BaseModel] = self._schema.doc_type
-        selected = _selection(doc_type, tuple(columns))
-        values = ({column.name: column.value(doc) for column in columns} for doc in docs)
-        return DocList[selected].trusted([selected.model_construct(**each) for each in values])  # type: ignore[valid-type]
-
     def reread(self, view: View, label: int, text: bytes, packed: bytes | None) -> D:
         """Return the document that a row is of, with its vectors."""
         labels = np.array([label], np.int64)
@@ -221,14 +210,3 @@ def _fetched(view: View, labels: Labels, path: Path) -> dict[int, tuple[bytes, b
             f'a graph knows the label {label}, which has no document', path, 'remove its "graphs" directory and reopen'
         )
     return rows
-
-
-@lru_cache(maxsize=256)
-def _selection(doc_type: type[BaseModel], columns: tuple[Column, ...]) -> type[BaseDoc]:
-    """Return the class of documents with only these fields."""
-    fields: dict[str, Any] = {
-        column.name: (column.annotation | None if column.is_optional else column.annotation, ...)
-        for column in columns
-        if column.name != 'id'
-    }
-    return create_model(f'{doc_type.__name__}Selection', __base__=BaseDoc, **fields)

@@ -6,9 +6,9 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel
 
@@ -78,14 +78,6 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
 
     DBConfig = HnswDBConfig
     RuntimeConfig = HnswRuntimeConfig
-    _doc_type: ClassVar[type[BaseModel] | None] = None
-
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, doc_type):
-            if isinstance(doc_type, TypeVar):
-                return super().__class_getitem__(doc_type)
-            return _of_type(cls, doc_type)
 
     def __init__(
         self,
@@ -414,12 +406,3 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
     def __repr__(self) -> str:
         state = f'{len(self)} documents' if self._release.alive else 'closed'
         return f'<{type(self).__name__} in {str(self._store.path)!r}: {state}>'
-
-
-@lru_cache(maxsize=256)
-def _of_type(base: type[HnswDocumentIndex[Any]], doc_type: Any) -> type[HnswDocumentIndex[Any]]:
-    if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
-        raise SchemaError(f'{base.__name__}[...] takes a BaseDoc or pydantic model class, got {doc_type!r}')
-    return type(
-        f'{base.__name__}[{doc_type.__name__}]', (base,), {'_doc_type': doc_type, '__module__': base.__module__}
-    )

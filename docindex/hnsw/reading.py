@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..distances import Labels
 from ..doclist import DocList
-from ..errors import CHECK, CorruptIndexError, QueryError
+from ..errors import CHECK, CorruptIndexError
 from ..execution import answer
 from ..filling import query_with_vectors, with_vectors
 from ..filters import Filter, FilterLike
@@ -22,6 +22,7 @@ from ..results import Explanation, FindResult, FindResultBatched
 from ..schema import Level, unknown_of
 from ..scopes import ALL, Scope, about, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
+from ..selecting import selected
 from ..tensors import Float32Array
 from .documents import Documents
 from .searching import Searching
@@ -178,26 +179,11 @@ class Reading(Searchable[D]):
     def _scope(self, query: Query, root_filter: Filter = ALL) -> Scope:
         return scope_of(query, self._level, self._tree.schema, self._tree.vectors, root_filter)
 
-    def snippets(
-        self,
-        query: str,
-        docs: Iterable[Any],
-        search_field: str = '',
-        *,
-        mode: TextMode = 'any',
-        before: str = '**',
-        after: str = '**',
-        words: int = 16,
+    def _snippets(
+        self, query: str, ids: list[str], search_field: str, mode: TextMode, before: str, after: str, words: int
     ) -> list[str]:
-        """Return for each document the part of its text that fits best, marked; see `Searchable.snippets`."""
-        store = self._usable()
-        if isinstance(docs, (str, BaseModel)):
-            raise QueryError('expected several documents or ids, got one; put it into a list')
-        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
-        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
-            raise QueryError(f'words must be from 1 to 64, got {words!r}')
         scope = Scope(self._level, levels_named(self._tree.schema, self._level, search_field)[0])
-        with store.reading() as view:
+        with self._usable().reading() as view:
             return Searching(view, scope).snippets(query, ids, search_field, mode, before, after, words)
 
     # -- by id ---------------------------------------------------------------------------------------
@@ -263,7 +249,7 @@ class Reading(Searchable[D]):
             docs = documents.without_vectors(view, labels, self._usable().path)
         if not documents.lists:  # a filter may look into the lists, which are not read here
             self._check(docs, filter_)
-        return documents.select(docs, fields)
+        return selected(self._level.schema, docs, fields)
 
     def _check(self, docs: list[Any], filter_: Filter) -> None:
         """

@@ -8,7 +8,7 @@ their collections, and becomes a choice among ids.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..filters import And, Condition, Filter, Not, Or, Some
@@ -30,20 +30,6 @@ _TEXT = Kind('text', str, is_ordered=True)
 _PLACES = {name: ScalarColumn(name, name, 'VARCHAR', is_nullable=False) for name in ('_root', '_parent')}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """
-    A filter on the rows of a collection.
-
-    Attributes:
-        text: As an expression; empty: all rows.
-        is_exact: Whether it says all of the filter. If not, it is true of more rows, and `matches` decides.
-    """
-
-    text: str
-    is_exact: bool
-
-
 class Conditions:
     """
     Asks filters of an index.
@@ -59,15 +45,14 @@ class Conditions:
         self._tree = tree
         self._current = current
 
-    def asked(self, filter_: Filter, scope: Scope) -> Asked:
+    def asked(self, filter_: Filter, scope: Scope) -> Expression:
         """Return a filter by the names of one level on the rows of the level that is found."""
         layout = self._tree.layouts[scope.found.name]
         lowered = self._lowered(filter_, scope.names, scope.found)
         if scope.root_filter != ALL:
             root = self._inside(scope.root_filter, self._tree.root, scope.found)
             lowered = And((lowered, root))
-        found = self._expression(lowered, layout)
-        return Asked(found.text, found.is_exact)
+        return self._expression(lowered, layout)
 
     def _expression(self, filter_: Filter, layout: Layout) -> Expression:
         vectors = {

@@ -6,7 +6,6 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel
@@ -73,15 +72,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
 
     DBConfig = MilvusDBConfig
     RuntimeConfig = MilvusRuntimeConfig
-    _doc_type: ClassVar[type[BaseModel] | None] = None
     _describes: ClassVar[bool] = True  # whether the notes are to have what this class says
-
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, doc_type):
-            if isinstance(doc_type, TypeVar):
-                return super().__class_getitem__(doc_type)
-            return _of_type(cls, doc_type)
 
     def __init__(
         self,
@@ -389,13 +380,4 @@ def _differing(wanted: dict[str, str], there: dict[str, str]) -> list[str]:
         field
         for field in wanted.keys() | there.keys()
         if field not in wanted or there.get(field) not in (wanted[field], wanted[field].partition(' ')[0])
-    )
-
-
-@lru_cache(maxsize=256)
-def _of_type(base: type[MilvusDocumentIndex[Any]], doc_type: Any) -> type[MilvusDocumentIndex[Any]]:
-    if not (isinstance(doc_type, type) and issubclass(doc_type, BaseModel)):
-        raise SchemaError(f'{base.__name__}[...] takes a BaseDoc or pydantic model class, got {doc_type!r}')
-    return type(
-        f'{base.__name__}[{doc_type.__name__}]', (base,), {'_doc_type': doc_type, '__module__': base.__module__}
     )

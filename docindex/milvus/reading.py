@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..doclist import DocList
-from ..errors import QueryError
 from ..execution import answer
 from ..filters import Filter, FilterLike
 from ..fusion import Ranking
@@ -20,6 +19,7 @@ from ..results import Explanation, FindResult, FindResultBatched
 from ..schema import Level
 from ..scopes import ALL, Scope, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
+from ..selecting import selected
 from ..tensors import Float32Array
 from .limits import MOST_RESULTS
 from .searching import Searching
@@ -170,29 +170,14 @@ class Reading(Searchable[D]):
         if found.select is None:
             shown = _doclist(there.docs, scope.found)
         else:
-            shown = self._tree.records[scope.found.name].select(there.docs, found.select)
+            shown = selected(scope.found.schema, there.docs, found.select)
         return _Answered(FindResult(shown, there.scores), found.filter, searching)
 
-    def snippets(
-        self,
-        query: str,
-        docs: Iterable[Any],
-        search_field: str = '',
-        *,
-        mode: TextMode = 'any',
-        before: str = '**',
-        after: str = '**',
-        words: int = 16,
+    def _snippets(
+        self, query: str, ids: list[str], search_field: str, mode: TextMode, before: str, after: str, words: int
     ) -> list[str]:
-        """Return for each document the part of its text that fits best, marked; see `Searchable.snippets`."""
-        server = self._usable()
-        if isinstance(docs, (str, BaseModel)):
-            raise QueryError('expected several documents or ids, got one; put it into a list')
-        ids = ids_of([doc.id if isinstance(doc, BaseModel) and hasattr(doc, 'id') else doc for doc in docs])
-        if not isinstance(words, int) or isinstance(words, bool) or not 1 <= words <= 64:
-            raise QueryError(f'words must be from 1 to 64, got {words!r}')
         scope = Scope(self._level, levels_named(self._tree.schema, self._level, search_field)[0])
-        searching = Searching(server, self._tree, scope)
+        searching = Searching(self._usable(), self._tree, scope)
         return searching.snippets(query, ids, search_field, mode, before, after, words)
 
     # -- by id ---------------------------------------------------------------------------------------

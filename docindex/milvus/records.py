@@ -14,14 +14,11 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 
-from ..doclist import DocList
-from ..document import BaseDoc
 from ..errors import CollectionError, DocumentError
 from ..incoming import Given
 from ..matrices import column_matrix
@@ -198,14 +195,6 @@ class Records(Generic[D]):
         }
         return [self._document(row, zeros) for row in rows]
 
-    def select(self, docs: Sequence[D], fields: tuple[str, ...]) -> DocList[Any]:
-        """Return some fields of documents, as documents of a class that has no others."""
-        columns = [self._schema.nodes[name] for name in dict.fromkeys(('id', *fields))]
-        doc_type: type[BaseModel] = self._schema.doc_type
-        selected = selection(doc_type, tuple(columns))
-        values = ({column.name: column.value(doc) for column in columns} for doc in docs)
-        return DocList[selected].trusted([selected.model_construct(**each) for each in values])  # type: ignore[valid-type]
-
 
 def _in_parts(text: str, one: Given) -> list[str]:
     parts = list(_parts(text))
@@ -242,14 +231,3 @@ def _some_direction(id_: str, dim: int) -> Float32Array:
     random = np.random.default_rng(zlib.crc32(id_.encode()))
     vector = random.standard_normal(dim).astype(np.float32)
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-@lru_cache(maxsize=256)
-def selection(doc_type: type[BaseModel], columns: tuple[Column, ...]) -> type[BaseDoc]:
-    """Return the class of documents with only these fields."""
-    fields: dict[str, Any] = {
-        column.name: (column.annotation | None if column.is_optional else column.annotation, ...)
-        for column in columns
-        if column.name != 'id'
-    }
-    return create_model(f'{doc_type.__name__}Selection', __base__=BaseDoc, **fields)

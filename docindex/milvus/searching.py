@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from ..distances import distances, exact_search
 from ..errors import QueryError, ServerError
-from ..execution import Backend, field_of
+from ..execution import Backend, field_of, in_order
 from ..fields import Space
 from ..filling import with_vectors
 from ..filters import Filter
@@ -28,7 +28,8 @@ from ..results import Step, Timed
 from ..scopes import Scope, checked_ef, vector_field
 from ..tensors import Float32Array
 from ..values import canonical, to_sql
-from .conditions import Asked, Conditions
+from .conditions import Conditions
+from .expressions import Expression
 from .failures import is_too_large
 from .limits import MOST_RESULTS, Row, readable_rows
 from .server import Server
@@ -65,7 +66,7 @@ class Searching(Backend[str]):
         self._complete = set(self._layout.document_fields)
         self._schema = scope.found.schema
         self._conditions = Conditions(server, tree, self._current)
-        self._asked: dict[int, tuple[Filter, Asked]] = {}
+        self._asked: dict[int, tuple[Filter, Expression]] = {}
         self.steps: list[Step] = []
         self.rows: dict[str, Row] = {}
         self.passed_over: set[str] = set()
@@ -79,7 +80,7 @@ class Searching(Backend[str]):
 
     # -- filters -------------------------------------------------------------------------------------
 
-    def asked(self, filter_: Filter) -> Asked:
+    def asked(self, filter_: Filter) -> Expression:
         """Return a filter as it is asked."""
         # By its id(), for operands may be dicts, which have no hash; it is kept, so that the id stays its own.
         if id(filter_) not in self._asked:
@@ -94,7 +95,7 @@ class Searching(Backend[str]):
         # A server would count what writes that are under way, or did not come to their end, have in no list.
         return sum(map(len, self._matching(asked, filter_, asked.text, self._layout.place_fields)))
 
-    def _matching(self, asked: Asked, filter_: Filter, text: str, fields: Sequence[str]) -> Iterator[list[Row]]:
+    def _matching(self, asked: Expression, filter_: Filter, text: str, fields: Sequence[str]) -> Iterator[list[Row]]:
         """Yield these fields, and all of documents that have to be looked at, of the rows that match."""
         versions: dict[str, int] = {}
         fields = fields if asked.is_exact else self._layout.document_fields
@@ -130,10 +131,7 @@ class Searching(Backend[str]):
                 ]
         ids = [row['id'] for row in sorted(places, key=_when)]
         if sort is not None:
-            values = dict(zip(ids, self.values(sort.field, ids), strict=True))
-            there = [id_ for id_ in ids if values[id_] is not None]
-            there.sort(key=lambda id_: values[id_], reverse=sort.descending)
-            ids = there + [id_ for id_ in ids if values[id_] is None]
+            ids = [ids[at] for at in in_order(sort, self.values(sort.field, ids))]
         return ids[offset:end]
 
     def _places(self, text: str) -> list[Row]:
@@ -223,7 +221,7 @@ class Searching(Backend[str]):
             return self._from_server(name, queries, limit, ef, asked, filter_)
 
     def _from_server(
-        self, name: str, queries: Float32Array, limit: int, ef: int | None, asked: Asked, filter_: Filter
+        self, name: str, queries: Float32Array, limit: int, ef: int | None, asked: Expression, filter_: Filter
     ) -> list[Ranking[str]]:
         wanted = limit
         text = self._with_vector(name, asked.text)
@@ -244,7 +242,7 @@ class Searching(Backend[str]):
         return [self._ranked(name, query, rows, limit) for query, rows in zip(queries, found, strict=True)]
 
     def _hits(
-        self, name: str, searched: Sequence[Float32Array], wanted: int, ef: int | None, text: str, asked: Asked
+        self, name: str, searched: Sequence[Float32Array], wanted: int, ef: int | None, text: str, asked: Expression
     ) -> list[list[Row]]:
         """Return what the server finds; all of each document, unless that is too much for one answer."""
         params, field = self._layout.search_params(name, wanted, ef), self._layout.vectors[name]
@@ -266,13 +264,13 @@ class Searching(Backend[str]):
     def _keep(self, rows: Iterable[Row]) -> None:
         self.rows |= {row['id']: row for row in rows if row.keys() >= self._complete}
 
-    def _fields(self, name: str, asked: Asked) -> list[str]:
+    def _fields(self, name: str, asked: Expression) -> list[str]:
         """Return what is read of a row that may be found: all of the document, if it has to be looked at."""
         if not asked.is_exact:
             return self._layout.document_fields
         return [*self._layout.place_fields, *self._records.vector_fields(name)]
 
-    def _kept(self, rows: Sequence[Row], asked: Asked, filter_: Filter) -> list[Row]:
+    def _kept(self, rows: Sequence[Row], asked: Expression, filter_: Filter) -> list[Row]:
         return self._current(self._level, rows) if asked.is_exact else self._checked(rows, filter_)
 
     def _ranked(self, name: str, query: Float32Array, rows: Sequence[Row], limit: int) -> Ranking[str]:
@@ -291,7 +289,9 @@ class Searching(Backend[str]):
             raise TypeError(name)
         return vector
 
-    def _all(self, name: str, queries: Float32Array, limit: int, asked: Asked, filter_: Filter) -> list[Ranking[str]]:
+    def _all(
+        self, name: str, queries: Float32Array, limit: int, asked: Expression, filter_: Filter
+    ) -> list[Ranking[str]]:
         """Compare with every vector of what matches, which all come here."""
         text, fields = self._with_vector(name, asked.text), self._fields(name, asked)
         return self._exact(name, queries, limit, self._matching(asked, filter_, text, fields))
@@ -353,7 +353,7 @@ class Searching(Backend[str]):
         return Ranking(name, order, np.array([scores[id_] for id_ in order], np.float32), False)
 
     def _scored(
-        self, words: Words, limit: int, text: str, asked: Asked, filter_: Filter, within: list[str] | None
+        self, words: Words, limit: int, text: str, asked: Expression, filter_: Filter, within: list[str] | None
     ) -> tuple[dict[str, float], dict[str, Row]]:
         """Return the scores of at least the best so many, and their rows, by id."""
         # The best in all fields together need not be the best in each.
@@ -363,7 +363,7 @@ class Searching(Backend[str]):
             hits = {field: self._best(words, field, wanted, text, asked, within) for field in words.weights}
             rows = {row['id']: row for each in hits.values() for row in each}
             if words.mode == 'prefix':  # a beginning is no word, so nothing scores for it
-                rows |= {row['id']: row for row in self._first_rows(text, wanted, asked, within)}
+                rows |= {row['id']: row for row in self._first_rows(text, asked, within)}
             kept = {row['id']: row for row in self._kept(list(rows.values()), asked, filter_)}
             is_all = all(len(each) < wanted for each in hits.values()) or wanted >= MOST_RESULTS
             if len(kept) >= limit or is_all:
@@ -379,7 +379,7 @@ class Searching(Backend[str]):
         return scores, kept
 
     def _best(
-        self, words: Words, field: str, limit: int, text: str, asked: Asked, within: list[str] | None
+        self, words: Words, field: str, limit: int, text: str, asked: Expression, within: list[str] | None
     ) -> list[Row]:
         name = self._layout.words[field].replace('_words__', '_bm25__')
         fields = self._layout.place_fields if asked.is_exact else self._layout.document_fields
@@ -396,7 +396,7 @@ class Searching(Backend[str]):
             found += self._server.search(self._layout.collection, name, [query], most, among, fields, {})[0]
         return found
 
-    def _first_rows(self, text: str, count: int, asked: Asked, within: list[str] | None) -> list[Row]:
+    def _first_rows(self, text: str, asked: Expression, within: list[str] | None) -> list[Row]:
         fields = self._layout.place_fields if asked.is_exact else self._layout.document_fields
         if within is not None:
             return self._by_ids(within, fields, text)

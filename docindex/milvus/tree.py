@@ -142,8 +142,10 @@ class Tree(Generic[D]):
 
     def _unchanged(self, name: str, rows: Sequence[Row]) -> Sequence[Row]:
         """Return those of some rows of a level that have the same lists by now."""
-        if name or not self.records[name].lists:
-            return self.current(name, rows) if self.records[name].lists else rows
+        if not self.records[name].lists:
+            return rows
+        if name:
+            return self.current(name, rows)
         now = {
             row['id']: row['_version'] for row in self.by_ids('', 'id', (row['id'] for row in rows), ['id', '_version'])
         }

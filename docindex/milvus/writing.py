@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .._progress import progress_bar
@@ -52,25 +53,35 @@ class Writer:
         """
         version = self._stamps(1)
         rows = self._rows(given, version)
+        parts = {name: _parts(each) for name, each in rows.items()}
         ids = [one.doc.id for one in given]
         self._check_ids(rows, set(ids))
         former = self._versions(ids)
-        stored: list[str] = []
         total = sum(map(len, rows.values()))
-        try:
+        with self._naming_stored(len(given), 'index') as stored:
             with progress_bar(total, 'indexing', show_progress, 'document') as advance:
-                for name in reversed(list(rows)):  # W2
-                    for batch in batches(rows[name], lambda row: f'document {row["id"]!r}'):
-                        self._server.upsert(self._tree.layouts[name].collection, batch)
+                for name in reversed(list(parts)):  # W2
+                    for sent in self._sent(name, parts[name]):
                         if not name:
-                            stored += [row['id'] for row in batch]
-                        advance(len(batch))
+                            stored += sent
+                        advance(len(sent))
             self._forget_lists(former)  # W3
+
+    @contextmanager
+    def _naming_stored(self, count: int, verb: str) -> Iterator[list[str]]:
+        """Give a list for the ids of documents that are stored, to be named if the server fails."""
+        stored: list[str] = []
+        try:
+            yield stored
         except ServerError as error:
-            message = (
-                f'{error.args[0]}; {len(stored):,} of {len(given):,} documents are stored: index all of them again'
-            )
+            message = f'{error.args[0]}; {len(stored):,} of {count:,} documents are stored: {verb} all of them again'
             raise BatchError(message, error.uri, stored) from error
+
+    def _sent(self, name: str, parts: Iterable[Sequence[Row]]) -> Iterator[list[str]]:
+        """Send rows of a level, part by part; yield the ids in each that the server has acknowledged."""
+        for part in parts:
+            self._server.upsert(self._tree.layouts[name].collection, part)
+            yield [row['id'] for row in part]
 
     def _rows(self, given: Sequence[Given], version: int) -> dict[str, list[Row]]:
         """Return the rows of documents and of all that is in their lists, by level, the outermost first (W1)."""
@@ -85,9 +96,6 @@ class Writer:
             first, roots = self._stamps(len(each)), root_of[name]
             places = [Place(version, first + at, roots[one.doc.id] if name else None) for at, one in enumerate(each)]
             rows[name] = self._tree.records[name].rows(each, places)
-            for row in rows[name]:
-                for _ in batches([row], lambda row: f'document {row["id"]!r}'):  # each fits into a call
-                    pass
         return rows
 
     def _check_ids(self, rows: dict[str, list[Row]], roots: set[str]) -> None:
@@ -142,27 +150,20 @@ class Writer:
         new = self._tree.records[name].rows(placed, places)
         for row, before in zip(new, old, strict=True):
             row |= {field: before[field] for field in layout.sizes if field in before}
-        stored: list[str] = []
-        try:
-            for batch in batches(new, lambda row: f'document {row["id"]!r}'):
-                self._server.upsert(layout.collection, batch)
-                stored += [row['id'] for row in batch]
-        except ServerError as error:
-            message = (
-                f'{error.args[0]}; {len(stored):,} of {len(given):,} documents are stored: update all of them again'
-            )
-            raise BatchError(message, error.uri, stored) from error
+        parts = _parts(new)
+        with self._naming_stored(len(given), 'update') as stored:
+            for sent in self._sent(name, parts):
+                stored += sent
 
     def put_rows(self, name: str, rows: Sequence[Row]) -> None:
         """Put rows of a level, complete, in the places of those with their keys."""
-        for batch in batches(rows, lambda row: f'document {row["id"]!r}'):
-            self._server.upsert(self._tree.layouts[name].collection, batch)
+        for _ in self._sent(name, _parts(rows)):
+            pass
 
     def remove(self, ids: Sequence[str]) -> None:
         """Delete outermost documents, and then what is in their lists (W3)."""
-        collection, former = self._tree.layouts[''].collection, self._versions(ids)
-        for some in portions(ids):
-            self._server.delete(collection, one_of('id', some))
+        former = self._versions(ids)
+        self.remove_rows('', ids)
         self._forget_lists(former)
 
     def remove_rows(self, name: str, keys: Iterable[str]) -> None:
@@ -177,3 +178,8 @@ class Writer:
             first = max(time.time_ns(), self._latest + 1)
             self._latest = first + count
             return first
+
+
+def _parts(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    """Return rows in parts that each fit into a call; all of them are looked at before the first is sent (W1)."""
+    return list(batches(rows, lambda row: f'document {row["id"]!r}'))
