@@ -8,7 +8,6 @@ without a word; normalises with underflow. So everything is checked before it ge
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from ..tensors import Float32Array
 from .graph_file import HEADER_SIZE
 from .hugepages import HugePages
 from .labels import FlagColumn, Flags
+from .locks import processors
 from .reduction import reduced
 from .twins import ReadVectors, Twins
 
@@ -424,7 +424,4 @@ def _room_for(total: int, capacity: int) -> int:
 
 
 def _threads(settings: VectorSettings) -> int:
-    if settings.num_threads > 0:
-        return settings.num_threads
-    # Not os.cpu_count(), which counts processors that a container may not use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return settings.num_threads if settings.num_threads > 0 else processors()

@@ -71,7 +71,7 @@ class Reading(Searchable[D]):
         queries = self._as_vectors(name, queries)
         if not exact:
             store.wake(name)
-        with store.reading() as view:
+        with store.turns.one(), store.reading() as view:
             searching = Searching(view, scope)
             matrix = searching.queries(name, queries)
             if group_by_root and scope.found.name:

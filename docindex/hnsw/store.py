@@ -51,6 +51,7 @@ from . import opening, upkeep
 from .extraction import Extractions, tables_of
 from .following import Following
 from .graphs import STEP_ROWS
+from .locks import Turns, processors
 from .rows import Rows
 from .settings import Declared
 from .sidecar import Sidecar
@@ -76,6 +77,7 @@ class Store:
         path: The directory.
         access: How it was opened.
         opening_seconds: How long that took.
+        turns: Taken by searches: of more threads than there are processors, most only wait for Python's lock.
 
     Args:
         path: The directory.
@@ -105,6 +107,7 @@ class Store:
         self.path = path
         self.access = access
         self._pid = os.getpid()
+        self.turns = Turns(processors())
         self._writing = threading.RLock()
         self._is_closed = False
         self._batch: Transaction | None = None

@@ -3,7 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from docindex.hnsw.locks import SharedLock
+from docindex.hnsw import locks
+from docindex.hnsw.locks import SharedLock, Turns
 
 _LONG = 10  # seconds: how long a test waits for what should happen at once
 _SHORT = 0.05  # seconds: how long it looks that something does not happen
@@ -202,3 +203,42 @@ def test_nothing_changes_between_writing_and_sharing() -> None:
     for thread in threads:
         thread.join(60)
     assert (count, wrong) == ([1200], [])
+
+
+def test_a_turn_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many have a turn at a time, and the next gets one when one of them is done."""
+    monkeypatch.setattr(locks, '_PATIENCE', _LONG)
+    turns = Turns(2)
+    first, second = Holder(turns.one), Holder(turns.one)
+    assert first.has_it.wait(_LONG)
+    assert second.has_it.wait(_LONG)
+    third = Holder(turns.one)
+    assert not third.has_it.wait(_SHORT)
+    first.end()
+    assert third.has_it.wait(_LONG)
+    second.end()
+    third.end()
+
+
+def test_whose_turn_does_not_come_goes_on() -> None:
+    """Nobody waits for a turn for long, and who had none takes none from the others."""
+    turns = Turns(1)
+    holder, late = Holder(turns.one), Holder(turns.one)
+    assert holder.has_it.wait(_LONG)
+    assert late.has_it.wait(_LONG)
+    late.end()
+    holder.end()
+    with turns.one():
+        free = turns._free.acquire(blocking=False)
+    assert not free
+
+
+def test_a_turn_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails gives its turn to the next."""
+    monkeypatch.setattr(locks, '_PATIENCE', _LONG)
+    turns = Turns(1)
+    with pytest.raises(ZeroDivisionError), turns.one():
+        raise ZeroDivisionError
+    holder = Holder(turns.one)
+    assert holder.has_it.wait(_LONG / 2)
+    holder.end()
