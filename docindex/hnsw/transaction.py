@@ -48,7 +48,8 @@ class Part:
     Attributes:
         level: The level.
         rows: The documents; no id twice.
-        vectors: For each vector field of the level, their vectors in the same order.
+        vectors: For each vector field of the level, their vectors in the same order; none, if all of them exist, and
+            keep theirs.
     """
 
     level: int
