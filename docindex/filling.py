@@ -64,27 +64,38 @@ def filled(
     return [filling.filled(schema, doc, '') for doc in docs] if filling.lacks_any else list(docs)
 
 
-def renewed(schema: Schema[D], before: D, after: D, given: Mapping[str, Any], made: Made | None = None) -> D:
+def renewed(
+    schema: Schema[D],
+    before: Sequence[D],
+    after: Sequence[D],
+    given: Sequence[Mapping[str, Any]],
+    made: Made,
+) -> list[D]:
     """
-    Return a document that was changed with vectors of the texts that it has now.
+    Return documents that were changed with vectors of the texts that they have now.
 
     Args:
-        schema: Its schema.
-        before: The document as it was.
-        after: The document as it is now.
-        given: What was changed, by flat name.
+        schema: Their schema.
+        before: The documents as they were.
+        after: The documents as they are now.
+        given: What was changed in each, by flat name.
         made: Vectors that need not be made again; new ones are added.
 
     Raises:
         DocumentError, EmbeddingError: as for `filled`.
     """
+    lacking = [_without_old(schema, *one) for one in zip(before, after, given, strict=True)]
+    return filled(schema, lacking, schema.name, made)
+
+
+def _without_old(schema: Schema[D], before: D, after: D, given: Mapping[str, Any]) -> D:
+    """Return a document without the vectors of texts that it does not have any more."""  # F3
     for column in schema.embedding:
         own = ['__'.join(column.path[:depth]) for depth in range(1, len(column.path) + 1)]
         is_there = _found(after, column.path[:-1]) is not None
         if is_there and given.keys().isdisjoint(own) and text_of(column, before) != text_of(column, after):
-            after = with_value(after, column.path, None)  # F3
-    (whole,) = filled(schema, [after], schema.name, made)
-    return whole
+            after = with_value(after, column.path, None)
+    return after
 
 
 def text_of(column: Column, doc: object) -> str | None:

@@ -103,13 +103,18 @@ class DocumentIndex(Searchable[D]):
     def update(self, docs: str, /, **fields: Any) -> None: ...
     @overload
     @abstractmethod
+    def update(self, docs: Mapping[str, Mapping[str, Any]], /) -> None: ...
+    @overload
+    @abstractmethod
     def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
     @abstractmethod
     def update(self, docs: Any, /, **fields: Any) -> None:
         """
-        Change some fields of one document, `update('id', price=3, thumbnail__url='...')`, or replace documents.
+        Change some fields of documents, or replace documents.
 
-        A vector that is made of a text is made anew if that changes, unless the call gives another one.
+        `update('a', price=3, thumbnail__url='...')` changes one, `update({'a': {'price': 3}, 'b': {'title': 'B'}})` as
+        many as you like: all of them, or none. A vector that is made of a text is made anew if that changes, unless the
+        call gives another one. `update(docs)` replaces documents by others, as `index` does.
 
         Raises:
             DocumentNotFoundError: an id is not there; nothing was changed.
@@ -352,6 +357,8 @@ class DocumentIndex(Searchable[D]):
 
     @overload
     async def aupdate(self, docs: str, /, **fields: Any) -> None: ...
+    @overload
+    async def aupdate(self, docs: Mapping[str, Mapping[str, Any]], /) -> None: ...
     @overload
     async def aupdate(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
     async def aupdate(self, docs: Any, /, **fields: Any) -> None:

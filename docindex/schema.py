@@ -375,23 +375,14 @@ class Schema(Generic[D]):
                 raise IdTypeError(_not_a_string(what, id_)) from error
             raise _unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
-    def changed(self, doc: D, values: Mapping[str, Any], made: dict[str, Any] | None = None) -> D:
+    def changed(self, doc: D, values: Mapping[str, Any]) -> D:
         """
-        Return a validated copy of `doc` with other `values`, by flat name.
-
-        A vector that is made of a text is made anew if the text changes, unless there is another one in `values`.
-
-        Args:
-            doc: The document.
-            values: The values.
-            made: Vectors that were made for an earlier call, which need not be made again; new ones are added.
+        Return a validated copy of `doc` with other `values`, by flat name. No vector is made of a text.
 
         Raises:
             QueryError: a name is not a column's, or is `id`.
             DocumentError: a value does not fit its column.
-            EmbeddingError: a function that makes vectors has failed.
         """
-        before = doc
         for name, value in values.items():
             if name not in self.nodes:
                 inside = [one for one in self.lists if name.startswith(f'{one}__')]
@@ -411,10 +402,7 @@ class Schema(Generic[D]):
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
                 raise _unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
-        if not self.makes_vectors:
-            return doc
-        renewed: D = later('filling').renewed(self, before, doc, values, made)
-        return renewed
+        return doc
 
 
 def unknown_of(doc_type: type[Any]) -> list[str]:

@@ -47,7 +47,7 @@ class InLists(Searchable[D]):
 
     @abstractmethod
     def update(self, docs: Any, /, **fields: Any) -> None:
-        """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
+        """Change some fields of documents, or replace documents that exist; see `DocumentIndex.update`."""
 
     @abstractmethod
     def delete(self, ids: str | Iterable[str]) -> int:

@@ -649,6 +649,68 @@ class DocumentIndexContract(ABC):
         stored.update('film 0', **fields)
         stored.check_all(index)
 
+    def test_update_changes_fields_of_many(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
+        """`update({id: {field: value}})` changes other fields in each document, vectors too, and searches follow."""
+        changes: dict[str, dict[str, Any]] = {
+            'film 2': {'title': 'New', 'year': 2001},
+            'film 0': {'plot': np.ones(4, np.float32), 'tags': ['a', 'b']},
+            'film 1': {'poster__url': 'other', 'sound': None},
+            'film 3': {},
+        }
+        index.update({})
+        index.update(changes)
+        for id_, fields in changes.items():
+            stored.update(id_, **fields)
+        stored.check_all(index)
+
+    def test_update_changes_no_vector_that_it_does_not_name(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film]
+    ) -> None:
+        """Other fields of many change in one call, and each document keeps its own vectors."""
+        index.update({id_: {'title': f'{id_} again', 'year': 1999} for id_ in [*stored.docs]})
+        for id_ in [*stored.docs]:
+            stored.update(id_, title=f'{id_} again', year=1999)
+        stored.check_all(index)
+
+    @pytest.mark.parametrize(
+        ('second', 'error', 'message'),
+        [
+            ({'nobody': {'title': 'x'}}, DocumentNotFoundError, 'nobody'),
+            ({'film 1': {'smell': 'sweet'}}, QueryError, "'film 1': .*smell"),
+            ({'film 1': {'id': 'film 99'}}, QueryError, "'film 1': .*id"),
+            ({'film 1': {'year': 'soon'}}, DocumentError, "'film 1'.*year"),
+            ({'film 1': {'plot': [1, 2]}}, DimensionError, 'film 1'),
+            ({'film 3': {'poster__url': 'there is no poster'}}, DocumentError, 'poster'),
+            ({7: {'title': 'x'}}, IdTypeError, '7'),
+            ({'film 1': {7: 'x'}}, QueryError, "'film 1': .*7"),
+            ({'film 1': 7}, DocumentError, 'plot'),
+        ],
+        ids=[
+            'unknown id',
+            'unknown field',
+            'id',
+            'wrong type',
+            'length',
+            'into None',
+            'no id',
+            'no name',
+            'no changes',
+        ],
+    )
+    def test_a_refused_update_of_many_changes_nothing(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], second: Any, error: type[Exception], message: str
+    ) -> None:
+        """If one document cannot be changed, none is, and the message names it."""
+        with pytest.raises(error, match=message):
+            index.update({'film 0': {'title': 'x'}, **second})
+        stored.check_all(index)
+
+    def test_changes_of_many_take_no_names(self, index: DocumentIndex[Film]) -> None:
+        """Fields by name are for one document, and would be ambiguous here."""
+        many: Any = {'film 0': {'title': 'x'}}
+        with pytest.raises(QueryError, match="give the document's id"):
+            index.update(many, title='x')
+
     def test_update_replaces_documents(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """`update(docs)` replaces documents that exist."""
         changed = [a_film('film 1', [1, 1, 1, 1]), films()[2].model_copy(update={'title': 'New'})]

@@ -249,6 +249,14 @@ class EmbeddingContract(ABC):
         assert listening.calls == [['bbb']]
         assert index.find('bbb', 'look', limit=1).documents.id == ['x']
 
+    def test_changed_texts_of_many(self, index: DocumentIndex[Article]) -> None:
+        """An update of many makes the vectors of the texts that change, in one call of the function."""
+        index.index([Article(id=id_, title='a', look=np.full(8, 5)) for id_ in 'xyz'])
+        index.update({'x': {'title': 'bbb'}, 'y': {'body': ''}, 'z': {'title': 'cc'}})
+        assert listening.calls == [['bbb', 'cc']]
+        found = [article.look.tolist() for article in index.get(['x', 'y', 'z'])]
+        assert found == [letters(['bbb'])[0].tolist(), [5] * 8, letters(['cc'])[0].tolist()]
+
     @pytest.mark.parametrize('fields', [{'title': 'a'}, {'body': ''}, {'title': 'b', 'look': [5] * 8}])
     def test_other_updates_leave_it(self, index: DocumentIndex[Article], fields: dict[str, Any]) -> None:
         """A vector stays if its text does; and one that comes with the new text is taken."""

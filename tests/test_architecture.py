@@ -40,7 +40,7 @@ LAYERS = [
     {'frames', 'display'},
     {'loading', 'exporting'},
     {'searchable'},
-    {'sublists'},
+    {'sublists', 'changes'},
     {'payload', 'matrices', 'columns', 'index'},
     {'plotting'},
     {'hnsw', 'milvus', 'testing', 'copying'},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
 
-from ..errors import DocumentNotFoundError, QueryError
-from ..filling import Made, check_texts
+from ..changes import Changes, changed, changes_of, touches
+from ..errors import DocumentNotFoundError
+from ..filling import Made
 from ..incoming import Given, last_of_each
 from ..schema import check_known
 from ..searchable import ids_of
@@ -20,84 +22,102 @@ from .transaction import Lists, Part, TakenIdError
 D = TypeVar('D', bound=BaseModel)
 
 
+class _Staying(Enum):
+    """What of documents an update leaves alone, so that it need not be read."""
+
+    NOTHING = 'a list changes, or somebody may look at all of a document'
+    LISTS = 'a vector changes, or is made of a text'
+    LISTS_AND_VECTORS = 'other fields change'
+
+
 class Changing(Reading[D]):
     """Changes documents of one level in a store."""
 
     @overload
     def update(self, docs: str, /, **fields: Any) -> None: ...
     @overload
+    def update(self, docs: Mapping[str, Mapping[str, Any]], /) -> None: ...
+    @overload
     def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
     def update(self, docs: Any, /, **fields: Any) -> None:
-        """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
+        """Change some fields of documents, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
         check_known(self._level.schema.doc_type)
-        if not isinstance(docs, str) and fields:
-            raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
+        changes = changes_of(docs, fields)
         store.check_writable()
-        if isinstance(docs, str):
-            made = self._made(store, docs, fields)
+        if changes is not None:
+            made = self._made(store, changes)
             with store.updating():
-                check_texts(self._level, store.state.embeddings, fields)
-                self._change(store, docs, fields, made)
+                self._change(store, changes, made)
             return
         # Before any lock, for the user's iterators and properties run here.
         replaced = self._level.schema.documents(docs)
         with store.updating():
-            given = self._given(replaced)
-            if given:
-                self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
+            given = last_of_each(replaced)
+            self._put_whole(store, self._placed(given, self._labels_of([one.doc.id for one in given])))
 
-    def _made(self, store: Store, id_: str, fields: Mapping[str, Any]) -> Made:
+    def _made(self, store: Store, changes: Changes) -> Made:
         """
         Return the vectors of the texts that an update brings, made before any lock.
 
-        If somebody else changes the document in the meantime, those that it needs then are made in the update.
+        If somebody else changes a document in the meantime, those that it needs then are made in the update.
         """
         made: Made = {}
         if self._level.schema.makes_vectors:
-            self._level.schema.changed(self._current(store, id_, self._is_partial(fields))[0], fields, made)
+            current = self._current(store, self._labels_of([*changes]), self._staying(changes))
+            changed(self._level, current, changes, {}, made)
         return made
 
-    def _is_partial(self, fields: Iterable[str]) -> bool:
-        """Return whether a document can be changed without its lists: they stay, and nobody asks for them."""
-        lists, documents = self._level.schema.lists, self._documents
-        touched = any(name == one or name.startswith(f'{one}__') for name in lists for one in fields)
-        return bool(documents.lists) and not touched and documents.is_plain
+    def _staying(self, changes: Changes) -> _Staying:
+        """Return what of the documents nobody asks for, the user's code included."""
+        documents, schema = self._documents, self._level.schema
+        if not documents.is_plain or touches(changes, schema.lists):
+            return _Staying.NOTHING
+        if schema.makes_vectors or touches(changes, documents.dims):
+            return _Staying.LISTS
+        return _Staying.LISTS_AND_VECTORS
 
-    def _current(self, store: Store, id_: str, partial: bool) -> tuple[Any, int]:
-        """Return a document, if it is `partial` with empty lists, and how many documents are in its lists."""
-        label = self._labels_of([id_])[id_]
-        if not partial:
-            return self[id_], 0
+    def _current(self, store: Store, labels: Mapping[str, int], staying: _Staying) -> list[Any]:
+        """Return documents, with empty lists and zeros for vectors where those stay."""
+        if staying is _Staying.NOTHING:
+            return list(self[[*labels]])
+        load = self._documents.load if staying is _Staying.LISTS else self._documents.without_vectors
         with store.reading() as view:
-            (doc,) = self._documents.load(view, np.array([label], np.int64), store.path)
-            return doc, view.rows.child_counts([label])[label]
+            docs = load(view, np.array([*labels.values()], np.int64), store.path)
+        self._check_ids([*labels], docs)
+        return docs
 
-    def _change(self, store: Store, id_: str, fields: dict[str, Any], made: Made) -> None:
-        """Change some fields of a document; its lists are read and stored only if that is needed."""
-        schema, documents = self._level.schema, self._documents
-        partial = self._is_partial(fields)
-        doc, children = self._current(store, id_, partial)
-        given = self._given([schema.changed(doc, fields, made)])
-        if not partial:
-            self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
+    def _change(self, store: Store, changes: Changes, made: Made) -> None:
+        """Change some fields of documents; what stays is neither read nor stored."""
+        labels, staying, documents = self._labels_of([*changes]), self._staying(changes), self._documents
+        current = self._current(store, labels, staying)
+        given = self._placed(last_of_each(changed(self._level, current, changes, store.state.embeddings, made)), labels)
+        if staying is _Staying.NOTHING:
+            self._put_whole(store, given)
             return
         settings = {name: store.settings[self._level.flat(name)] for name in documents.dims}
-        (row,), vectors = documents.prepared(given, settings)
+        rows, vectors = documents.prepared(given, settings, are_vectors_kept=staying is _Staying.LISTS_AND_VECTORS)
+        if documents.lists:
+            with store.reading() as view:
+                children = view.rows.child_counts([*labels.values()])
+            rows = [row._replace(children=children[labels[row.id]]) for row in rows]
         flat = {self._level.flat(name): one for name, one in vectors.items()}
-        number = store.state.fields.number(self._level.name)
-        self._put(store, [Part(number, [row._replace(children=children)], flat)], Lists.KEPT)
+        if rows:
+            self._put(store, [Part(store.state.fields.number(self._level.name), rows, flat)], Lists.KEPT)
 
-    def _given(self, docs: Sequence[Any]) -> list[Given]:
-        """Return documents that exist, the last of each id, with their places in lists."""
-        given = last_of_each(docs)
-        labels = self._labels_of([one.doc.id for one in given])
+    def _placed(self, given: Sequence[Given], labels: Mapping[str, int]) -> Sequence[Given]:
+        """Return documents that exist, by their labels, with their places in lists."""
         if self._level.outer is None:
             return given
         with self._usable().reading() as view:
-            places = view.rows.places(list(labels.values()))
+            places = view.rows.places([*labels.values()])
         each = ((one, places[labels[one.doc.id]]) for one in given)
         return [one._replace(parent=place.parent, position=place.position) for one, place in each]
+
+    def _put_whole(self, store: Store, given: Sequence[Given]) -> None:
+        """Store documents with those in their lists."""
+        if given:
+            self._put(store, self._tree.parts_of(self._level.name, given, store.state.fields, store.settings))
 
     def _put(
         self,
@@ -131,10 +151,10 @@ class Changing(Reading[D]):
             store.remove(list(labels.values()), store.state.fields.number(self._level.name))
 
     def _labels_of(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the labels of all these ids, or raise for those that are missing."""
+        """Return the labels of all these ids, in their order, or raise for those that are missing."""
         with self._usable().reading() as view:
             labels = view.rows.labels_of(ids, self._number(view))
         missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in labels]
         if missing:
             raise DocumentNotFoundError(missing)
-        return labels
+        return {id_: labels[id_] for id_ in ids}

@@ -62,7 +62,7 @@ class Documents(Generic[D]):
         self.extraction = Extraction(schema, self._payloads, self._no_vectors)
 
     def prepared(
-        self, given: Sequence[Given], settings: Mapping[str, VectorSettings]
+        self, given: Sequence[Given], settings: Mapping[str, VectorSettings], are_vectors_kept: bool = False
     ) -> tuple[list[Row], dict[str, Vectors]]:
         """
         Check documents and turn them into rows and matrices. Nothing is written yet.
@@ -70,12 +70,16 @@ class Documents(Generic[D]):
         Args:
             given: The documents; no id twice.
             settings: Those of each vector field.
+            are_vectors_kept: They come from `without_vectors`: there are no matrices, and rows with what they had.
         """
         docs = [one.doc for one in given]
         vectors: dict[str, Vectors] = {}
         originals: dict[str, list[Any]] = {}
         for column in self._columns:
             values = [column.value(doc) for doc in docs]
+            if are_vectors_kept:
+                originals[column.name] = values
+                continue
             matrix, arrays = column_matrix(values, column, settings[column.name], lambda at: given[at].name())
             is_present = np.array([array is not None for array in arrays], bool)
             vectors[column.name] = Vectors(matrix, is_present)
@@ -142,7 +146,10 @@ class Documents(Generic[D]):
             CorruptIndexError: as for `load`.
         """
         rows = _fetched(view, labels, path)
-        return [self._document(rows[label], self._no_vectors, path) for label in labels.tolist()]
+        contents = [rows[label] for label in labels.tolist()]
+        columns = {name: [one] * len(contents) for name, one in self._no_vectors.items()}
+        docs = self._payloads.load_alike(contents, columns)
+        return docs or [self._document(row, self._no_vectors, path) for row in contents]
 
     def reread(self, view: View, label: int, text: bytes, packed: bytes | None) -> D:
         """Return the document that a row is of, with its vectors."""

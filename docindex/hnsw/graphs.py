@@ -377,8 +377,9 @@ class GraphCache:
 
     def _add_missing(self, field: str, stop: int, advance: Callable[[int], object]) -> None:
         graph = self._graphs[field]
-        with self._lock.exclusive(), self._giving_up(field):
-            graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
+        if stop - graph.covered > _ADD_ROWS:  # room for all at once
+            with self._lock.exclusive(), self._giving_up(field):
+                graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
         while graph.covered < stop and self._graphs.get(field) is graph:
             before = graph.covered
             with self._lock.exclusive(), self._giving_up(field):
@@ -512,6 +513,8 @@ class GraphCache:
             and self._unsaved(field, graph) >= max(at_least, share * graph.covered)
             and not graph.left_out
         }
+        if not due:
+            return
         with progress_bar(sum(graph.held for graph in due.values()), 'saving', show_progress) as advance:
             for field, graph in due.items():
                 start = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -200,9 +200,7 @@ class Reading(Searchable[D]):
             known = view.rows.labels_of(asked, self._number(view))
             found = [id_ for id_ in asked if id_ in known]
             docs = self._load(view, np.array([known[id_] for id_ in found], np.int64))
-        for id_, doc in zip(found, docs, strict=True):
-            if doc.id != id_:
-                raise CorruptIndexError(f'the row of {id_!r} holds another document', store.path, 'see index.verify()')
+        self._check_ids(found, docs)
         if isinstance(ids, str):
             return docs[0] if docs else None
         return self._doclist(docs, self._level)
@@ -250,6 +248,18 @@ class Reading(Searchable[D]):
         if not documents.lists:  # a filter may look into the lists, which are not read here
             self._check(docs, filter_)
         return selected(self._level.schema, docs, fields)
+
+    def _check_ids(self, ids: Sequence[str], docs: Sequence[Any]) -> None:
+        """
+        Check that documents have the ids that they were asked for by.
+
+        Raises:
+            CorruptIndexError: one has another.
+        """
+        for id_, doc in zip(ids, docs, strict=True):
+            if doc.id != id_:
+                path = self._usable().path
+                raise CorruptIndexError(f'the row of {id_!r} holds another document', path, 'see index.verify()')
 
     def _check(self, docs: list[Any], filter_: Filter) -> None:
         """

@@ -48,7 +48,8 @@ class Part:
     Attributes:
         level: The level.
         rows: The documents; no id twice.
-        vectors: For each vector field of the level, their vectors in the same order.
+        vectors: For each vector field of the level, their vectors in the same order; none, if all of them exist, and
+            keep theirs.
     """
 
     level: int
@@ -281,7 +282,8 @@ class Transaction:
             file = self._state.files[field]
             # As bits: -0.0 is not 0.0 when a vector is to come back as it was given.
             has_same = (file.peek(labels).view(np.uint32) == given.matrix[positions].view(np.uint32)).all(axis=1)
-            has_same &= ~np.isin(labels, file.damaged(labels[has_same]))  # what is damaged is to be written anew
+            if has_same.any():  # what is damaged is to be written anew
+                has_same &= ~np.isin(labels, file.damaged(labels[has_same]))
             is_same &= (had_one == given.is_present[positions]) & has_same
         return {position for position, same in zip(positions, is_same.tolist(), strict=True) if same}
 

@@ -70,9 +70,12 @@ class Twins:
                 part = existing[start : start + _READ_ROWS]
                 self._known.add(_hashes(read(part)), part)
         hashes = _hashes(vectors)
+        known = self._known.find(hashes)
+        if known.max() < 0 and len({*hashes.tolist()}) == len(hashes):  # as nearly always
+            self._known.add(hashes, labels)
+            return labels
         _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
         nodes = labels[first][which]
-        known = self._known.find(hashes)
         nodes = np.where(known >= 0, known, nodes)
         # Hashes can be made to collide; vectors are compared before a node is shared.
         is_shared = nodes != labels
@@ -175,7 +178,7 @@ class _HashTable:
         found = np.full(len(hashes), -1, np.int64)
         for known, labels in self._runs:
             if len(known):
-                at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+                at = np.minimum(known.searchsorted(hashes), len(known) - 1)
                 found = np.where(known[at] == hashes, labels[at], found)
         if self._last:
             last = np.array([self._last.get(one, -1) for one in hashes.tolist()], np.int64)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
-from ..errors import DocumentNotFoundError, QueryError
-from ..filling import check_texts
+from ..changes import changed, changes_of, touches
+from ..errors import DocumentNotFoundError
 from ..incoming import Given, last_of_each
-from ..searchable import ids_of
 from .limits import Row
 from .reading import Reading
 from .writing import Writer
@@ -33,23 +32,24 @@ class Changing(Reading[D]):
     @overload
     def update(self, docs: str, /, **fields: Any) -> None: ...
     @overload
+    def update(self, docs: Mapping[str, Mapping[str, Any]], /) -> None: ...
+    @overload
     def update(self, docs: BaseModel | dict[str, Any] | Iterable[BaseModel | dict[str, Any]], /) -> None: ...
     def update(self, docs: Any, /, **fields: Any) -> None:
-        """Change some fields of one document, or replace documents that exist; see `DocumentIndex.update`."""
+        """Change some fields of documents, or replace documents that exist; see `DocumentIndex.update`."""
         self._usable()
-        schema = self._level.schema
-        if not isinstance(docs, str):
-            if fields:
-                raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
-            replaced = last_of_each(schema.documents(docs))
+        changes = changes_of(docs, fields)
+        if changes is None:
+            replaced = last_of_each(self._level.schema.documents(docs))
             self._replace(replaced, self._rows_of([one.doc.id for one in replaced]), keeps_lists=False)
             return
-        check_texts(self._level, self._tree.embeddings, fields)
-        rows = self._rows_of(ids_of(docs))
-        touched = any(name == one or name.startswith(f'{one}__') for name in schema.lists for one in fields)
-        keeps_lists = bool(schema.lists) and not touched and self._tree.records[self._level.name].is_plain
-        doc = self._tree.records[self._level.name].documents(rows)[0] if keeps_lists else self[docs]
-        self._replace(last_of_each([schema.changed(doc, fields)]), rows, keeps_lists)
+        rows = self._rows_of([*changes])
+        schema, records = self._level.schema, self._tree.records[self._level.name]
+        keeps_lists = bool(schema.lists) and records.is_plain and not touches(changes, schema.lists)
+        by_id = {row['id']: row for row in rows}
+        docs = records.documents([by_id[id_] for id_ in changes]) if keeps_lists else list(self[[*changes]])
+        new = changed(self._level, docs, changes, self._tree.embeddings, {})
+        self._replace(last_of_each(new), rows, keeps_lists)
 
     def _rows_of(self, ids: Sequence[str]) -> list[Row]:
         """Return the rows of all these ids, or raise for those that are missing."""

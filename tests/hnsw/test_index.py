@@ -27,6 +27,7 @@ from docindex import (
     SettingsError,
     VectorError,
 )
+from docindex.hnsw.vectors import VectorFile
 
 NAN, INF = float('nan'), float('inf')
 
@@ -464,6 +465,25 @@ def test_some_fields_can_be_updated(index: HnswDocumentIndex[Film]) -> None:
     assert (docs.id, scores.tolist()) == (['f1'], [0])
 
 
+def test_an_update_of_other_fields_reads_no_vectors(
+    index: HnswDocumentIndex[Film], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors that are not named are not read, and come back as they were given, whatever their type."""
+    precise = np.array([0.1, 0.2], np.float64)  # float32 does not hold these
+    index.index(Film(id='f1', title='x', plot=[1, 2, 3], look=Look(tensor=precise)))
+    with monkeypatch.context() as patch:
+        for name in ('rows', 'peek', 'damaged', 'write'):
+            patch.setattr(VectorFile, name, None)
+        index.update({'f1': {'title': 'new', 'look__url': 'new.png'}, 'f4': {'year': 5}, 'f2': {'title': 'too'}})
+    film = index['f1']
+    assert film.look is not None
+    assert (film.title, film.look.url, index['f4'].look) == ('new', 'new.png', None)
+    assert (film.look.tensor.dtype, film.look.tensor.tolist()) == (np.float64, precise.tolist())
+    assert (index['f2'].title, index['f2'].plot.tolist()) == ('too', films()[2].plot.tolist())
+    assert index.count({'title': 'too'}) == 1
+    assert index.verify().is_sound
+
+
 def test_an_update_leaves_other_fields_alone(work_dir: Path) -> None:
     """A validator that is not idempotent does not run on the fields that an update does not name."""
 
@@ -481,6 +501,8 @@ def test_an_update_leaves_other_fields_alone(work_dir: Path) -> None:
         index.index(Cheering(id='a', title='x', v=[1, 2]))
         index.update('a', count=5)
         assert (index['a'].title, index['a'].count) == ('x!', 5)
+        index.update({'a': {'count': 6}})
+        assert (index['a'].title, index['a'].count, index['a'].v.tolist()) == ('x!', 6, [1, 2])
 
 
 def test_whole_documents_can_be_updated(index: HnswDocumentIndex[Film]) -> None:

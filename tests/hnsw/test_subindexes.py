@@ -287,6 +287,21 @@ def test_other_fields_leave_the_lists_alone(index: Index) -> None:
     assert index.verify().is_sound
 
 
+def test_other_fields_of_many_leave_the_lists_alone(index: Index) -> None:
+    """Changing some fields of many, on any level, leaves their lists and places; a list that changes is replaced."""
+    files = index.subindex('folders__files')
+    files.update({'letter': {'size': 33}, 'photo': {'size': 34}})
+    assert (files['letter'].size, files['photo'].size) == (33, 34)
+    assert files['letter'].sentences.id == ['s1', 's2']
+    files.update({'letter': {'embedding': [6, 6], 'sentences': []}, 'photo': {'size': 35}})
+    assert (len(files['letter'].sentences), files['photo'].size) == (0, 35)
+    assert sorted(file.id for folder in index['ann'].folders for file in folder.files) == ['letter', 'photo', 'song']
+    with pytest.raises(QueryError, match=r"'photo': .*embeding"):
+        files.update({'letter': {'size': 1}, 'photo': {'embeding': [1, 1]}})
+    assert files['letter'].size == 33
+    assert index.verify().is_sound
+
+
 def test_children_by_their_own_id(index: Index) -> None:
     """A document in a list is updated, deleted and appended by its own id, and its root has it so."""
     files = index.subindex('folders__files')

@@ -67,6 +67,21 @@ def test_a_file_grows_while_it_is_read(file: VectorFile) -> None:
     assert before.tobytes() == ROWS.tobytes()
 
 
+@pytest.mark.skipif(not hasattr(os, 'pread'), reason='this system cannot read at a place')
+def test_one_new_row_is_read_without_mapping_the_file_anew(file: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that was written after the file was mapped is read by itself, as a copy; what is not there is damage."""
+    file.peek(labels(0, 1))
+    file.write(5, ROWS)
+    with monkeypatch.context() as patch:
+        patch.setattr(vectors.mmap, 'mmap', None)
+        row = file.peek(labels(7))
+        row[:] += 1
+        assert file.peek(labels(7)).tobytes() == ROWS[[2]].tobytes()
+        assert not len(file.damaged(labels(7)))
+    with pytest.raises(CorruptIndexError, match='ends after 10 of 13 vectors'):
+        file.peek(labels(12))
+
+
 def test_a_block_is_a_range_of_rows(file: VectorFile) -> None:
     """A block is the rows from one label to before another."""
     assert file.block(1, 4).tobytes() == ROWS[1:4].tobytes()

@@ -180,6 +180,7 @@ index.update('id', title='Another', thumbnail__url='other.png')
 index.update(video)
 index.update([video, {'id': 'other', 'title': 'x', 'thumbnail': image, 'tensor': vector}])
 index.update(DocList[Video]([video]))
+index.update({'id': {'title': 'Another'}, 'other': {'title': 'x', 'tensor': vector}})
 index.update(7)  # type: ignore[call-overload]
 index.update(video, title='not both')  # type: ignore[call-overload]
 
@@ -194,6 +195,7 @@ def rename(index: DocumentIndex[Video]) -> Video | None:
     assert_type(index.find(vector), FindResult[Video])
     assert_type(index.get(['id', 'other']), DocList[Video])
     index.update('id', title='Another')
+    index.update({'id': {'title': 'Another'}})
     index.update(7)  # type: ignore[call-overload]
     return index.get('id')
 

@@ -51,10 +51,7 @@ class DocIndex(Engine):
         self._index.index(ready)
 
     def update(self, ids: list[str], field: str, values: list[str]) -> None:
-        documents = self._index.get(ids)
-        for document, value in zip(documents, values, strict=True):
-            setattr(document, field, value)
-        self._index.update(documents)
+        self._index.update({id_: {field: value} for id_, value in zip(ids, values, strict=True)})
 
     def delete(self, ids: list[str]) -> None:
         self._index.delete(ids)
