@@ -172,6 +172,38 @@ class TensorColumns(Tensors):
         return all(next(left, None) is None for left in self._left.values())
 
 
+class TensorsInTurn(Tensors):
+    """
+    The vectors of several documents that are dumped one after another, into one JSON.
+
+    Args:
+        columns: The vectors of all documents, by flat name of the column, in the order in which a document has them;
+            None where it has none.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Tensor | None]]) -> None:
+        super().__init__({})
+        of_each = zip(*columns.values(), strict=True)
+        named = (pair for vectors in of_each for pair in zip(columns, vectors, strict=True))
+        self._left = iter([(name, vector) for name, vector in named if vector is not None])
+
+    def refer(self, tensor: Tensor) -> str:
+        """
+        Return the name of the column whose turn it is.
+
+        Raises:
+            LostTensorError: that has another tensor.
+        """
+        name, vector = next(self._left, ('', None))
+        if vector is not tensor:
+            raise LostTensorError(name)
+        return name
+
+    def are_used_up(self) -> bool:
+        """Return whether each has had its turn."""
+        return next(self._left, None) is None
+
+
 class LostTensorError(Exception):
     """A stored document refers to an array that is not stored with it."""
 
