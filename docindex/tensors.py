@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain, cycle
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -183,9 +184,8 @@ class TensorsInTurn(Tensors):
 
     def __init__(self, columns: Mapping[str, Sequence[Tensor | None]]) -> None:
         super().__init__({})
-        of_each = zip(*columns.values(), strict=True)
-        named = (pair for vectors in of_each for pair in zip(columns, vectors, strict=True))
-        self._left = iter([(name, vector) for name, vector in named if vector is not None])
+        in_turn = zip(cycle(columns), chain.from_iterable(zip(*columns.values(), strict=True)), strict=False)
+        self._left = ((name, vector) for name, vector in in_turn if vector is not None)
 
     def refer(self, tensor: Tensor) -> str:
         """
