@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from .errors import DocumentError
-from .schema import Level, check_id
+from .schema import Level, check_id, check_ids
 
 
 class Given(NamedTuple):
@@ -52,11 +52,10 @@ def last_of_each(docs: Sequence[Any], what: str = 'document') -> list[Given]:
     Raises:
         IdTypeError, DocumentError: something is no id.
     """
-    last: dict[str, Given] = {}
-    for at, doc in enumerate(docs):
-        id_ = check_id(getattr(doc, 'id', None), partial('{} {}'.format, what, at))
-        last[id_] = Given(doc, None, 0, (f'{what} {at} (id {id_!r})',))
-    return list(last.values())
+    ids = [getattr(doc, 'id', None) for doc in docs]
+    check_ids(ids, partial('{} {}'.format, what))
+    last = dict(zip(ids, range(len(ids)), strict=True))
+    return [Given(docs[at], None, 0, (f'{what} {at} (id {id_!r})',)) for id_, at in last.items()]
 
 
 def unlike(given: Iterable[Given]) -> Iterator[Given]:

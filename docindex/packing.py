@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,10 @@ class Packing:
             return None
         table = json.dumps(contents, separators=(',', ':')).encode()
         return b''.join([struct.pack('<I', len(table)), table, *elements])
+
+    def is_nothing(self, columns: Mapping[str, Sequence[Tensor | None]]) -> bool:
+        """Return whether `pack` returns None for each of some documents without other tensors than these vectors."""
+        return all(self._is_said(name, vector) for name, column in columns.items() for vector in column)
 
     def _is_said(self, name: str, vector: Tensor | None) -> bool:
         """Return whether the column and its vector file say all about a vector."""

@@ -12,8 +12,9 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, Generic, TypeVar, Union, cast
 
 import numpy as np
@@ -439,6 +440,15 @@ def check_id(id_: object, what: Callable[[], str]) -> str:
     except UnicodeEncodeError as error:
         raise DocumentError(f'{what()}: the id {id_!r} is not valid Unicode: {error}') from error
     return id_
+
+
+def check_ids(ids: Sequence[Any], name: Callable[[int], str]) -> None:
+    """Check that each can be an id; `name` returns what an error calls a position. See `check_id`."""
+    with suppress(TypeError, UnicodeEncodeError):
+        if all(ids) and '\n'.join(ids).encode():  # nearly always
+            return
+    for at, id_ in enumerate(ids):
+        check_id(id_, partial(name, at))
 
 
 def _not_a_string(what: str, id_: object) -> str:

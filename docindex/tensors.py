@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain, cycle
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -170,6 +171,37 @@ class TensorColumns(Tensors):
     def are_used_up(self) -> bool:
         """Return whether each has been handed out."""
         return all(next(left, None) is None for left in self._left.values())
+
+
+class TensorsInTurn(Tensors):
+    """
+    The vectors of several documents that are dumped one after another, into one JSON.
+
+    Args:
+        columns: The vectors of all documents, by flat name of the column, in the order in which a document has them;
+            None where it has none.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Tensor | None]]) -> None:
+        super().__init__({})
+        in_turn = zip(cycle(columns), chain.from_iterable(zip(*columns.values(), strict=True)), strict=False)
+        self._left = ((name, vector) for name, vector in in_turn if vector is not None)
+
+    def refer(self, tensor: Tensor) -> str:
+        """
+        Return the name of the column whose turn it is.
+
+        Raises:
+            LostTensorError: that has another tensor.
+        """
+        name, vector = next(self._left, ('', None))
+        if vector is not tensor:
+            raise LostTensorError(name)
+        return name
+
+    def are_used_up(self) -> bool:
+        """Return whether each has had its turn."""
+        return next(self._left, None) is None
 
 
 class LostTensorError(Exception):

@@ -658,3 +658,80 @@ def test_a_payload_names_no_other_class() -> None:
     text, _ = payloads.dump(doc_type(pet=Cat()), {})  # type: ignore[call-arg]
     with pytest.raises(DocumentError, match='Popen'):
         payloads.load(text.replace(b'"Cat"', b'"Popen"'), None, {})
+
+
+# -- several at once ----------------------------------------------------------------------------------------------
+
+
+class Point(BaseModel):
+    id: str = 'p'
+    x: float = 0.0
+
+
+class Plain(BaseDoc):
+    title: str = ''
+    weight: float | None = None
+    at: Point | None = None
+    points: list[Point] = pydantic.Field(default_factory=list)
+    v: NdArray[2] | None = None
+    other: NdArray[2] | None = None
+
+
+def without_title(id_: str) -> Plain:
+    """Return a document that lacks a field."""
+    doc = Plain(id=id_)
+    del doc.title
+    return doc
+
+
+ONE_VECTOR, OTHER_VECTOR = np.array([1, 2], np.float32), np.array([3, 4], np.float32)
+ALIKE: dict[str, list[Plain]] = {
+    'vectors or none': [Plain(id='a', v=ONE_VECTOR), Plain(id='b'), Plain(id='c', v=ONE_VECTOR, other=OTHER_VECTOR)],
+    'vectors that are one object': [Plain(id='a', v=ONE_VECTOR, other=ONE_VECTOR), Plain(id='b', other=ONE_VECTOR)],
+    'texts like JSON': [Plain(id='a', title='},{"id":"b"'), Plain(id='},{"id":'), Plain(id='c', title='null')],
+    'fields that are missing': [without_title('a'), without_title('b')],
+    'documents in documents': [Plain(id='a', at=Point()), Plain(id='b', points=[Point(x=1)]), Plain(id='c')],
+}
+UNLIKE: dict[str, list[Plain]] = {
+    'lists that begin like documents': [Plain(id='a', points=[Point(), Point()]), Plain(id='b')],
+    'fields in another order, and such a list': [
+        Plain(id='a'),
+        Plain.model_construct(points=[Point(), Point()], id='b', title='', weight=None, at=None, v=None, other=None),
+    ],
+    'values that JSON cannot say': [Plain(id='a'), Plain(id='b', weight=NAN)],
+    'vectors that float32 does not hold': [Plain(id='a', v=np.array([0.1, 1])), Plain(id='b')],
+    'values of another type': [Plain(id='a'), Plain(id='b').model_copy(update={'title': 5})],
+}
+
+
+def alike(docs: list[Plain]) -> tuple[Payloads[Plain], list[bytes] | None]:
+    """Return what writes documents, and the JSON that it writes of these at once."""
+    schema = Schema(Plain)
+    payloads = Payloads(Plain, [schema.columns['v'], schema.columns['other']])
+    return payloads, payloads.dump_alike(docs, {'v': [doc.v for doc in docs], 'other': [doc.other for doc in docs]})
+
+
+@pytest.mark.parametrize('docs', ALIKE.values(), ids=ALIKE)
+def test_documents_are_written_at_once_as_one_by_one(docs: list[Plain]) -> None:
+    """Several plain documents written at once become the JSON that each would become by itself."""
+    payloads, dumped = alike(docs)
+    each = [payloads.dump(doc, {'v': doc.v, 'other': doc.other}) for doc in docs]
+    assert [(text, None) for text in dumped or ()] == each
+
+
+@pytest.mark.parametrize('docs', UNLIKE.values(), ids=UNLIKE)
+def test_what_cannot_be_told_apart_is_not_written_at_once(docs: list[Plain]) -> None:
+    """Documents are left to be written one by one where their JSON could not be told apart, or would not say all."""
+    assert alike(docs)[1] is None
+
+
+def test_a_tensor_of_another_document_is_no_vector_of_this_one() -> None:
+    """A tensor that is another document's vector, the same object, is not taken for this document's own."""
+
+    class Beside(BaseDoc):
+        v: NdArray[2] | None = None
+        beside: NdArray | None = Field(None, index=False)
+
+    docs = [Beside(id='a', beside=ONE_VECTOR), Beside(id='b', v=ONE_VECTOR)]
+    payloads = Payloads(Beside, [Schema(Beside).columns['v']])
+    assert payloads.dump_alike(docs, {'v': [doc.v for doc in docs]}) is None

@@ -10,7 +10,6 @@ with a value that JSON has no word for (`_SpecialValueError`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from functools import cached_property, partial
@@ -31,7 +30,7 @@ from ..frameworks import NUMPY
 from ..incoming import Given, last_of_each
 from ..matrices import column_matrix, whole_matrix
 from ..plain import json_loses, types_within
-from ..schema import Column, Schema, check_id
+from ..schema import Column, Schema, check_id, check_ids
 from ..tensors import framework_of_type, is_tensor_type
 from .documents import NEAR, Documents
 from .extraction import lists_in
@@ -162,7 +161,7 @@ class Columns(Generic[D]):
     ) -> _Ready | None:
         """Check ids and vectors; of rows with one id only the last is kept."""
         ready.ids = ready.columns.get('id') or [ready.defaults['id']] * ready.count
-        _check_ids(ready.ids, ready.name)
+        check_ids(ready.ids, ready.name)
         last = dict(zip(ready.ids, range(ready.count), strict=True))
         kept = ready if len(last) == ready.count else ready.only(list(last.values()))
         for name, dim in self._documents.dims.items():
@@ -428,12 +427,3 @@ def _spread(values: list[Any], there: list[bool]) -> list[Any]:
 def _picked(values: Any, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
     """Return some of the values of a column."""
     return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
-
-
-def _check_ids(ids: list[Any], name: Callable[[int], str]) -> None:
-    """Check that each can be an id; see `check_id`."""
-    with suppress(TypeError, UnicodeEncodeError):
-        if all(ids) and '\n'.join(ids).encode():  # nearly always
-            return
-    for row, id_ in enumerate(ids):
-        check_id(id_, partial(name, row))

@@ -101,6 +101,9 @@ class Documents(Generic[D]):
         self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]], rounded: Sequence[str]
     ) -> list[tuple[bytes, bytes | None]]:
         """Return the JSON and the tensors of documents; `originals` are their vectors as they were given."""
+        alike = self._payloads.dump_alike([one.doc for one in given], originals) if len(given) > 1 else None
+        if alike is not None:
+            return [(text, None) for text in alike]
         dumped: list[tuple[bytes, bytes | None]] = []
         for at, one in enumerate(given):
             try:
