@@ -75,6 +75,8 @@ def distances_to(queries: Float32Array, vectors: Float32Array, space: Space) -> 
     """Return what `distances` does; `vectors` are made `comparable`."""
     if not len(queries):
         return np.empty((0, len(vectors)), np.float32)
+    if space == 'l2' and len(vectors) < len(queries):
+        return distances_to(vectors, queries, space).T
     if space == 'l2':
         # Not |a|^2 - 2ab + |b|^2, which loses the difference of two near vectors to rounding.
         return _stacked([np.einsum('ij,ij->i', rest, rest) for rest in (vectors - query for query in queries)])
