@@ -19,6 +19,7 @@ from ..schema import Level
 from ..tensors import Float32Array, LostTensorError
 from .extraction import Extraction
 from .records import Row, StoredRow
+from .rows import Content
 from .state import View
 from .transaction import Vectors
 
@@ -99,12 +100,12 @@ class Documents(Generic[D]):
 
     def _dumped(
         self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]], rounded: Sequence[str]
-    ) -> list[tuple[bytes, bytes | None]]:
+    ) -> list[Content]:
         """Return the JSON and the tensors of documents; `originals` are their vectors as they were given."""
         alike = self._payloads.dump_alike([one.doc for one in given], originals) if len(given) > 1 else None
         if alike is not None:
             return [(text, None) for text in alike]
-        dumped: list[tuple[bytes, bytes | None]] = []
+        dumped: list[Content] = []
         for at, one in enumerate(given):
             try:
                 vectors = {name: arrays[at] for name, arrays in originals.items()}
@@ -116,16 +117,16 @@ class Documents(Generic[D]):
     def _children(self, doc: Any) -> int:
         return sum([len(column.value(doc) or ()) for column in self.lists]) if self.lists else 0
 
-    def load(self, view: View, labels: Labels, path: Path) -> list[D]:
+    def load(self, view: View, labels: Labels, path: Path, rows: Mapping[int, Content] | None = None) -> list[D]:
         """
-        Return the documents with these labels, in their order.
+        Return the documents with these labels, in their order; `rows` is what SQLite has of them, where that is known.
 
         Raises:
             CorruptIndexError: one of them is not there, or damaged; `path` is named.
         """
         if not len(labels):
             return []
-        rows = _fetched(view, labels, path)
+        rows = _fetched(view, labels, path) if rows is None else rows
         return self._of(view, labels, [rows[label] for label in labels.tolist()], path)
 
     def kept(self, view: View, path: Path) -> Kept[D]:
@@ -133,7 +134,7 @@ class Documents(Generic[D]):
         vectors = {name: view.kept(self.level.flat(name)) for name in self.dims}
         return Kept(self._document, vectors, path)
 
-    def _of(self, view: View, labels: Labels, rows: Sequence[tuple[bytes, bytes | None]], path: Path) -> list[D]:
+    def _of(self, view: View, labels: Labels, rows: Sequence[Content], path: Path) -> list[D]:
         columns = {name: view.vectors_or_none(flat, labels) for name, flat in self._flat.items()}
         docs = self._payloads.load_alike(rows, columns)
         if docs is not None:
@@ -160,7 +161,7 @@ class Documents(Generic[D]):
         vectors = {name: view.vectors_or_none(self.level.flat(name), labels)[0] for name in self.dims}
         return self._payloads.load(text, packed, vectors)
 
-    def _document(self, row: tuple[bytes, bytes | None], vectors: Mapping[str, Float32Array | None], path: Path) -> D:
+    def _document(self, row: Content, vectors: Mapping[str, Float32Array | None], path: Path) -> D:
         try:
             return self._payloads.load(*row, vectors)
         except LostTensorError as error:
@@ -180,7 +181,7 @@ class Kept(Generic[D]):
 
     def __init__(
         self,
-        document: Callable[[tuple[bytes, bytes | None], Mapping[str, Float32Array | None], Path], D],
+        document: Callable[[Content, Mapping[str, Float32Array | None], Path], D],
         vectors: Mapping[str, Callable[[Labels], list[Float32Array | None]]],
         path: Path,
     ) -> None:
@@ -196,7 +197,7 @@ class Kept(Generic[D]):
             CorruptIndexError: one of the rows, so perhaps of another place in the list, is damaged.
         """
         blocks: dict[int, dict[str, list[Float32Array | None]]] = {}
-        contents: list[tuple[bytes, bytes | None]] = []
+        contents: list[Content] = []
 
         def make(at: int) -> D:
             if not contents:  # all of them: with a damaged position one is in the place of another
@@ -211,7 +212,7 @@ class Kept(Generic[D]):
         return make
 
 
-def _fetched(view: View, labels: Labels, path: Path) -> dict[int, tuple[bytes, bytes | None]]:
+def _fetched(view: View, labels: Labels, path: Path) -> dict[int, Content]:
     """Return the JSON and the tensors of the documents with these labels, by label."""
     wanted = set(labels.tolist())
     rows = view.rows.fetch(list(wanted))

@@ -32,33 +32,36 @@ def ask_all(search: FieldSearch, advance: Callable[[int], object] = lambda done:
     """
     Search for every vector in a graph by itself, with the usual `ef`.
 
-    A vector counts as found if the search returns it, or as many equal ones as were asked for; or if it is a stray, for
-    searches look at those in any case.
+    Strays count as found: searches look at those in any case.
     """
     missed, wrong = [np.empty(0, np.int64)], 0
     graph = search.graph
     if graph is not None:
         for labels in search.batches(graph.covered):
             answer = ask(search, labels)
-            missed.append(answer.missed)
+            missed.append(answer.missed[~np.isin(answer.missed, graph.strays)])
             wrong += answer.wrong
             advance(len(labels))
     return Answer(np.concatenate(missed), wrong)
 
 
-def ask(search: FieldSearch, labels: Labels) -> Answer:
-    """Search for the vectors of labels (n,), which are in the graph, by themselves."""
+def ask(search: FieldSearch, labels: Labels, times_ef: int = 1) -> Answer:
+    """
+    Search a graph for the vectors of labels (n,), which are in it, by themselves, with the usual `ef` or a multiple.
+
+    A vector counts as found if the graph returns it, or as many equal ones as were asked for.
+    """
     graph, settings = search.graph, search.settings
     if graph is None or not len(labels):
         return Answer(np.empty(0, np.int64), 0)
     vectors = search.file.rows(labels)
     k = min(_NEIGHBOURS, search.labels.vectors(search.field) - search.ahead(graph))
     try:
-        found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS))
+        found, found_distances = graph.search(vectors, k, settings.search_ef(_NEIGHBOURS) * times_ef)
     except ShortAnswerError:
         if len(labels) == 1:
             return Answer(labels, 0)
-        each = [ask(search, labels[at : at + 1]) for at in range(len(labels))]
+        each = [ask(search, labels[at : at + 1], times_ef) for at in range(len(labels))]
         return Answer(np.concatenate([one.missed for one in each]), sum(one.wrong for one in each))
     ready = graph.ready(vectors)  # in all that follows, what stands in the graph
     lengths = np.einsum('ij,ij->i', ready, ready, dtype=np.float64)
@@ -73,6 +76,6 @@ def ask(search: FieldSearch, labels: Labels) -> Answer:
     }[settings.space]
     is_own = found == labels[:, None]
     # Not missed either if all that was returned is as near: the vector has that many equals.
-    is_found = is_own.any(axis=1) | (found_distances[:, -1] <= own + slack) | np.isin(labels, graph.strays)
+    is_found = is_own.any(axis=1) | (found_distances[:, -1] <= own + slack)
     is_wrong = (is_own & (np.abs(found_distances - own[:, None]) > slack[:, None])).any(axis=1)
     return Answer(np.asarray(labels[~is_found], np.int64), int(is_wrong.sum()))

@@ -197,9 +197,10 @@ class Reading(Searchable[D]):
         store = self._usable()
         asked = ids_of(ids)
         with store.reading() as view:
-            known = view.rows.labels_of(asked, self._number(view))
+            known, rows = view.rows.fetch_ids(asked, self._number(view))
             found = [id_ for id_ in asked if id_ in known]
-            docs = self._load(view, np.array([known[id_] for id_ in found], np.int64))
+            labels = np.array([known[id_] for id_ in found], np.int64)
+            docs = self._tree.load(view, labels, store.path, self._level.name, rows)
         self._check_ids(found, docs)
         if isinstance(ids, str):
             return docs[0] if docs else None

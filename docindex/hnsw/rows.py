@@ -20,7 +20,6 @@ import json
 import logging
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -51,6 +50,10 @@ _META: dict[str, Any] = {
 _STORED_ROWS = (
     'SELECT label, parent, id, CAST(data AS BLOB), tensors, position, children, checksum FROM documents WHERE'
 )
+Content = tuple[bytes, bytes | None]
+"""The JSON of a document, and its tensors."""
+
+_Fetched = tuple[int, bytes, bytes | None, str | None, int, int]
 _VARIABLES = 10_000  # a statement's limit is 32,766
 _FEW = 2_000
 
@@ -168,28 +171,46 @@ class Rows:
     def labels_of(self, ids: Sequence[str], level: int = 0) -> dict[str, int]:
         """Return the labels of those `ids` that exist in a level."""
         found: dict[str, int] = {}
-        # Half of a surrogate pair cannot be written as UTF-8, so no document has such an id.
-        possible = [id_ for id_ in ids if id_.isascii() or id_.encode(errors='ignore').decode() == id_]
-        for chunk in _chunks(possible):
+        for chunk in _chunks(_possible(ids)):
             sql = f'SELECT id, label FROM documents WHERE level = {level:d} AND id IN ({_marks(chunk)})'
             found.update(self._all(sql, chunk))
         return found
 
-    def fetch(self, labels: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
+    def fetch(self, labels: Sequence[int]) -> dict[int, Content]:
         """
         Return the JSON and the tensors of those `labels` that exist.
 
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
-        found: dict[int, tuple[bytes, bytes | None]] = {}
+        found: dict[int, Content] = {}
         for chunk in _chunks(labels):
-            for label, data, tensors, parent, position, checksum in self._all(_fetching(len(chunk)), chunk):
-                # Most have neither tensors nor a parent; asking for those in another function takes as long again.
-                is_bare = data and tensors is None and parent is None
-                if checksum != (crc32(data) if is_bare else row_checksum(data, tensors, parent, position)):
-                    raise mismatch(label, self.path)
-                found[label] = data, tensors
+            found |= self._checked(self._all(_fetching(f'label IN ({_marks(chunk)})'), chunk))
+        return found
+
+    def fetch_ids(self, ids: Sequence[str], level: int) -> tuple[dict[str, int], dict[int, Content]]:
+        """
+        Return what `labels_of` and `fetch` return for those `ids` that exist in a level.
+
+        Raises:
+            CorruptIndexError: a row does not match its checksum.
+        """
+        labels: dict[str, int] = {}
+        found: dict[int, Content] = {}
+        for chunk in _chunks(_possible(ids)):
+            rows = self._all(_fetching(f'level = {level:d} AND id IN ({_marks(chunk)})', ', id'), chunk)
+            labels |= ((row[-1], row[0]) for row in rows)
+            found |= self._checked(row[:-1] for row in rows)
+        return labels, found
+
+    def _checked(self, rows: Iterable[_Fetched]) -> dict[int, Content]:
+        found: dict[int, Content] = {}
+        for label, data, tensors, parent, position, checksum in rows:
+            # Most have neither tensors nor a parent; asking for those in another function takes as long again.
+            is_bare = data and tensors is None and parent is None
+            if checksum != (crc32(data) if is_bare else row_checksum(data, tensors, parent, position)):
+                raise mismatch(label, self.path)
+            found[label] = data, tensors
         return found
 
     # -- documents in lists ----------------------------------------------------------------------
@@ -538,11 +559,14 @@ def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (values[start : start + _VARIABLES] for start in range(0, len(values), _VARIABLES))
 
 
-@lru_cache(maxsize=64)
-def _fetching(count: int) -> str:
+def _fetching(which: str, more: str = '') -> str:
     # As BLOB, which sqlite3 hands over as the bytes that pydantic wants.
-    columns = 'label, CAST(data AS BLOB), tensors, parent, position, checksum'
-    return f'SELECT {columns} FROM documents WHERE label IN ({_marks(range(count))})'
+    return f'SELECT label, CAST(data AS BLOB), tensors, parent, position, checksum{more} FROM documents WHERE {which}'
+
+
+def _possible(ids: Sequence[str]) -> Sequence[str]:
+    # Half of a surrogate pair cannot be written as UTF-8, so no document has such an id.
+    return [id_ for id_ in ids if id_.isascii() or id_.encode(errors='ignore').decode() == id_]
 
 
 def _marks(values: Sequence[Any]) -> str:

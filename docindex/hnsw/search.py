@@ -99,6 +99,8 @@ class FieldSearch:
         their_distances = distances_to(queries, vectors, self.settings.space)
         # Hardly ever is one of them near; to merge them each time took as long as the search.
         is_near = their_distances <= found[1][:, -1:]
+        if not is_near.any():
+            return found
         for row in np.flatnonzero(is_near.any(axis=1)).tolist():
             labels, row_distances = found[0][row], found[1][row]
             is_new = is_near[row] & ~np.isin(strays, labels)

@@ -26,6 +26,7 @@ from .documents import Documents, Kept
 from .extraction import Extractions
 from .fieldtable import FieldTables
 from .records import ScannedRow, StoredRow
+from .rows import Content
 from .state import View
 from .transaction import Part, TakenIdError
 
@@ -126,15 +127,24 @@ class Tree(Generic[D]):
         documents = self.levels[view.state.fields.names[row.level]]
         return documents.reread(view, row.label, row.data, row.tensors)
 
-    def load(self, view: View, labels: Labels, path: Path, name: str = '') -> list[Any]:
+    def load(
+        self, view: View, labels: Labels, path: Path, name: str = '', rows: Mapping[int, Content] | None = None
+    ) -> list[Any]:
         """
         Return the documents of a level with these labels, in their order, their lists complete.
+
+        Args:
+            view: What is seen.
+            labels: The labels.
+            path: What errors name.
+            name: The level.
+            rows: What `Rows.fetch` returns for them, where it has been called.
 
         Raises:
             CorruptIndexError: one of them is not there, or damaged, or a list is not as long as it should be.
         """
         documents = self.levels[name]
-        docs = documents.load(view, labels, path)
+        docs = documents.load(view, labels, path, rows)
         if documents.lists and docs:
             inside = self._inside_of(view, [doc.id for doc in docs], path, name)
             expected = view.rows.child_counts(labels.tolist())

@@ -56,7 +56,7 @@ _UNKNOWN = -1.0
 _WRITE_ROWS = 16_384
 _KEPT_ROWS = 1_024  # rows are read before their pages are given back; Linux maps 64 KiB around each
 _SMALL = 64 << 20  # bytes of a file whose pages need not be given back: that many rows of another take as much
-_SEARCHED_ROWS = 256  # are read for a search, and the next one reads others beside them
+_SEARCHED_ROWS = 256  # are read for a search, as is what is in no order; the next one reads others beside them
 _TRUSTED_ROWS = 65_536  # rows are read before those that were found sound are checked anew
 
 
@@ -289,7 +289,7 @@ class VectorFile:
         Raises:
             CorruptIndexError: a row does not match its checksum.
         """
-        table = self._take(labels, is_kept=len(labels) <= _SEARCHED_ROWS)
+        table = self._take(labels, is_kept=len(labels) <= _SEARCHED_ROWS or not _are_ascending(labels))
         if not self._are_sound(labels):
             self._check(labels, table)
             self._is_sound[labels] = True
@@ -461,6 +461,10 @@ def _runs(copies: Copies) -> Iterator[tuple[int, bytes]]:
     for _, run in groupby(enumerate(sorted(copies)), key=lambda place: place[1] - place[0]):
         labels = [label for _, label in run]
         yield labels[0], b''.join(copies[label] for label in labels)
+
+
+def _are_ascending(labels: Labels) -> bool:
+    return bool((labels[1:] > labels[:-1]).all())
 
 
 def _float32(rows: _Rows) -> Float32Array:

@@ -32,11 +32,13 @@ def missed(index: HnswDocumentIndex[Point]) -> list[str]:
     return [doc.id for doc, answer in zip(docs, found.documents, strict=True) if answer[0].id != doc.id]
 
 
-def blinded(monkeypatch: pytest.MonkeyPatch, is_hidden: Any) -> None:
-    """Let hnswlib, and links anew, never lead to some vectors."""
+def blinded(monkeypatch: pytest.MonkeyPatch, is_hidden: Any, below: int = 1 << 30) -> None:
+    """Let hnswlib, and links anew, never lead to some vectors, where `ef` is `below` so much."""
     ask = Graph._ask
 
     def blind(self: Graph, ready: Any, k: int, ef: int) -> Any:
+        if ef >= below:
+            return ask(self, ready, k, ef)
         nodes, distances = ask(self, ready, min(k + 5, self.held), ef)
         order = np.argsort(is_hidden(nodes), axis=1, kind='stable')[:, :k]
         return np.take_along_axis(nodes, order, 1), np.take_along_axis(distances, order, 1)
@@ -106,6 +108,38 @@ def test_what_grows_is_looked_through(tmp_path: Path, monkeypatch: pytest.Monkey
         assert index._store.state.graphs.get('vector').strays == [11]
         assert missed(index) == []
         assert not list((tmp_path / 'graphs').glob('*.new'))
+
+
+def test_what_the_graph_has_come_to_find_is_no_stray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stray to which what was added later leads is found as others are, and searches stop comparing with it."""
+    vectors = np.random.default_rng(9).normal(size=(800, DIM))
+    docs = [Point(id=str(at), vector=vector) for at, vector in enumerate(vectors)]
+    with Points(work_dir=tmp_path) as index:
+        with monkeypatch.context() as patch:
+            blinded(patch, lambda nodes: nodes == 11)
+            patch.setattr(graph_file, 'scarcely_linked', lambda path, most: np.array([11]))
+            index.index(docs[:400])
+            assert index._store.state.graphs.get('vector').strays == [11]
+        index.index(docs[400:])
+        assert index._store.state.graphs.get('vector').strays == []
+        assert missed(index) == []
+
+
+def test_of_too_many_those_are_strays_that_a_thorough_search_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If searches miss too many to look at, those are strays that a larger `ef` misses, too; no graph is rebuilt."""
+    vectors = np.random.default_rng(10).normal(size=(300, DIM))
+    with Points(work_dir=tmp_path) as index:
+        index.index([Point(id=str(at), vector=vector) for at, vector in enumerate(vectors)])
+        graph = index._store.state.graphs.get('vector')
+        blinded(monkeypatch, lambda nodes: nodes == 7)
+        blinded(monkeypatch, lambda nodes: nodes % 50 == 7, below=1000)
+        monkeypatch.setattr(graphs, '_MOST_STRAYS', 3)
+        assert index.verify(repair=True).unreachable == {'vector': 5}
+        assert index._store.state.graphs.get('vector') is graph
+        assert graph.strays == [7]
+        assert '7' not in missed(index)
 
 
 def test_a_graph_that_misses_too_much_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,18 @@ def test_rows_are_checked_again_now_and_then(
         file.rows(labels(0, 1))
 
 
+def test_pages_are_given_back_where_rows_are_read_in_turn(file: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads many rows in their order does not keep them in memory; what searches find, in any order, stays."""
+    given_back: list[int] = []
+    monkeypatch.setattr(VectorFile, '_let_go', lambda self, taken: given_back.append(taken))
+    file.write(5, np.ones((1000, 3), np.float32))
+    in_turn = np.arange(1005)
+    for asked, taken in ((in_turn, 1005), (in_turn[::-1], 0), (np.roll(in_turn, 1), 0), (in_turn[:100], 0)):
+        assert file.rows(asked).tobytes() == file.scan(in_turn)[asked].tobytes()
+        assert given_back[0] == taken
+        given_back.clear()
+
+
 @pytest.mark.parametrize('byte', range(ROW))
 def test_a_scan_notices_a_damaged_row(file: VectorFile, byte: int) -> None:
     """A damaged row fails every scan that comes to it, with its label, and no other."""
