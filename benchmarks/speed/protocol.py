@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -31,12 +32,22 @@ class Worker:
         self._limit = limit
         self._log = directory.with_name(f'{directory.name}.log')
         self._command = [str(python), '-m', 'benchmarks.speed.worker', name, str(directory), str(data)]
+        # What pip installs has its bytecode. Of docindex, run from a checkout, parts would be compiled while opening
+        # is measured, 4 ms: a tenth of what loading 20,000 x 384 takes.
+        self._environment = {**os.environ, 'PYTHONPYCACHEPREFIX': str(directory.with_name('bytecode'))}
+        self._environment.pop('PYTHONDONTWRITEBYTECODE', None)
         self._start()
 
     def _start(self) -> None:
         with self._log.open('a') as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                env=self._environment,
             )
         self._answers: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(self._process, self._answers), daemon=True)

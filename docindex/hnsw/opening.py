@@ -64,10 +64,10 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
         SchemaMismatchError: they do not; nothing has been changed.
     """
     meta, types = sidecar.rows.meta(), schema.describe(declared)
-    description = _description(schema, declared)
     if meta['columns'] == types:
-        if meta.get('blueprint') != description['blueprint']:
-            sidecar.set_meta(blueprint=description['blueprint'], json_schema=description['json_schema'])
+        drawn = _drawn(schema)
+        if meta.get('blueprint') != drawn:  # only then is a JSON schema wanted, which takes pydantic 2 ms
+            sidecar.set_meta(blueprint=drawn, json_schema=schema.json_schema())
         return
     changes, new_vectors = _way(work_dir, meta, types, schema)
     given = {field: declared[field] for field in new_vectors if field in declared}
@@ -80,7 +80,8 @@ def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declare
     levels = list(dict.fromkeys((*meta['levels'], *schema.levels)))
     new_levels = range(len(meta['levels']), len(levels))
     level_of = {field: levels.index(schema.level_of(field).name) for field in given}
-    description |= {'settings': settings, 'levels': levels, 'fields': meta['fields'] + [[]] * len(new_levels)}
+    fields = meta['fields'] + [[]] * len(new_levels)
+    description = {**_description(schema, declared), 'settings': settings, 'levels': levels, 'fields': fields}
     sidecar.adapt(description, level_of, new_levels)
     logger.info('the schema of %s has changed: %s', work_dir, '; '.join(changes))
 
@@ -232,5 +233,9 @@ def _check_lengths(
 
 
 def _description(schema: Schema[Any], declared: Declared) -> dict[str, Any]:
-    drawn = later('blueprint').blueprint(schema.doc_type)
-    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema(), 'blueprint': drawn}
+    return {'columns': schema.describe(declared), 'json_schema': schema.json_schema(), 'blueprint': _drawn(schema)}
+
+
+def _drawn(schema: Schema[Any]) -> dict[str, Any]:
+    drawn: dict[str, Any] = later('blueprint').blueprint(schema.doc_type)
+    return drawn

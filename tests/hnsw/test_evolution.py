@@ -73,6 +73,13 @@ def test_fields_in_another_order_are_the_same_schema(work_dir: Path) -> None:
             np.testing.assert_array_equal(found.plot, film.plot)
 
 
+def test_a_class_that_is_as_it_was_is_not_described_again(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a directory with the class it has asks pydantic for no JSON schema, which takes a while."""
+    monkeypatch.setattr(Schema, 'json_schema', lambda schema: pytest.fail('asked'))
+    with HnswDocumentIndex[Film](work_dir=work_dir) as index:
+        assert len(index) > 0
+
+
 def test_a_new_field_takes_its_default_in_old_documents(work_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A field with a default is read as that, can be set, and stays; what was done stands in the log."""
 

@@ -97,10 +97,13 @@ def test_what_is_allocated_inside_is_to_have_large_pages(malloc: Callable[[], in
 
 
 @needs_large_pages
-def test_what_is_filled_inside_gets_large_pages(malloc: Callable[[], int], is_alone: bool) -> None:
+def test_what_is_filled_inside_gets_large_pages(
+    malloc: Callable[[], int], is_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory that is written inside the block already is made of large pages soon after it."""
     if not is_alone:
         return
+    monkeypatch.setattr(hugepages, '_GRACE', 0)
     with HugePages(SIZE, is_filled=True):
         address = malloc()
         ctypes.memset(address, 1, SIZE)
@@ -112,6 +115,24 @@ def test_what_is_filled_inside_gets_large_pages(malloc: Callable[[], int], is_al
     if has_no_large_pages():
         pytest.skip('the memory of this machine is in pieces')
     assert smaps(address + SIZE // 2)['AnonHugePages'] != '0 kB'
+
+
+@pytest.mark.parametrize('is_wanted', [True, False])
+def test_nothing_is_made_large_before_a_while_has_passed(monkeypatch: pytest.MonkeyPatch, is_wanted: bool) -> None:
+    """Pages are made large some time after the block, and not at all if the memory is of no use any more by then."""
+    done: list[str] = []
+    wanted = [True]
+
+    def sleep(seconds: float) -> None:
+        assert seconds > 0
+        done.append('waited')
+        wanted[0] = is_wanted
+
+    monkeypatch.setattr(hugepages.time, 'sleep', sleep)
+    monkeypatch.setattr(hugepages, '_is_mostly_there', lambda page: True)
+    monkeypatch.setattr(hugepages, '_advise', lambda *what: done.append('made large'))
+    HugePages(SIZE, True, lambda: wanted[0])._collapse([(0, 2 * hugepages._PAGE)])
+    assert done == (['waited', 'made large', 'made large'] if is_wanted else ['waited'])
 
 
 @pytest.mark.parametrize('why', ['small', 'another system'])
