@@ -9,12 +9,11 @@ says. So the answer is that of the formulas. Measured on 66,000 of 1,000,000 x 1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 
-from ..distances import Labels, exact_search, products, unit
+from ..distances import Labels, distances, exact_search, nearest, products, unit
 from ..fields import Space
 from ..tensors import Float32Array
 from .labels import Flags
@@ -63,20 +62,26 @@ def scan(
     k = min(k, len(labels))
     if not len(queries) or not k:
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    if len(labels) <= _FEW:
+        return _exact(queries, k, space, file, labels)
     left = _left_open(queries, k, space, file, labels, gathered)
-    found = [
-        exact_search(query[None], k, space, _blocks(file, labels)) for query, labels in zip(queries, left, strict=True)
-    ]
-    return np.concatenate([one for one, _ in found]), np.concatenate([distances for _, distances in found])
+    found = [_exact(query[None], k, space, file, labels) for query, labels in zip(queries, left, strict=True)]
+    return np.concatenate([one for one, _ in found]), np.concatenate([scores for _, scores in found])
+
+
+def _exact(queries: Float32Array, k: int, space: Space, file: VectorFile, labels: Labels) -> Found:
+    """Return the `k` nearest, by the formulas."""
+    if len(labels) > _FEW:
+        return exact_search(queries, k, space, _blocks(file, labels))
+    # The same without blocks, which takes a sixth less.
+    found = [nearest(labels, row, k) for row in distances(queries, file.scan(labels), space)]
+    return np.stack([one for one, _ in found]), np.stack([scores for _, scores in found])
 
 
 def _left_open(
     queries: Float32Array, k: int, space: Space, file: VectorFile, labels: Labels, gathered: Gathered | None
 ) -> Iterator[Labels]:
-    """Yield for each query the labels that estimates leave open; of a few, all of them."""
-    if len(labels) <= _FEW:
-        yield from repeat(labels, len(queries))
-        return
+    """Yield for each query the labels that estimates leave open."""
     together = max(1, _MOST_ESTIMATES // len(labels))
     for first in range(0, len(queries), together):
         part = queries[first : first + together]
