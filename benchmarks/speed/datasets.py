@@ -27,8 +27,12 @@ LIMIT = 10
 SHARES = (0.5, 0.1, 0.03, 0.01, 0.001, 0.0001)
 """Filters let through `part < share`; `part` is spread evenly over the documents, from 0 to 1."""
 QUERIES = 1000
-JUDGED = 200
-"""The first so many queries have true neighbours, and stand for all when recall is measured."""
+JUDGED = 1000
+"""
+The first so many queries have true neighbours, and stand for all when recall is measured. Not fewer: in clusters far
+apart a query finds all of its neighbours or none, so that 200 of them say 0.95 where 1,000 say 0.91.
+"""
+_TOGETHER = 20  # queries that are compared with all vectors at once; 80 MB for a million
 SPARE = 40_000
 """Vectors for what is written later: each is written once, for equal ones could be quicker than others."""
 
@@ -241,8 +245,10 @@ def _last(space: str, vectors: Float32, queries: Float32, mask: NDArray[np.bool_
         chosen = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
     squares = np.einsum('ij,ij->i', chosen, chosen)
     candidates = min(4 * LIMIT, len(chosen))
-    for query in queries:
-        estimates = squares - 2 * (chosen @ query) if space == 'l2' else -(chosen @ query)
-        nearest = np.argpartition(estimates, candidates - 1)[:candidates]
-        exact = np.sort(distances(space, query, chosen[nearest]))
-        yield float(exact[min(LIMIT, len(exact)) - 1])
+    for start in range(0, len(queries), _TOGETHER):
+        some = queries[start : start + _TOGETHER]
+        estimates = squares - 2 * (some @ chosen.T) if space == 'l2' else -(some @ chosen.T)
+        for query, estimated in zip(some, estimates, strict=True):
+            nearest = np.argpartition(estimated, candidates - 1)[:candidates]
+            exact = np.sort(distances(space, query, chosen[nearest]))
+            yield float(exact[min(LIMIT, len(exact)) - 1])

@@ -18,7 +18,7 @@ class DocIndex(Engine):
 
     title = 'docindex'
     packages = ('docindex', 'hnswlib', 'numpy', 'pydantic')
-    durable = 'vectors synced, then a commit (WAL, synchronous=FULL): 2 syncs'
+    durable = 'a commit (WAL, synchronous=FULL) with the vectors, or after these were synced: 1 or 2 syncs'
 
     def define(self) -> None:
         space: Any = self.meta.space
