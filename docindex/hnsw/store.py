@@ -29,7 +29,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ from .._progress import check_progress
 from ..embedding import Recorded, check_recorded
 from ..errors import (
     ClosedIndexError,
-    QueryError,
     ReadOnlyError,
     SchemaMismatchError,
     SettingsError,
@@ -48,6 +46,7 @@ from ..errors import (
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
 from ..schema import Schema
 from . import opening, upkeep
+from .batches import Batches
 from .extraction import Extractions, tables_of
 from .following import Following
 from .graphs import STEP_ROWS
@@ -64,9 +63,6 @@ from .workdir import WorkDir, disk_errors
 logger = logging.getLogger('docindex')
 
 _SHARED_SAVE_ROWS = 500
-
-# The stores in which the task at hand is in a batch. A task of asyncio has a context of its own, and so has a thread.
-_in_batch: ContextVar[frozenset[Store]] = ContextVar('_in_batch', default=frozenset())
 
 
 class Store:
@@ -110,8 +106,7 @@ class Store:
         self.turns = Turns(processors())
         self._writing = threading.RLock()
         self._is_closed = False
-        self._batch: Transaction | None = None
-        self._batch_thread = 0
+        self._batches = Batches()
         self._may_compact = True
         self._types = None if schema is None else schema.describe(declared)
         with disk_errors(path, 'opening this'), ExitStack() as undo:
@@ -361,11 +356,8 @@ class Store:
         self.check_writable()
         with self._writing:
             self._check_usable()
-            if self._batch is not None:
-                if self not in _in_batch.get():
-                    raise QueryError(
-                        'another task of this thread is in a batch; let it end first, or write with aindex and its like'
-                    )
+            if self._batches.current is not None:
+                self._batches.check_task()
                 yield
                 return
             with self._work_dir.held():
@@ -401,8 +393,8 @@ class Store:
 
     def _write(self, stage: Callable[[Transaction], None], show_progress: bool | None) -> None:
         with self.updating():
-            if self._batch is not None:
-                stage(self._batch)
+            if self._batches.current is not None:
+                stage(self._batches.current)
                 return
             with _Committing(self) as transaction:
                 stage(transaction)
@@ -583,11 +575,6 @@ class Store:
                         break
             yield View(state, rows, labels)
 
-    def _own_batch(self) -> Transaction | None:
-        """Return the batch of this thread, and of this task, if it is in one."""
-        is_own = self._batch_thread == threading.get_ident() and self in _in_batch.get()
-        return self._batch if is_own else None
-
     # -- checks ----------------------------------------------------------------------------------
 
     @property
@@ -607,8 +594,7 @@ class Store:
 
     def check_no_batch(self, what: str) -> None:
         """Raise `QueryError` if this thread is in a batch."""
-        if self._own_batch() is not None:
-            raise QueryError(f'you cannot {what} inside a batch; end the batch first')
+        self._batches.check_none(what)
 
     def check_writable(self) -> None:
         """
@@ -620,15 +606,7 @@ class Store:
         """
         if self.access.read_only:
             raise ReadOnlyError('this index was opened with read_only=True', self.path, 'open it without, to write')
-        self._check_thread()
-
-    def _check_thread(self) -> None:
-        # The context of a batch comes to another thread through an async twin, which would not see what is in it.
-        if self in _in_batch.get() and self._batch_thread != threading.get_ident():
-            raise QueryError(
-                'this call belongs to a batch that another thread began; inside a batch make the calls themselves, not '
-                'their async twins'
-            )
+        self._batches.check_thread()
 
 
 class _Reading:
@@ -650,10 +628,10 @@ class _Reading:
         store._following.lock.acquire_shared()
         try:
             store._check_usable()
-            batch = store._own_batch()
+            batch = store._batches.own()
             if batch is not None:
                 return batch.view()
-            store._check_thread()
+            store._batches.check_thread()
             if store.access.follows:
                 store.check_in_place()
             self._rows = store._sidecar.take()
@@ -736,17 +714,12 @@ class _Batch:
             undo.enter_context(store._alone('begin another batch'))
             undo.push(self._settle)
             self._transaction = undo.enter_context(_Committing(store))
-            undo.callback(self._leave)
-            _in_batch.set(_in_batch.get() | {store})
-            store._batch, store._batch_thread = self._transaction, threading.get_ident()
+            undo.callback(store._batches.end)
+            store._batches.begin(self._transaction)
             self._end = undo.pop_all()
 
     def __exit__(self, *exception: Any) -> None:
         self._end.__exit__(*exception)
-
-    def _leave(self) -> None:
-        self._store._batch = None
-        _in_batch.set(_in_batch.get() - {self._store})
 
     def _settle(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
