@@ -127,7 +127,7 @@ def snippet(text: str, words: Sequence[str], mode: TextMode, before: str, after:
     Args:
         text: The text.
         words: The words, as `words_of` returns them.
-        mode: 'prefix': the last one is a beginning. 'phrase': they stand in a row.
+        mode: 'all': each stands there. 'prefix': each, and the last one is a beginning. 'phrase': they stand in a row.
         before: What to put before a word that is found.
         after: What to put behind it.
         length: How many words a snippet has at most.
@@ -156,7 +156,10 @@ def _found(there: Sequence[str], words: Sequence[str], mode: TextMode) -> dict[i
         starts = [at for at in range(len(there)) if list(there[at : at + len(words)]) == list(words)]
         found = dict.fromkeys([at + len(words) - 1 for at in starts], False)
         return found | dict.fromkeys([at + more for at in starts for more in range(len(words) - 1)], True)
-    beginning = words[-1] if mode == 'prefix' and words else None
+    whole, beginning = (words[:-1], words[-1]) if mode == 'prefix' and words else (words, None)
+    fits = set(whole) <= set(there) and (beginning is None or any(word.startswith(beginning) for word in there))
+    if mode != 'any' and not fits:
+        return {}  # other texts of the document may have the rest
     wanted = set(words)
     each = (at for at, word in enumerate(there) if word in wanted or (beginning and word.startswith(beginning)))
     return dict.fromkeys(each, False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, QueryError
@@ -98,6 +98,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     mode=st.sampled_from(['any', 'all', 'phrase', 'prefix']),
     fields=st.sampled_from(['', 'text', ['text', 'more'], {'more': 2.5}]),
 )
+@example(texts=[('chess', 'engine')], query='chess engine', mode='all', fields='')
+@example(texts=[('chess', 'engine'), ('engines', None)], query='chess eng', mode='prefix', fields='')
 @settings(max_examples=40)
 def test_the_same_is_found_as_in_the_local_index(
     both: list[Any], texts: list[tuple[str, str | None]], query: str, mode: TextMode, fields: Any
