@@ -419,10 +419,10 @@ class GraphCache:
 
         They are linked anew; what is missed then is a stray. If that is too much, the graph is made anew.
         """
-        for attempt in (1, 2):
+        for is_last in (False, True):
             self.relink(field, missed)
             missed = ask_all(self._search(field)).missed
-            if len(self._hidden(field, missed)) <= _MOST_STRAYS or attempt == 2:
+            if is_last or len(self._hidden(field, missed)) <= _MOST_STRAYS:
                 break
             self.rebuild(field)
             missed = ask_all(self._search(field)).missed

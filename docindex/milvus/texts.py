@@ -44,10 +44,15 @@ class Words(NamedTuple):
         names = [columns[field] for field in self.weights]
         if self.mode == 'phrase':
             return _any_of(f'{name} like {literal("% " + " ".join(self.words) + " %")}' for name in names)
-        whole, last = (self.words[:-1], self.words[-1:]) if self.mode == 'prefix' else (self.words, [])
+        whole, begun = _whole_and_begun(self.words, self.mode)
         parts = [_any_of(f'{name} like {literal(f"% {word} %")}' for name in names) for word in whole]
-        parts += [_any_of(f'{name} like {literal(f"% {word}%")}' for name in names) for word in last]
+        parts += [_any_of(f'{name} like {literal(f"% {word}%")}' for name in names) for word in begun]
         return ' and '.join(parts)
+
+
+def _whole_and_begun(words: Sequence[str], mode: TextMode) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the words that stand in a text as they are, and those that are only the beginning of one there."""
+    return (words[:-1], words[-1:]) if mode == 'prefix' else (words, [])
 
 
 def _any_of(parts: Iterator[str]) -> str:
@@ -156,12 +161,12 @@ def _found(there: Sequence[str], words: Sequence[str], mode: TextMode) -> dict[i
         starts = [at for at in range(len(there)) if list(there[at : at + len(words)]) == list(words)]
         found = dict.fromkeys([at + len(words) - 1 for at in starts], False)
         return found | dict.fromkeys([at + more for at in starts for more in range(len(words) - 1)], True)
-    whole, beginning = (words[:-1], words[-1]) if mode == 'prefix' and words else (words, None)
-    fits = set(whole) <= set(there) and (beginning is None or any(word.startswith(beginning) for word in there))
+    whole, begun = _whole_and_begun(words, mode)
+    fits = set(whole) <= set(there) and all(any(word.startswith(one) for word in there) for one in begun)
     if mode != 'any' and not fits:
         return {}  # other texts of the document may have the rest
-    wanted = set(words)
-    each = (at for at, word in enumerate(there) if word in wanted or (beginning and word.startswith(beginning)))
+    wanted, beginnings = set(whole), tuple(begun)
+    each = (at for at, word in enumerate(there) if word in wanted or word.startswith(beginnings))
     return dict.fromkeys(each, False)
 
 
