@@ -53,7 +53,7 @@ LAYERS = [
 
 OWNERS = {
     'hnswlib': {'hnsw.graph'},
-    'sqlite3': {'hnsw.sidecar', 'fromdocarray.directory'},  # ours, and DocArray's
+    'sqlite3': {'hnsw.connection', 'fromdocarray.directory'},  # ours, and DocArray's
     'filelock': {'hnsw.workdir'},
     'pymilvus': {'milvus.server'},
     'milvus_lite': {'milvus.engines'},

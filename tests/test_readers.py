@@ -30,8 +30,8 @@ from docindex import (
     SettingsError,
     WorkDirError,
 )
+from docindex.hnsw.connection import Connection
 from docindex.hnsw.rows import Rows
-from docindex.hnsw.sidecar import _Connection
 from docindex.hnsw.state import State
 from docindex.hnsw.vectors import VectorFile
 from docindex.testing import SPACES, ExactIndex, Film, films
@@ -755,13 +755,13 @@ def test_a_log_that_cannot_be_read_is_not_passed_over(path: Path, read_only_path
 def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count the statements that are sent to SQLite from now on."""
     sent: Counter[str] = Counter()
-    send = _Connection.all
+    send = Connection.all
 
-    def counting(connection: _Connection, sql: str, *parameters: Any) -> list[Any]:
+    def counting(connection: Connection, sql: str, *parameters: Any) -> list[Any]:
         sent[sql] += 1
         return send(connection, sql, *parameters)
 
-    monkeypatch.setattr(_Connection, 'all', counting)
+    monkeypatch.setattr(Connection, 'all', counting)
     # `Rows` takes the method when it is made: those that are idle are not counted.
     return sent
 

@@ -19,9 +19,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -29,6 +28,7 @@ import numpy as np
 from ..embedding import is_record
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
+from .connection import Connection
 from .fieldtable import are_safe
 from .fulltext import TextMatch
 from .records import PackedRows, Place, ScannedRow, Snapshot, mismatch, row_checksum, snapshot_checksum
@@ -56,27 +56,6 @@ Content = tuple[bytes, bytes | None]
 _Fetched = tuple[int, bytes, bytes | None, str | None, int, int]
 _VARIABLES = 10_000  # a statement's limit is 32,766
 _FEW = 2_000
-
-
-class Connection(Protocol):
-    """A connection to the SQLite file, used by one thread at a time; its errors are docindex's."""
-
-    path: Path
-
-    def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        """Return the rows of a statement."""
-
-    def each(self, sql: str) -> Iterator[Any]:
-        """Yield the rows of a statement, which may be too many for the memory."""
-
-    def roll_back(self) -> None:
-        """End the transaction, if there is one."""
-
-    def is_outdated(self) -> bool:
-        """Return whether somebody writes by now, which this connection would not notice."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 class Rows:

@@ -1,5 +1,5 @@
 """
-Rows beside the graphs: the SQLite file, its connections and its transactions. The only module that imports sqlite3.
+Rows beside the graphs: the SQLite file, and what is written to it.
 
 WAL with synchronous=FULL: one sync a commit, and nothing acknowledged is lost in a power cut. (Measured
 over ten cuts each: WAL with NORMAL lost in 10, a rollback journal with FULL in 2.)
@@ -8,8 +8,6 @@ over ten cuts each: WAL with NORMAL lost in 10, a rollback journal with FULL in 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple
@@ -17,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import _files
-from ..errors import CHECK, CorruptIndexError, FilterError, WorkDirError
-from .conditions import holds_in_sql, regex_in_sql
+from ..errors import WorkDirError
+from .connection import Connection
 from .fieldtable import FieldTable, FieldTables
 from .labels import Runs
 from .records import Change, Row, ScannedRow, Snapshot, snapshot_checksum
@@ -49,8 +47,6 @@ CREATE TABLE snapshots (
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unsynced (size INTEGER PRIMARY KEY, field TEXT NOT NULL, label INTEGER NOT NULL, row BLOB NOT NULL);
 """
-_PATIENCE = 60_000  # milliseconds: nobody holds the file for as long
-_SHORT_PATIENCE = 1_000
 _FORGET_FIELDS = (
     'PRAGMA writable_schema = ON',
     "DELETE FROM sqlite_master WHERE tbl_name = 'fields' OR tbl_name GLOB 'fields_*' OR tbl_name GLOB 'text_*'",
@@ -84,7 +80,7 @@ class Sidecar:
         self._read_only = read_only
         self._synchronous = 'FULL' if is_synced else 'NORMAL'
         self._idle: list[Rows] = []
-        self._writer = _Connection(path, read_only)
+        self._writer = Connection(path, read_only)
         self.rows = Rows(self._writer)
         if read_only:
             return
@@ -122,7 +118,7 @@ class Sidecar:
             rows.close()
             return self.take()
         except IndexError:
-            connection = _Connection(self.path, self._read_only)
+            connection = Connection(self.path, self._read_only)
             connection.all('PRAGMA query_only = ON')
             connection.all(f'PRAGMA cache_size = -{_CACHE}')
             return Rows(connection)
@@ -294,14 +290,14 @@ class Sidecar:
         fixed: dict[str, Any] = {'format': FORMAT, 'next_label': 0, 'commits': 0, 'generation': 0, 'is_synced': True}
         fixed |= {'fields': [[]], 'levels': ['']}
         tables = FieldTables.from_json(meta.get('levels', ['']), meta.get('fields', [[]]))
-        with self._synced(), _Transaction(self._writer):
+        with self._synced(), self._writer.transaction():
             self._run((*_TABLES.split(';'), *(statement for table in tables for statement in table.create())))
             self._set_meta({**fixed, **meta})
         _files.sync_directory(self.path.parent)
 
     def set_meta(self, **values: Any) -> None:
         """Change entries of `meta`, synced in any case."""
-        with self._synced(), _Transaction(self._writer):
+        with self._synced(), self._writer.transaction():
             self._set_meta(values)
             self._count_commit()
 
@@ -314,7 +310,7 @@ class Sidecar:
             new_vectors: Vector fields that the documents there lack, and the level of each.
             new_levels: The numbers of levels that there were not before.
         """
-        with _Transaction(self._writer):
+        with self._writer.transaction():
             for name, level in new_vectors.items():
                 self._writer.all('DELETE FROM absences WHERE field = ?', (name,))
                 sql = 'INSERT INTO absences SELECT ?, label FROM documents WHERE level = ?'
@@ -341,7 +337,7 @@ class Sidecar:
             runs: The new labels at which another level begins.
             snapshots: The graph files of the new labels.
         """
-        with self._synced(), _Transaction(self._writer):
+        with self._synced(), self._writer.transaction():
             self._run(statement for table in self._fields() for statement in table.renumber())
             # Into a new table: changing the key of each row in place takes longer, and leaves the file full of holes.
             self._writer.all(_DOCUMENTS.format('renumbered'))
@@ -372,7 +368,7 @@ class Sidecar:
             read: Returns what stands in them for a document.
             is_damaged: SQLite may not be able to read the old ones, nor to drop them: they are forgotten.
         """
-        with _Transaction(self._writer):
+        with self._writer.transaction():
             dropped = (statement for table in self._fields() for statement in table.drop())
             self._run(_FORGET_FIELDS if is_damaged else dropped)
             for table in tables:
@@ -391,26 +387,23 @@ class Sidecar:
         Raises:
             CorruptIndexError: they differ.
         """
-        with _Transaction(self._writer):
+        with self._writer.transaction():
             self._run(statement for table in self._fields() for statement in table.check_text())
 
     def record(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the graph file of its field."""
-        with _Transaction(self._writer):
+        with self._writer.transaction():
             self._insert_snapshots([snapshot])
 
     def record_synced(self) -> None:
         """Forget the copies of rows of vector files: the files are synced."""
-        with _Transaction(self._writer):
+        with self._writer.transaction():
             self.forget_unsynced()
 
     def vacuum(self) -> None:
         """Give space that is no longer used back to the file system."""
         self._writer.all('VACUUM')
-        # The log can be cut once nobody reads in it. That may not come about, and can wait for the next time.
-        self._writer.all(f'PRAGMA busy_timeout = {_SHORT_PATIENCE}')
-        self._writer.all('PRAGMA wal_checkpoint(TRUNCATE)')
-        self._writer.all(f'PRAGMA busy_timeout = {_PATIENCE}')
+        self._writer.shorten_log()
 
     def backup(self, path: Path) -> None:
         """Copy what is committed into a new SQLite file."""
@@ -460,146 +453,6 @@ class Sidecar:
     def _insert_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         rows = ((*row, snapshot_checksum(row)) for row in map(astuple, snapshots))
         self._writer.many('INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', rows)
-
-
-class _Connection:
-    """A connection to the file, used by one thread at a time, though not always the same."""
-
-    def __init__(self, path: Path, read_only: bool) -> None:
-        self.path = path
-        self._log = path.with_name(path.name + '-wal')
-        # Even a reader writes to the log's index, which it cannot on a read-only medium; but where there is no log, the
-        # file itself has everything.
-        self._is_alone = read_only and not os.access(path.parent, os.W_OK) and not self._log.exists()
-        self._seen = self._file_seen()
-        mode = 'rwc' if not read_only else 'ro&immutable=1' if self._is_alone else 'ro'
-        with _Translated(path):
-            self._connection = sqlite3.connect(
-                f'{path.absolute().as_uri()}?mode={mode}',
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=_PATIENCE / 1000,
-            )
-        self.raised: BaseException | None = None
-        for name, arguments, function in (('docindex_holds', 4, holds_in_sql), ('docindex_regex', 2, regex_in_sql)):
-            self._connection.create_function(name, arguments, self._telling(function), deterministic=True)
-
-    def _telling(self, function: Callable[..., bool]) -> Callable[..., bool]:
-        """Return a function for SQL that keeps what it raises: SQLite tells only that something was."""
-
-        def call(*arguments: Any) -> bool:
-            try:
-                return function(*arguments)
-            except BaseException as error:
-                self.raised = error
-                raise
-
-        return call
-
-    def all(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        try:
-            return self._connection.execute(sql, parameters).fetchall()
-        except BaseException as error:
-            _translate(error, self.path, self)
-            raise
-
-    def each(self, sql: str) -> Iterator[Any]:
-        with _Translated(self.path, self):
-            yield from self._connection.execute(sql)
-
-    def many(self, sql: str, rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> None:
-        with _Translated(self.path):
-            self._connection.executemany(sql, rows)
-
-    def is_outdated(self) -> bool:
-        return self._is_alone and (self._log.exists() or self._file_seen() != self._seen)
-
-    def _file_seen(self) -> tuple[int, ...]:
-        found = self.path.stat() if self._is_alone else None
-        return () if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
-
-    @property
-    def is_in_transaction(self) -> bool:
-        return self._connection.in_transaction
-
-    def begin(self) -> None:
-        self.roll_back()  # what an interrupt left unfinished
-        self.all('BEGIN IMMEDIATE')
-
-    def commit(self) -> None:
-        self.all('COMMIT')
-
-    def roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self.all('ROLLBACK')
-
-    def copy_to(self, path: Path) -> None:
-        with _Translated(path), closing(sqlite3.connect(path)) as copy:
-            self._connection.backup(copy)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-class _Translated:
-    """What SQLite raises becomes an error of docindex. A class: a generator would cost each search a microsecond."""
-
-    __slots__ = ('_connection', '_path')
-
-    def __init__(self, path: Path, connection: _Connection | None = None) -> None:
-        self._path = path
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None:
-            _translate(error, self._path, self._connection)
-
-
-def _translate(error: BaseException, path: Path, connection: _Connection | None) -> None:
-    """Raise what an error of SQLite is to a user; return if it is none of SQLite's."""
-    if connection is not None and connection.raised is not None:
-        raised, connection.raised = connection.raised, None
-        if not isinstance(raised, Exception) or isinstance(raised, MemoryError):
-            raise raised from None  # Ctrl-C, say
-        raise CorruptIndexError(f'what filters look at cannot be read: {raised!r}', path, CHECK) from raised
-    is_text = isinstance(error, UnicodeDecodeError) or str(error).startswith('Could not decode')
-    if str(error).startswith('parser stack overflow'):  # and not that of full text
-        raise FilterError(
-            f'this filter reaches through more lists than SQLite {sqlite3.sqlite_version} can read at once; '
-            'ask for less in one filter, or use SQLite 3.46 or newer'
-        ) from error
-    if isinstance(error, sqlite3.OperationalError) and not is_text:
-        raise WorkDirError(
-            f'SQLite failed: {error}', path, 'check the disk, and that the file can be written'
-        ) from error
-    if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
-        raise CorruptIndexError(f'SQLite cannot read this file: {error}', path, CHECK) from error
-
-
-class _Transaction:
-    """
-    A transaction of the writer: committed at the end of the block, rolled back if the block raises.
-
-    A class and no generator: an interrupt may leave either unfinished, and a generator would roll back when it is
-    collected, which may be in the middle of the next transaction.
-    """
-
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.begin()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._connection.commit()
-        finally:
-            self._connection.roll_back()
 
 
 def _differ(left: Any, right: Any) -> bool:
