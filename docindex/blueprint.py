@@ -41,11 +41,11 @@ from pydantic import BaseModel, RootModel, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .annotations import type_name
 from .doclist import DocList
 from .document import ID, BaseDoc, fresh_id
 from .fields import declared_settings
 from .plain import makes_as
-from .schema import type_name
 from .tensors import AnyTensor, JaxArray, NdArray, TensorFlowTensor, TorchTensor, is_tensor_type
 from .typed import TypedJson
 from .urls import AnyUrl, AudioUrl, ImageUrl, TextUrl, VideoUrl

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from .errors import DocumentError
-from .schema import Level, check_id, check_ids
+from .refusals import check_id, check_ids
+from .schema import Level
 
 
 class Given(NamedTuple):

@@ -20,7 +20,8 @@ from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
 from .plain import json_loses, json_says_all, types_within
-from .schema import Column, check_known, explain, unknown_of
+from .refusals import check_known, explain, unknown_of
+from .schema import Column
 from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, TensorsInTurn, framework_of_type
 from .typed import TypedJson
 

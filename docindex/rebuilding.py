@@ -38,7 +38,7 @@ from .blueprint import (
 )
 from .doclist import DocList
 from .errors import SchemaError
-from .schema import UNKNOWN
+from .refusals import UNKNOWN
 from .typed import TypedJson, as_declared
 
 _STRING_WORDS = {'strip_whitespace', 'to_upper', 'to_lower', 'strict', 'min_length', 'max_length', 'pattern'}

@@ -8,45 +8,28 @@ is a level of its own: a schema within the schema, whose names go on from that o
 
 from __future__ import annotations
 
-import types
-import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Annotated, Any, Generic, TypeVar, Union, cast
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from ._later import later
-from .doclist import DocList
-from .document import ID
+from .annotations import listed, tensor_settings, type_name, unwrap
 from .embedding import Embeds, Recorded, declared_embeds
-from .errors import (
-    DimensionError,
-    DocIndexError,
-    DocumentError,
-    IdTypeError,
-    QueryError,
-    SchemaError,
-    VectorError,
-)
+from .errors import DocumentError, IdTypeError, QueryError, SchemaError
 from .fields import BACKEND_SETTINGS, TEXT_SETTINGS, declared_settings
 from .kinds import Kind, kind_of
-from .tensors import is_tensor_type
+from .refusals import not_a_string, unfit
 
 D = TypeVar('D', bound=BaseModel)
 
 _MOST_LISTS = 100  # a level's number is a byte
 _LONGEST_NAME = 200  # bytes; a vector column's name becomes a file's, and those end at 255
-
-UNKNOWN = '__docindex_unknown__'
-"""The attribute of a class that `docindex.rebuilding` has made: what of the user's class is not known."""
 
 
 @dataclass(frozen=True)
@@ -373,8 +356,8 @@ class Schema(Generic[D]):
         except ValidationError as error:
             id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
             if 'id' in (doc if isinstance(doc, Mapping) else type(doc).model_fields) and not isinstance(id_, str):
-                raise IdTypeError(_not_a_string(what, id_)) from error
-            raise _unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
+                raise IdTypeError(not_a_string(what, id_)) from error
+            raise unfit(what + (f' (id {id_!r})' if isinstance(id_, str) else ''), error) from error
 
     def changed(self, doc: D, values: Mapping[str, Any]) -> D:
         """
@@ -402,84 +385,13 @@ class Schema(Generic[D]):
             try:
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
-                raise _unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
+                raise unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
         return doc
-
-
-def unknown_of(doc_type: type[Any]) -> list[str]:
-    """Return what is not known of the class that a document class stands in for, a clause each; mostly nothing."""
-    unknown: list[str] = getattr(doc_type, UNKNOWN, [])
-    return unknown
-
-
-def check_known(doc_type: type[Any]) -> None:
-    """
-    Check that documents of a class can be stored.
-
-    Raises:
-        SchemaError: it stands in for a class of which not all is known.
-    """
-    unknown = unknown_of(doc_type)
-    if unknown:
-        more = f', and {len(unknown) - 3} more' if len(unknown) > 3 else ''
-        raise SchemaError(
-            f'documents can be read and deleted here, but not stored without their class: {"; ".join(unknown[:3])}'
-            f'{more}. Open the directory with the class, HnswDocumentIndex[{doc_type.__name__}], or on a command line '
-            'with --schema module:Class'
-        )
-
-
-def check_id(id_: object, what: Callable[[], str]) -> str:
-    """Return the id of the document `what`, which must be a string that is not empty and can be written as UTF-8."""
-    if not isinstance(id_, str):
-        raise IdTypeError(_not_a_string(what(), id_))
-    if not id_:
-        raise DocumentError(f'{what()}: the id is empty')
-    try:
-        id_.encode()
-    except UnicodeEncodeError as error:
-        raise DocumentError(f'{what()}: the id {id_!r} is not valid Unicode: {error}') from error
-    return id_
-
-
-def check_ids(ids: Sequence[Any], name: Callable[[int], str]) -> None:
-    """Check that each can be an id; `name` returns what an error calls a position. See `check_id`."""
-    with suppress(TypeError, UnicodeEncodeError):
-        if all(ids) and '\n'.join(ids).encode():  # nearly always
-            return
-    for at, id_ in enumerate(ids):
-        check_id(id_, partial(name, at))
-
-
-def _not_a_string(what: str, id_: object) -> str:
-    return f'{what}: an id is a string, got {type(id_).__name__} {id_!r}; use str(...)'
 
 
 def _is_text(source: Column, beside: Column) -> bool:
     """Return whether a column has text that a vector in the same document can be made of."""
     return source.kind.name == 'text' and source.name.startswith(f'{beside.outer}__' if beside.outer else '')
-
-
-def _unfit(what: str, error: ValidationError, outer: tuple[str, ...] = ()) -> DocIndexError:
-    """Return our error for pydantic's: about the first vector it complains of, if there is one."""
-    message = f'{what}: {explain(error, outer)}'
-    for complaint in error.errors(include_url=False, include_input=False):
-        if complaint['type'] == 'tensor_shape':
-            context = complaint['ctx']
-            return DimensionError(message, _flat(outer, complaint), context['expected'], context['got'])
-        if complaint['type'] == 'tensor':
-            return VectorError(message)
-    return DocumentError(message)
-
-
-def explain(error: ValidationError, outer: tuple[str, ...] = ()) -> str:
-    """Return pydantic's complaints in one line, each with its field's flat name; `outer` is where the document is."""
-    complaints = error.errors(include_url=False, include_input=False)
-    return '; '.join(f'{_flat(outer, complaint) or "document"}: {complaint["msg"]}' for complaint in complaints)
-
-
-def _flat(outer: tuple[str, ...], complaint: ErrorDetails) -> str:
-    return '__'.join((*outer, *map(str, complaint['loc'])))
 
 
 def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[str, ...] = ()) -> BaseModel:
@@ -517,7 +429,7 @@ def _nodes(
         path = (*outer, name)
         flat = '__'.join(path)
         where = f'{doc_type.__name__}.{name}'
-        annotation, can_be_none, annotated = _unwrap(info.annotation)
+        annotation, can_be_none, annotated = unwrap(info.annotation)
         if info.exclude and info.is_required():
             raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
         none = ' | None' if can_be_none else ''
@@ -535,7 +447,7 @@ def _nodes(
         settings: dict[str, Any] = {}
         for source in (*annotated, info):
             settings |= declared_settings(source, where)
-        item = _listed(annotation)
+        item = listed(annotation)
         above = (*in_lists_of, *within, doc_type)
         if embeds is not None and item is not None:
             raise SchemaError(
@@ -549,7 +461,7 @@ def _nodes(
                 flat, path, f'documents{none}', optional, has_default, False, False, {}, annotation, stored, inner
             )
             continue
-        is_tensor, settings = _tensor(where, annotation, settings)
+        is_tensor, settings = tensor_settings(where, annotation, settings)
         written = f'{type_name(annotation)}{none}'
         if embeds is not None and not is_tensor:
             raise SchemaError(f'{where}: embeds is for vectors, NdArray[384] say, and this is a {written}')
@@ -560,16 +472,6 @@ def _nodes(
         yield column
 
 
-def _listed(annotation: Any) -> type[BaseModel] | None:
-    """Return the class of the documents in a list, if each of them can be stored by itself: it has an id."""
-    item = annotation.doc_type if isinstance(annotation, type) and issubclass(annotation, DocList) else None
-    if typing.get_origin(annotation) is list:
-        (item,) = typing.get_args(annotation)
-    if not isinstance(item, type) or not issubclass(item, BaseModel) or issubclass(item, RootModel):
-        return None
-    return item if 'id' in item.model_fields and item.model_fields['id'].annotation in (str, ID) else None
-
-
 def _check_text(where: str, column: Column) -> None:
     said = sorted(TEXT_SETTINGS & column.settings.keys())
     if said and column.name == 'id':
@@ -578,85 +480,6 @@ def _check_text(where: str, column: Column) -> None:
         raise SchemaError(f'{where}: {said[0]} is for strings, and this is a {column.type_name}')
     if 'tokenizer' in said and not column.settings.get('full_text'):
         raise SchemaError(f'{where}: a tokenizer needs full_text=True')
-
-
-def _unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
-    """Strip `Optional` and `Annotated`: the type inside, whether None is allowed, pydantic fields found."""
-    can_be_none = False
-    found: list[FieldInfo] = []
-    while True:
-        origin = typing.get_origin(annotation)
-        if origin is Annotated:
-            annotation, *metadata = typing.get_args(annotation)
-            found += [item for item in metadata if isinstance(item, FieldInfo)]
-        elif origin in (Union, types.UnionType):
-            members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
-            can_be_none = can_be_none or len(members) < len(typing.get_args(annotation))
-            if len(members) != 1:
-                return annotation, can_be_none, found
-            annotation = members[0]
-        else:
-            return annotation, can_be_none, found
-
-
-def _tensor(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
-    """Return whether the field may become a vector column, and its settings with the length in its type."""
-    origin = typing.get_origin(annotation)
-    if getattr(annotation, '__module__', '').startswith('docarray.typing.tensor'):
-        raise SchemaError(f"{where} has DocArray's type {annotation.__name__}; import it from docindex instead")
-    if origin in (Union, types.UnionType):
-        if settings.get('index', True) and any(map(_holds_tensor, typing.get_args(annotation))):
-            only_tensors = all(
-                member is types.NoneType or _holds_tensor(member) for member in typing.get_args(annotation)
-            )
-            hint = 'write AnyTensor' if only_tensors else 'use two fields'
-            raise SchemaError(f'{where}: a vector or something else cannot be searched; {hint}, or Field(index=False)')
-        return False, settings
-    if not _holds_tensor(annotation):
-        # A list of floats is a vector only if the schema says so.
-        is_vector = annotation in (list, tuple) or origin in (list, tuple, Sequence)
-        if settings.get('dim', -1) > 0 and not is_vector:
-            raise SchemaError(f'{where} is a {type_name(annotation)}, which cannot have a dim')
-        return is_vector and settings.get('dim', -1) > 0, settings
-    shape = annotation.shape if is_tensor_type(annotation) else None
-    if shape is None:
-        return True, settings
-    if len(shape) != 1 or shape[0] is ...:
-        if settings.keys() - {'index'} or settings.get('index'):
-            raise SchemaError(
-                f'{where}: only vectors can be indexed, and {type_name(annotation)} is not one; it is stored without '
-                'any settings'
-            )
-        return False, settings
-    if isinstance(shape[0], str):
-        return True, settings
-    if settings.get('dim', -1) not in (-1, shape[0]):
-        raise SchemaError(f'{where}: {type_name(annotation)} and dim={settings["dim"]} contradict each other')
-    return True, {**settings, 'dim': shape[0]}
-
-
-def _holds_tensor(annotation: Any) -> bool:
-    return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
-
-
-def type_name(annotation: Any, is_outermost: bool = True) -> str:
-    """Return a type as one would write it, without the modules of classes and what `Annotated` adds."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is types.NoneType:
-        return 'None'
-    if origin is Annotated:
-        return type_name(arguments[0], is_outermost)
-    if origin in (Union, types.UnionType):
-        # Whether None is allowed at all is said by the caller.
-        members = [member for member in arguments if not (is_outermost and member is types.NoneType)]
-        return ' | '.join(type_name(member, False) for member in members)
-    if origin is typing.Literal:
-        return f'Literal[{", ".join(map(repr, arguments))}]'
-    name = getattr(annotation, '__name__', None) or str(annotation).replace('typing.', '')
-    if origin is None or not arguments:
-        return name
-    inner = ('...' if argument is ... else type_name(argument, False) for argument in arguments)
-    return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
 
 
 def _check_file_names(schema_name: str, vectors: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ from .document import ID
 from .errors import TableError
 from .fields import declared_settings
 from .frameworks import Array
-from .schema import explain
+from .refusals import explain
 from .tensorjson import InlineTensors
 from .tensors import is_tensor_type
 from .typed import TypedJson

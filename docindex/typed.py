@@ -32,7 +32,7 @@ from .doclist import DocList
 from .errors import DocumentError
 from .frameworks import framework_of
 from .plain import types_within
-from .schema import unknown_of
+from .refusals import unknown_of
 from .tensors import Tensors
 
 Atom = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]

@@ -24,7 +24,7 @@ LAYERS = [
     {'document', 'doclist', 'distances', 'deferred'},
     {'predefined', 'typing'},
     {'values'},
-    {'kinds'},
+    {'kinds', 'annotations', 'refusals'},
     {'schema', 'results', 'fusion', 'planes'},
     {'filters', 'responses', 'selecting'},
     {'parsing', 'translating'},

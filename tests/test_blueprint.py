@@ -37,7 +37,8 @@ from docindex import (
 )
 from docindex.blueprint import blueprint
 from docindex.rebuilding import rebuilt
-from docindex.schema import Schema, check_known, unknown_of
+from docindex.refusals import check_known, unknown_of
+from docindex.schema import Schema
 from docindex.tensors import Tensors
 from docindex.typed import TypedJson
 

@@ -20,7 +20,8 @@ from docindex import (
     SchemaError,
     VectorError,
 )
-from docindex.schema import Schema, check_id
+from docindex.refusals import check_id
+from docindex.schema import Schema
 
 T = TypeVar('T')
 

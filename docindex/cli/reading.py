@@ -16,7 +16,7 @@ from ..display import Shown, show, size_as_text
 from ..errors import QueryError, VectorError
 from ..hnsw.index import HnswDocumentIndex
 from ..hnsw.stats import FieldStats, IndexStats
-from ..schema import unknown_of
+from ..refusals import unknown_of
 from ..tensors import as_array
 from .app import PROBLEM, AsJson, Directory, FilterOption, Schema, command, fail, opened, without
 from .output import is_json, write_documents, write_found, write_json

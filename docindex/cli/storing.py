@@ -15,7 +15,7 @@ import typer
 from .._later import later
 from ..errors import LoadError, QueryError, SchemaError
 from ..index import BATCH_SIZE
-from ..schema import check_known
+from ..refusals import check_known
 from .app import PROBLEM, Directory, FilterOption, Format, Schema, Wait, class_of, command, fail, opened
 from .output import documents
 from .reading import filter_of

@@ -17,8 +17,8 @@ from ..hnsw.extraction import Extractions
 from ..hnsw.state import Access
 from ..hnsw.store import Store
 from ..hnsw.tree import Tree
+from ..refusals import unknown_of
 from ..schema import Schema as DocumentSchema
-from ..schema import unknown_of
 from .app import PROBLEM, AsJson, Directory, Schema, Wait, command, opened
 from .output import documents, is_json, write_json
 

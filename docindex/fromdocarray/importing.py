@@ -16,7 +16,8 @@ from ..errors import CorruptIndexError, DocumentError, IdTypeError, QueryError, 
 from ..hnsw.config import HnswDBConfig
 from ..hnsw.index import HnswDocumentIndex
 from ..query import checked_count
-from ..schema import Schema, explain
+from ..refusals import explain
+from ..schema import Schema
 from .blobs import document
 from .directory import DocArrayDirectory, Numbers, row_of
 from .fitting import Fitting

@@ -13,7 +13,7 @@ from ..changes import Changes, changed, changes_of, touches
 from ..errors import DocumentNotFoundError
 from ..filling import Made
 from ..incoming import Given, last_of_each
-from ..schema import check_known
+from ..refusals import check_known
 from ..searchable import ids_of
 from .reading import Reading
 from .store import Store

@@ -30,7 +30,8 @@ from ..frameworks import NUMPY
 from ..incoming import Given, last_of_each
 from ..matrices import column_matrix, whole_matrix
 from ..plain import json_loses, types_within
-from ..schema import Column, Schema, check_id, check_ids
+from ..refusals import check_id, check_ids
+from ..schema import Column, Schema
 from ..tensors import framework_of_type, is_tensor_type
 from .documents import NEAR, Documents
 from .extraction import lists_in

@@ -19,7 +19,8 @@ from ..fields import ColumnConfig, vector_defaults
 from ..filters import FilterLike
 from ..index import DocumentIndex
 from ..parsing import parse
-from ..schema import Schema, check_known, unknown_of
+from ..refusals import check_known, unknown_of
+from ..schema import Schema
 from ..scopes import Scope, list_level, vector_field
 from . import sharing
 from .config import Durability, HnswDBConfig, HnswRuntimeConfig

@@ -18,8 +18,9 @@ from ..filling import query_with_vectors, with_vectors
 from ..filters import Filter, FilterLike
 from ..parsing import parse
 from ..query import FindStep, Query, TextMode, checked_count
+from ..refusals import unknown_of
 from ..results import Explanation, FindResult, FindResultBatched
-from ..schema import Level, unknown_of
+from ..schema import Level
 from ..scopes import ALL, Scope, about, checked_ef, id_of, levels_named, scope_of, vector_field
 from ..searchable import Searchable, ids_of
 from ..selecting import selected

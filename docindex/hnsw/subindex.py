@@ -15,8 +15,9 @@ from ..filters import Filter, FilterLike
 from ..incoming import Given, unlike
 from ..parsing import parse
 from ..query import Query
+from ..refusals import check_known
 from ..results import SubindexFindResult
-from ..schema import Level, check_known
+from ..schema import Level
 from ..searchable import ids_of
 from ..sublists import InLists
 from .changing import Changing

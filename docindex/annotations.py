@@ -1,0 +1,106 @@
+"""What the type of a field says: whether it may be None, is a tensor, or a list of documents; and how one writes it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import numpy as np
+from pydantic import BaseModel, RootModel
+from pydantic.fields import FieldInfo
+
+from .doclist import DocList
+from .document import ID
+from .errors import SchemaError
+from .tensors import is_tensor_type
+
+
+def unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
+    """Strip `Optional` and `Annotated`: the type inside, whether None is allowed, pydantic fields found."""
+    can_be_none = False
+    found: list[FieldInfo] = []
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is Annotated:
+            annotation, *metadata = typing.get_args(annotation)
+            found += [item for item in metadata if isinstance(item, FieldInfo)]
+        elif origin in (Union, types.UnionType):
+            members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
+            can_be_none = can_be_none or len(members) < len(typing.get_args(annotation))
+            if len(members) != 1:
+                return annotation, can_be_none, found
+            annotation = members[0]
+        else:
+            return annotation, can_be_none, found
+
+
+def listed(annotation: Any) -> type[BaseModel] | None:
+    """Return the class of the documents in a list, if each of them can be stored by itself: it has an id."""
+    item = annotation.doc_type if isinstance(annotation, type) and issubclass(annotation, DocList) else None
+    if typing.get_origin(annotation) is list:
+        (item,) = typing.get_args(annotation)
+    if not isinstance(item, type) or not issubclass(item, BaseModel) or issubclass(item, RootModel):
+        return None
+    return item if 'id' in item.model_fields and item.model_fields['id'].annotation in (str, ID) else None
+
+
+def tensor_settings(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Return whether the field may become a vector column, and its settings with the length in its type."""
+    origin = typing.get_origin(annotation)
+    if getattr(annotation, '__module__', '').startswith('docarray.typing.tensor'):
+        raise SchemaError(f"{where} has DocArray's type {annotation.__name__}; import it from docindex instead")
+    if origin in (Union, types.UnionType):
+        if settings.get('index', True) and any(map(_holds_tensor, typing.get_args(annotation))):
+            only_tensors = all(
+                member is types.NoneType or _holds_tensor(member) for member in typing.get_args(annotation)
+            )
+            hint = 'write AnyTensor' if only_tensors else 'use two fields'
+            raise SchemaError(f'{where}: a vector or something else cannot be searched; {hint}, or Field(index=False)')
+        return False, settings
+    if not _holds_tensor(annotation):
+        # A list of floats is a vector only if the schema says so.
+        is_vector = annotation in (list, tuple) or origin in (list, tuple, Sequence)
+        if settings.get('dim', -1) > 0 and not is_vector:
+            raise SchemaError(f'{where} is a {type_name(annotation)}, which cannot have a dim')
+        return is_vector and settings.get('dim', -1) > 0, settings
+    shape = annotation.shape if is_tensor_type(annotation) else None
+    if shape is None:
+        return True, settings
+    if len(shape) != 1 or shape[0] is ...:
+        if settings.keys() - {'index'} or settings.get('index'):
+            raise SchemaError(
+                f'{where}: only vectors can be indexed, and {type_name(annotation)} is not one; it is stored without '
+                'any settings'
+            )
+        return False, settings
+    if isinstance(shape[0], str):
+        return True, settings
+    if settings.get('dim', -1) not in (-1, shape[0]):
+        raise SchemaError(f'{where}: {type_name(annotation)} and dim={settings["dim"]} contradict each other')
+    return True, {**settings, 'dim': shape[0]}
+
+
+def _holds_tensor(annotation: Any) -> bool:
+    return is_tensor_type(annotation) or annotation is np.ndarray or typing.get_origin(annotation) is np.ndarray
+
+
+def type_name(annotation: Any, is_outermost: bool = True) -> str:
+    """Return a type as one would write it, without the modules of classes and what `Annotated` adds."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is types.NoneType:
+        return 'None'
+    if origin is Annotated:
+        return type_name(arguments[0], is_outermost)
+    if origin in (Union, types.UnionType):
+        # Whether None is allowed at all is said by the caller.
+        members = [member for member in arguments if not (is_outermost and member is types.NoneType)]
+        return ' | '.join(type_name(member, False) for member in members)
+    if origin is typing.Literal:
+        return f'Literal[{", ".join(map(repr, arguments))}]'
+    name = getattr(annotation, '__name__', None) or str(annotation).replace('typing.', '')
+    if origin is None or not arguments:
+        return name
+    inner = ('...' if argument is ... else type_name(argument, False) for argument in arguments)
+    return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
