@@ -128,6 +128,8 @@ class _Place:
         return _Place.find(self.column.inner, rest, (*self.lists, (self.column, position)))
 
     def _into(self, steps: list[str]) -> _Place:
+        if not steps:
+            return self  # nearly always
         kind = self.kind
         for at, step in enumerate(steps):
             inner = kind.step(step)
