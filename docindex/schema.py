@@ -274,7 +274,8 @@ class Schema(Generic[D]):
 
     def level_of(self, name: str) -> Level:
         """Return the level of the documents that have, or could have, a field of this flat name."""
-        return max((level for level in self.levels.values() if level.has(name)), key=lambda level: len(level.name))
+        found = [level for level in self.levels.values() if level.has(name)]
+        return found[0] if len(found) == 1 else max(found, key=lambda level: len(level.name))
 
     def describe(self, vectors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -334,14 +333,15 @@ class Graph:
         self, ready: Float32Array, k: int, ef: int, is_wanted: Callable[[int], int] | None = None
     ) -> tuple[Labels, Float32Array]:
         """Return the nearest nodes that are wanted, dead or alive."""
-        with self._ef.set(self._index, ef):
-            try:
-                nodes, distances = self._index.knn_query(
-                    ready, k=k, num_threads=_threads(self.settings), filter=is_wanted
-                )
-            except RuntimeError as error:
-                # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
-                raise ShortAnswerError from error
+        threads = 1 if len(ready) == 1 else _threads(self.settings)
+        self._ef.enter(self._index, ef)
+        try:
+            nodes, distances = self._index.knn_query(ready, k=k, num_threads=threads, filter=is_wanted)
+        except RuntimeError as error:
+            # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
+            raise ShortAnswerError from error
+        finally:
+            self._ef.leave()
         return nodes.view(np.int64), distances  # which hnswlib says are unsigned
 
     def _ask_living(self, ready: Float32Array, k: int, ef: int) -> tuple[Labels, Float32Array]:
@@ -382,23 +382,24 @@ class _EfGate:
         self._ef = 0
         self._is_closing = False
 
-    @contextmanager
-    def set(self, index: hnswlib.Index, ef: int) -> Iterator[None]:
+    def enter(self, index: hnswlib.Index, ef: int) -> None:
+        """Wait until searches with an `ef` may begin."""
         with self._condition:
-            self._condition.wait_for(lambda: self._may_enter(ef))
+            while not self._may_enter(ef):
+                self._condition.wait()
             if not self._users:
                 self._is_closing = False
             if self._ef != ef:
                 index.set_ef(ef)
                 self._ef = ef
             self._users += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._users -= 1
-                if not self._users:
-                    self._condition.notify_all()
+
+    def leave(self) -> None:
+        """Let those with another begin, if nobody else is inside."""
+        with self._condition:
+            self._users -= 1
+            if not self._users:
+                self._condition.notify_all()
 
     def _may_enter(self, ef: int) -> bool:
         if self._users and self._ef != ef:

@@ -69,7 +69,7 @@ class Reading(Searchable[D]):
         scope = Scope(self._level, self._tree.schema.level_of(name))
         limit, ef = checked_count('limit', limit), checked_ef(ef)
         condition = parse(self._level.schema, filter)
-        queries = self._as_vectors(name, queries)
+        queries = self._as_vectors(scope, name, queries)
         if not exact:
             store.wake(name)
         with store.turns.one(), store.reading() as view:
@@ -83,18 +83,18 @@ class Reading(Searchable[D]):
         lists = [self._doclist(docs[at * each : (at + 1) * each], scope.found) for at in range(len(matrix))]
         return FindResultBatched(lists, scores)
 
-    def _as_vectors(self, name: str, queries: Any) -> Any:
+    def _as_vectors(self, scope: Scope, name: str, queries: Any) -> Any:
         """Return queries with vectors in the place of texts, before any lock: the function may take its time."""
-        level = self._tree.schema.level_of(name)
-        column = level.schema.columns[level.name_of(name)]
-        Scope(self._level, level).check_queries(name, queries)
+        column = scope.found.schema.columns[scope.found.name_of(name)]
+        scope.check_queries(name, queries)
         return with_vectors(queries, column, self._usable().state.embeddings.get(name))
 
     def _in_vectors(self, query: Query) -> Query:
         """Return a query of several steps with vectors in the place of texts."""
 
         def asked(search_field: str, one: Any) -> Any:
-            (found,) = self._as_vectors(vector_field(self._level, self._tree.vectors, search_field), [one])
+            name = vector_field(self._level, self._tree.vectors, search_field)
+            (found,) = self._as_vectors(Scope(self._level, self._tree.schema.level_of(name)), name, [one])
             return found
 
         found: Query = query_with_vectors(query, asked)
@@ -270,9 +270,9 @@ class Reading(Searchable[D]):
         Raises:
             CorruptIndexError: one does not; what filters look at is damaged.
         """
-        if unknown_of(self._level.schema.doc_type):
+        if filter_ == ALL or unknown_of(self._level.schema.doc_type):
             return  # values of unknown types are not what they are to filters
-        for doc in docs if filter_ != ALL else []:
+        for doc in docs:
             if not filter_.matches(doc):
                 message = f'the document {doc.id!r} does not match what was found: {filter_}'
                 raise CorruptIndexError(message, self._usable().path, CHECK)

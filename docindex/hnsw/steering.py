@@ -125,9 +125,10 @@ class Steering(Changing[D]):
         if queries is None:
             check_integer('sample', sample, 1)
             return sample
-        queries = self._as_vectors(name, queries)
+        scope = Scope(self._level, self._tree.schema.level_of(name))
+        queries = self._as_vectors(scope, name, queries)
         with store.reading() as view:
-            matrix = Searching(view, Scope(self._level, self._tree.schema.level_of(name))).queries(name, queries)
+            matrix = Searching(view, scope).queries(name, queries)
         if not len(matrix):
             raise QueryError('there are no queries to measure with')
         return matrix
