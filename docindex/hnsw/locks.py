@@ -64,8 +64,10 @@ class SharedLock:
         with self._condition:
             if self._is_exclusive or self._waiting_writers:
                 self._waiting_readers += 1
-                self._condition.wait_for(lambda: not self._is_exclusive and not self._waiting_writers)
-                self._waiting_readers -= 1
+                try:
+                    self._condition.wait_for(lambda: not self._is_exclusive and not self._waiting_writers)
+                finally:
+                    self._waiting_readers -= 1
             self._readers += 1
 
     def release_shared(self) -> None:
@@ -83,6 +85,9 @@ class SharedLock:
             self._waiting_writers += 1
             try:
                 self._condition.wait_for(lambda: not self._is_exclusive and not self._readers)
+            except BaseException:  # Ctrl-C: readers that have let this go first have nobody to wait for
+                self._condition.notify_all()
+                raise
             finally:
                 self._waiting_writers -= 1
             self._is_exclusive = True

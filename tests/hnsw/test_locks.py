@@ -81,6 +81,30 @@ def test_a_waiting_writer_is_not_starved() -> None:
     late.end()
 
 
+def test_a_writer_that_gives_up_holds_nobody_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that wait behind a writer that waits go on when Ctrl-C ends its waiting."""
+    lock = SharedLock()
+    reader = Holder(lock.shared)
+    assert reader.has_it.wait(_LONG)
+    wait_for, this = lock._condition.wait_for, threading.current_thread()
+    late: list[Holder] = []
+
+    def interrupted(is_met: Callable[[], bool]) -> bool:
+        if threading.current_thread() is not this:
+            return wait_for(is_met)
+        late.append(Holder(lock.shared))
+        while not lock._waiting_readers:
+            lock._condition.wait(_SHORT)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock._condition, 'wait_for', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lock.acquire_exclusive()
+    assert late[0].has_it.wait(_LONG)
+    late[0].end()
+    reader.end()
+
+
 @pytest.mark.parametrize('hold', ['shared', 'exclusive'])
 def test_an_error_inside_lets_go(hold: str) -> None:
     """A lock is free again after its holder raised, and the error comes through."""
