@@ -351,10 +351,10 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         Save the graphs and let go of the directory. Closing twice is fine.
 
         Raises:
-            QueryError: this thread is in a batch.
+            QueryError: this thread is in a batch, in this or another task.
         """
         if self._release.alive:
-            self._store.check_no_batch('close')
+            self._store.check_closable()
         self._release()
 
     @property

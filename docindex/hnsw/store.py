@@ -596,6 +596,11 @@ class Store:
         """Raise `QueryError` if this thread is in a batch."""
         self._batches.check_none(what)
 
+    def check_closable(self) -> None:
+        """Raise `QueryError` if this thread is in a batch, in whatever task."""
+        self._batches.check_none('close')
+        self._batches.check_task()
+
     def check_writable(self) -> None:
         """
         Check that this thread may write.

@@ -524,6 +524,73 @@ def test_another_tasks_write_does_not_vanish_with_a_batch(index: HnswDocumentInd
     assert [id_ for id_ in acknowledged if id_ not in index] == []
 
 
+def test_a_task_that_outlives_its_batch_is_in_no_other(index: HnswDocumentIndex[Word]) -> None:
+    """What a task stores that was begun in a batch, which has ended, is not undone with a batch of another task."""
+    refused: list[str] = []
+
+    async def outliving(begun: asyncio.Event) -> None:
+        await begun.wait()
+        try:
+            index.index(word('theirs', 77))
+        except QueryError as error:  # waiting would stop the other batch as well
+            refused.append(str(error))
+
+    async def other(begun: asyncio.Event, task: asyncio.Task[None]) -> None:
+        with suppress(UndoError), index.batch():
+            index.index(word('undone'))
+            begun.set()
+            await task
+            assert list(index) == [*BEFORE, 'undone']
+            raise UndoError
+
+    async def story() -> None:
+        begun = asyncio.Event()
+        with index.batch():
+            task = asyncio.create_task(outliving(begun))
+        await asyncio.wait_for(asyncio.create_task(other(begun, task)), 20)
+
+    asyncio.run(story())
+    assert 'another task' in refused[0]
+    assert contents(index) == BEFORE
+
+
+def test_a_task_that_outlives_its_batch_has_async_twins(index: HnswDocumentIndex[Word]) -> None:
+    """A task that was begun in a batch may use async twins once that has ended."""
+
+    async def outliving(ended: asyncio.Event) -> list[str]:
+        await ended.wait()
+        await index.aupdate('1', count=5)
+        return list((await index.afind(word('5', 5).vector, limit=1)).documents.id)
+
+    async def story() -> list[str]:
+        ended = asyncio.Event()
+        with index.batch():
+            task = asyncio.create_task(outliving(ended))
+            await asyncio.sleep(0)
+        ended.set()
+        return await asyncio.wait_for(task, 20)
+
+    assert asyncio.run(story()) == ['5']
+    assert index['1'].count == 5
+
+
+def test_another_task_cannot_close_under_a_batch(index: HnswDocumentIndex[Word]) -> None:
+    """While a task is in a batch, another of its thread that closes the index is refused, and the batch is stored."""
+
+    async def close() -> None:
+        with pytest.raises(QueryError, match='another task'):
+            index.close()
+
+    async def story() -> None:
+        task = asyncio.create_task(close())
+        with index.batch():
+            index.index(word('new'))
+            await task
+
+    asyncio.run(story())
+    assert 'new' in index
+
+
 # -- kills, sizes --------------------------------------------------------------------------------------------
 
 KILLED = (
