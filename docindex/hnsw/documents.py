@@ -16,7 +16,7 @@ from ..incoming import Given
 from ..matrices import column_matrix
 from ..payload import Payloads
 from ..schema import Level
-from ..tensors import Float32Array, LostTensorError
+from ..tensors import Float32Array, LostTensorError, as_tensor
 from .extraction import Extraction
 from .records import Row, StoredRow
 from .rows import Content
@@ -78,8 +78,8 @@ class Documents(Generic[D]):
         originals: dict[str, list[Any]] = {}
         for column in self._columns:
             values = [column.value(doc) for doc in docs]
-            if are_vectors_kept:
-                originals[column.name] = values
+            if are_vectors_kept:  # a list of floats is one in the JSON, and an array beside it
+                originals[column.name] = [None if value is None else as_tensor(value) for value in values]
                 continue
             matrix, arrays = column_matrix(values, column, settings[column.name], lambda at: given[at].name())
             is_present = np.array([array is not None for array in arrays], bool)

@@ -505,6 +505,23 @@ def test_an_update_leaves_other_fields_alone(work_dir: Path) -> None:
         assert (index['a'].title, index['a'].count, index['a'].v.tolist()) == ('x!', 6, [1, 2])
 
 
+@pytest.mark.parametrize('precise', [False, True], ids=['', 'beyond float32'])
+@pytest.mark.parametrize('kind', [list[float], tuple[float, ...], tuple[int, ...], list[float] | None], ids=str)
+def test_an_update_leaves_lists_of_numbers_alone(work_dir: Path, kind: Any, precise: bool) -> None:
+    """Vectors that are lists or tuples come through an update of other fields as they were."""
+    listed: Any = create_model('Listed', __base__=BaseDoc, price=(int, 0), v=(kind, Field(dim=2)))
+    numbers = [2**30 + 1, 7] if kind == tuple[int, ...] else [0.1 if precise else 0.5, 7.0]
+    with HnswDocumentIndex[listed](work_dir=work_dir) as index:
+        index.index([listed(id=id_, v=numbers) for id_ in 'abc'])
+        before = index['a']
+        index.update('a', price=3)
+        index.update({'b': {'price': 3}, 'c': {'price': 3}})
+        assert [index[id_].v for id_ in 'abc'] == [before.v] * 3
+        assert index.find(numbers, limit=3).scores.tolist() == [0, 0, 0]
+        assert index.count({'price': 3}) == 3
+        assert index.verify().is_sound
+
+
 def test_whole_documents_can_be_updated(index: HnswDocumentIndex[Film]) -> None:
     """`update(docs)` replaces documents that are there."""
     index.update([Film(id='f1', title='new', plot=[0, 0, 0]), {'id': 'f2', 'title': 'too', 'plot': [1, 1, 1]}])
