@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from pydantic import BaseModel
 
 from ..changes import Changes, changed, changes_of, touches
+from ..distances import Labels
 from ..errors import DocumentNotFoundError
 from ..filling import Made
 from ..incoming import Given, last_of_each
 from ..refusals import check_known
 from ..searchable import ids_of
 from .reading import Reading
+from .state import View
 from .store import Store
 from .transaction import Lists, Part, TakenIdError
 
@@ -64,7 +68,7 @@ class Changing(Reading[D]):
         """
         made: Made = {}
         if self._level.schema.makes_vectors:
-            current = self._current(store, self._labels_of([*changes]), self._staying(changes))
+            _, current = self._current(store, [*changes], self._staying(changes))
             changed(self._level, current, changes, {}, made)
         return made
 
@@ -77,20 +81,23 @@ class Changing(Reading[D]):
             return _Staying.LISTS
         return _Staying.LISTS_AND_VECTORS
 
-    def _current(self, store: Store, labels: Mapping[str, int], staying: _Staying) -> list[Any]:
-        """Return documents, with empty lists and zeros for vectors where those stay."""
-        if staying is _Staying.NOTHING:
-            return list(self[[*labels]])
-        load = self._documents.load if staying is _Staying.LISTS else self._documents.without_vectors
+    def _current(self, store: Store, ids: Sequence[str], staying: _Staying) -> tuple[dict[str, int], list[Any]]:
+        """Return the labels of documents and, at the same moment, these, with empty lists and zeros for what stays."""
+        loads: dict[_Staying, Callable[[View, Labels, Path], list[Any]]] = {
+            _Staying.NOTHING: partial(self._tree.load, name=self._level.name),
+            _Staying.LISTS: self._documents.load,
+            _Staying.LISTS_AND_VECTORS: self._documents.without_vectors,
+        }
         with store.reading() as view:
-            docs = load(view, np.array([*labels.values()], np.int64), store.path)
+            labels = self._labels_in(view, ids)
+            docs = loads[staying](view, np.array([*labels.values()], np.int64), store.path)
         self._check_ids([*labels], docs)
-        return docs
+        return labels, docs
 
     def _change(self, store: Store, changes: Changes, made: Made) -> None:
         """Change some fields of documents; what stays is neither read nor stored."""
-        labels, staying, documents = self._labels_of([*changes]), self._staying(changes), self._documents
-        current = self._current(store, labels, staying)
+        staying, documents = self._staying(changes), self._documents
+        labels, current = self._current(store, [*changes], staying)
         given = self._placed(last_of_each(changed(self._level, current, changes, store.state.embeddings, made)), labels)
         if staying is _Staying.NOTHING:
             self._put_whole(store, given)
@@ -153,7 +160,10 @@ class Changing(Reading[D]):
     def _labels_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the labels of all these ids, in their order, or raise for those that are missing."""
         with self._usable().reading() as view:
-            labels = view.rows.labels_of(ids, self._number(view))
+            return self._labels_in(view, ids)
+
+    def _labels_in(self, view: View, ids: Sequence[str]) -> dict[str, int]:
+        labels = view.rows.labels_of(ids, self._number(view))
         missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in labels]
         if missing:
             raise DocumentNotFoundError(missing)

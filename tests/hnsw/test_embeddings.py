@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,20 @@ def test_a_text_that_changes_while_a_function_thinks(index: HnswDocumentIndex[Pa
         model.meanwhile = meanwhile
         both.update('x', first='aa')
         assert both['x'].vector.tolist() == [len('aa\nbbbb'), 1]
+
+
+def test_threads_that_update_one_document(index: HnswDocumentIndex[Page]) -> None:
+    """Threads that change the text of one document at the same time all succeed, one after another."""
+    titles = [[f'{"a" * length}{thread}' for length in range(40)] for thread in range(3)]
+    with ThreadPoolExecutor() as pool:
+        written = [
+            pool.submit(lambda mine: [index.update('old', title=title) for title in mine], mine) for mine in titles
+        ]
+        for one in written:
+            one.result()
+    stored = index['old']
+    assert stored.title in [mine[-1] for mine in titles]
+    assert stored.vector.tolist() == [len(stored.title), 1]
 
 
 def test_a_batch_goes_on_after_a_function_has_failed(index: HnswDocumentIndex[Page]) -> None:
