@@ -106,6 +106,13 @@ class GraphCache:
         """Return a field's graph; None if it has none, or it is asleep."""
         return self._graphs.get(field)
 
+    def room(self, field: str) -> int:
+        """Return how many vectors a field's graph has room for, or will have once it is awake; 0 if it has none."""
+        graph, asleep = self._graphs.get(field), self.asleep.get(field)
+        if graph is not None:
+            return graph.capacity
+        return 0 if asleep is None else max(asleep.max_elements, self._labels.next)
+
     def snapshot(self, field: str) -> Snapshot | None:
         """Return what SQLite knows of a field's graph file; None if there is none."""
         return self._snapshots.get(field)

@@ -311,11 +311,9 @@ class Store:
         with self._alone('configure'):
             changed = {field: self.settings[field].changed(given, field) for field, given in settings.items()}
             for field, given in settings.items():
-                graph = self.state.graphs.get(field)
-                if graph is not None and given.get('max_elements', graph.capacity) < graph.capacity:
-                    raise SettingsError(
-                        f'{field}: max_elements can only grow; there is room for {graph.capacity:,} now'
-                    )
+                room = self.state.graphs.room(field)
+                if given.get('max_elements', room) < room:
+                    raise SettingsError(f'{field}: max_elements can only grow; there is room for {room:,} now')
             self._change_settings(changed, {})
 
     def _change_settings(self, changed: Mapping[str, VectorSettings], declared: Declared) -> None:

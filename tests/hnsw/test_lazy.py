@@ -269,6 +269,8 @@ def test_settings_of_a_graph_that_is_asleep(made: Path) -> None:
     with Pages(work_dir=made, lazy=True) as index:
         with pytest.raises(SettingsError, match='M cannot be changed'):
             index.configure(search_field='plot', M=5)
+        with pytest.raises(SettingsError, match='max_elements can only grow; there is room for 1,024'):
+            index.configure(search_field='plot', max_elements=5)
         index.configure(search_field='plot', ef=33, max_elements=5000)
         assert nearest(index, range(3)) == ['p0', 'p1', 'p2']
         graph = index._store.state.graphs.get('plot')
