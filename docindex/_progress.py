@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from ._optional import optional
 from .errors import MissingLibraryError
+
+_PATIENCE = 2  # seconds: what does not take longer shows no bar by itself
 
 
 def check_progress(show: bool | None) -> None:
@@ -41,12 +46,44 @@ def progress_bar(
     if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda done: None
         return
+    check_progress(show)
+    bar = _Bar(total, what, unit, done, 0 if show else _PATIENCE)
     try:
-        tqdm = optional('tqdm.auto', 'progress', 'progress bars').tqdm
-    except MissingLibraryError:
-        if show:
-            raise
-        yield lambda done: None
-        return
-    with tqdm(total=total, desc=what, unit=unit, delay=0 if show else 2, initial=done) as bar:
-        yield bar.update
+        yield bar.advance
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """
+    A bar that is made once it is shown, if tqdm is installed: who stores one document does not wait for what makes it.
+
+    Args:
+        total, what, unit, done: As for `progress_bar`.
+        patience: Seconds before it is shown.
+    """
+
+    def __init__(self, total: int | None, what: str, unit: str, done: int, patience: float) -> None:
+        self._about = {'total': total, 'desc': what, 'unit': unit}
+        self._done = done
+        self._shown_from = time.monotonic() + patience
+        self._bar: Any = None
+        self.advance(0)  # one that was asked for is there at once
+
+    def advance(self, more: int) -> None:
+        """Take note of what was done."""
+        if self._bar is None and time.monotonic() >= self._shown_from:
+            self._bar, self._shown_from = self._made(), math.inf
+        self._done += more
+        if self._bar is not None:
+            self._bar.update(more)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _made(self) -> Any:
+        with suppress(MissingLibraryError):
+            return optional('tqdm.auto', 'progress', 'progress bars').tqdm(**self._about, initial=self._done)
+        return None

@@ -152,7 +152,7 @@ class _Copying:
         new = [doc for doc in docs if doc.id not in there or not _is_same(doc, there[doc.id])]
         self.report.same += len(docs) - len(new)
         if new:
-            self._target.index(new)
+            self._target.index(new, show_progress=False)
         self.report.written += len(new)
 
     def finish(self, mirror: bool, sample: int) -> None:

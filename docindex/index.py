@@ -55,7 +55,7 @@ class DocumentIndex(Searchable[D]):
     # -- writing ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def index(self, docs: object, *, show_progress: bool | None = False) -> None:
+    def index(self, docs: object, *, show_progress: bool | None = None) -> None:
         """
         Store documents: insert, or update where the id exists. All of them, or none.
 
@@ -73,7 +73,7 @@ class DocumentIndex(Searchable[D]):
         """
 
     def index_columns(
-        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = False, **named: Any
+        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = None, **named: Any
     ) -> None:
         """
         Store documents given as columns, `index_columns(id=[...], author__name=[...], embedding=array)`.

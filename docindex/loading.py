@@ -42,7 +42,7 @@ _SHOWN = 10
 class Target(Notebook, Protocol):
     """What an index must be able to do, to be loaded."""
 
-    def index(self, docs: object, *, show_progress: bool | None = False) -> None:
+    def index(self, docs: object, *, show_progress: bool | None = None) -> None:
         """Store documents, all of them or none."""
 
 
@@ -223,7 +223,7 @@ class _Loading:
         if not rows:
             return []
         try:
-            self._index.index([row.value for row in rows])
+            self._index.index([row.value for row in rows], show_progress=False)
         except _REFUSED as error:
             if len(rows) == 1:
                 return [BadRow(rows[0].number, _reason(error), rows[0].line)]

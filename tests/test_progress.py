@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
+from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray, _progress
 from docindex._progress import progress_bar
 
 
@@ -69,6 +69,19 @@ def test_what_is_quick_shows_no_bar_by_itself(monkeypatch: pytest.MonkeyPatch) -
     assert '2/2' not in terminal.getvalue()
 
 
+def test_what_takes_long_shows_a_bar_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`show=None` on a terminal shows a bar from the third second on, with all that was done before."""
+    terminal = looking(monkeypatch)
+    pytest.importorskip('tqdm')
+    monkeypatch.setattr(_progress.time, 'monotonic', iter([0.0, 0.1, 1.9, 2.1]).__next__)
+    with progress_bar(40, 'indexing', show=None) as advance:
+        advance(20)
+        assert terminal.getvalue() == ''
+        advance(10)
+        advance(10)
+    assert '40/40' in terminal.getvalue()
+
+
 def test_without_tqdm_a_bar_that_was_asked_for_is_an_error(without_tqdm: None) -> None:
     """Without tqdm `show=True` says what to install."""
     with pytest.raises(ImportError, match='install tqdm'), progress_bar(2, 'indexing', show=True):
@@ -97,6 +110,22 @@ def test_an_error_inside_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
 class Note(BaseDoc):
     title: str
     vector: NdArray[4]
+
+
+@pytest.mark.parametrize('write', ['index', 'index_columns'])
+def test_writes_show_a_bar_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str) -> None:
+    """`index` and `index_columns` show a bar on a terminal for what takes long, unless they are told not to."""
+    terminal = looking(monkeypatch)
+    pytest.importorskip('tqdm')
+    with HnswDocumentIndex[Note](work_dir=tmp_path) as index:
+        monkeypatch.setattr(_progress, '_PATIENCE', -1)
+        for shown, length in ((False, 1), (None, 2)):
+            vectors = length * np.eye(3, 4, dtype=np.float32)
+            columns = {'id': [*'abc'], 'title': [*'abc'], 'vector': vectors}
+            docs = [Note(id=id_, title=id_, vector=one) for id_, one in zip('abc', vectors, strict=True)]
+            assert terminal.getvalue() == ''
+            getattr(index, write)(columns if write == 'index_columns' else docs, show_progress=shown)
+        assert '100%' in terminal.getvalue()
 
 
 Notes = HnswDocumentIndex[Note]

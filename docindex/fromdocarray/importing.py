@@ -187,7 +187,7 @@ class _Import:
         docs = [(row, doc) for row, blob in rows if (doc := self._document(row, blob)) is not None]
         before = len(self._skipped)
         try:
-            self._index.index([doc for _, doc in docs])
+            self._index.index([doc for _, doc in docs], show_progress=False)
         except _UNFIT:
             self._store_each(docs)
         self._imported += len(docs) - (len(self._skipped) - before)
@@ -197,7 +197,7 @@ class _Import:
         with self._index.batch():
             for row, doc in docs:
                 try:
-                    self._index.index(doc)
+                    self._index.index(doc, show_progress=False)
                 except _UNFIT as error:
                     self._leave_out(Skipped(row, doc.id, str(error).removeprefix('document 0 ')), error)
 

@@ -138,7 +138,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def index(self, docs: object, *, show_progress: bool | None = False) -> None:
+    def index(self, docs: object, *, show_progress: bool | None = None) -> None:
         """Store documents: insert, or update where the id exists; see `DocumentIndex.index`."""
         store = self._usable()
         store.check_writable()
@@ -149,7 +149,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
             self._put(store, parts, show_progress=show_progress)
 
     def index_columns(
-        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = False, **named: Any
+        self, columns: Mapping[str, Any] | None = None, /, *, show_progress: bool | None = None, **named: Any
     ) -> None:
         """
         Store documents given as columns; see `DocumentIndex.index_columns`.

@@ -163,7 +163,7 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def index(self, docs: object, *, show_progress: bool | None = False) -> None:
+    def index(self, docs: object, *, show_progress: bool | None = None) -> None:
         """
         Store documents: insert, or update where the id exists; see `DocumentIndex.index`.
 
