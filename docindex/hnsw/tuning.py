@@ -30,6 +30,8 @@ from ..fusion import check_integer
 from ..plotting import new_figure
 from ..tensors import Float32Array
 from . import graphless
+from .search import FieldSearch
+from .state import View
 from .store import Store
 
 _AT_ONCE = 16  # queries are compared with all vectors while writes wait
@@ -248,7 +250,7 @@ class _Trial:
         with progress_bar(self.size, 'searching exactly', self._show_progress, 'query') as advance:
             for start in range(0, self.size, _AT_ONCE):
                 with self._store.reading() as view:
-                    search = view.searching(self._field)
+                    search = _searching(view, self._field)
                     found = search.nearest(self._queries[start : start + _AT_ONCE], self.limit, exact=True, ef=None)
                 self._true += list(found[0])
                 self._farthest += found[1][:, -1].tolist()
@@ -268,7 +270,7 @@ class _Trial:
         seconds: list[float] = []
         for at in range(self.size):
             with self._store.reading() as view:
-                search, query = view.searching(self._field), self._queries[at : at + 1]
+                search, query = _searching(view, self._field), self._queries[at : at + 1]
                 start = time.perf_counter()
                 (labels,), (distances,) = search.nearest(query, self.limit, exact=False, ef=ef)
                 seconds.append(time.perf_counter() - start)
@@ -282,13 +284,25 @@ class _Trial:
         return TunePoint(ef, float(np.mean(shares)), error, float(np.median(seconds)))
 
 
+def _searching(view: View, field: str) -> FieldSearch:
+    """
+    Return the search in a field, each time anew: others may delete meanwhile.
+
+    Raises:
+        QueryError: there are too few vectors to have neighbours.
+    """
+    search = view.searching(field)
+    count = search.labels.vectors(field)
+    if count < 2:
+        raise QueryError(f'{field}: recall is measured among two stored vectors or more, and there are {count}')
+    return search
+
+
 def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
     """Return queries, shape (q, dim): each as far from a stored vector as its nearest neighbour, on the other side."""
     with store.reading() as view:
-        search = view.searching(field)
-        labels = view.labels.living(field, 0, view.labels.next)
-        if len(labels) < 2:
-            raise QueryError(f'{field}: recall is measured among stored vectors, and there are {len(labels)}')
+        search = _searching(view, field)
+        labels = search.labels.living(field, 0, search.labels.next)
         # Seeded: two calls ask for the same.
         chosen = np.random.default_rng(0).choice(len(labels), min(sample, len(labels)), replace=False)
         labels = np.sort(labels[chosen])
@@ -296,7 +310,7 @@ def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
     queries = vectors.copy()
     for at in range(0, len(labels), _AT_ONCE):
         with store.reading() as view:
-            search = view.searching(field)
+            search = _searching(view, field)
             found, _ = search.nearest(vectors[at : at + _AT_ONCE], _NEAR, exact=False, ef=_NEAR_EF)
             for row, near in enumerate(found, at):
                 neighbours = search.file.rows(near)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +129,42 @@ def test_tune_in_lists_and_subclasses_of_calls(tmp_path: Path) -> None:
         assert asyncio.run(index.arecall('chunks__embedding', sample=50)) == result.recall
 
 
+@pytest.mark.parametrize('count', [0, 1])
+@pytest.mark.parametrize('queries', [None, VECTORS[:5]])
+def test_fewer_than_two_vectors_are_refused(tmp_path: Path, count: int, queries: Any) -> None:
+    """Where there is no vector, or one, nothing is measured or stored, be it with queries of one's own or without."""
+    with filled(tmp_path, VECTORS[:count]) as index:
+        for measure in (index.recall, index.tune):
+            with pytest.raises(
+                QueryError, match=f'vector: recall .* two stored vectors or more, and there are {count}'
+            ):
+                measure('vector', queries=queries)
+        assert index.settings('vector')['ef'] is None
+
+
+@pytest.mark.parametrize('moment', ['searching exactly', 'measuring'])
+@pytest.mark.parametrize('queries', [None, VECTORS[:5]])
+def test_documents_vanish_while_recall_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, queries: Any
+) -> None:
+    """If all documents are deleted meanwhile, that is said, and no `ef` is stored that was measured among nothing."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+
+        @contextmanager
+        def delete_all(total: object, what: str, *others: object) -> Iterator[Callable[[int], object]]:
+            if what == moment:
+                index.delete(list(index))
+            yield lambda done: None
+
+        monkeypatch.setattr('docindex.hnsw.tuning.progress_bar', delete_all)
+        with pytest.raises(QueryError, match='there are 0'):
+            index.tune('vector', queries=queries)
+        assert index.settings('vector')['ef'] is None
+
+
 def test_small_indexes(tmp_path: Path) -> None:
-    """With fewer documents than `limit` recall is measured for those; with one it is a `QueryError`."""
+    """With fewer documents than `limit` recall is measured for those."""
     with filled(tmp_path, VECTORS[:1]) as index:
-        with pytest.raises(QueryError, match='there are 1'):
-            index.recall('vector')
         index.index(Note(id=str(n), vector=VECTORS[n]) for n in range(5))
         assert index.recall('vector', limit=10) == 1
         assert index.tune('vector', limit=10).is_reached
