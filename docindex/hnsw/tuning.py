@@ -26,10 +26,12 @@ from .._progress import check_progress, progress_bar
 from ..display import Sections, Shown
 from ..distances import Labels
 from ..errors import QueryError, ReadOnlyError
+from ..fields import VectorSettings
 from ..fusion import check_integer
 from ..plotting import new_figure
 from ..tensors import Float32Array
 from . import graphless
+from .graph import why_impossible
 from .search import FieldSearch
 from .state import View
 from .store import Store
@@ -174,8 +176,7 @@ def tune(
     if is_to_plot:
         new_figure(1, 1)  # if matplotlib is missing it says so now
     settings = store.settings[field]
-    if not settings.index:
-        raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+    _check_has_graph(field, settings)
     graphless.check_possible('tune')
     trial = _Trial(store, field, limit, queries, show_progress)
     curve: dict[int, TunePoint] = {}
@@ -215,7 +216,7 @@ def _smallest(reaches: Callable[[int], bool], low: int, largest: int) -> int:
 
 def recall(store: Store, field: str, limit: int, ef: int | None, queries: Queries, show_progress: bool | None) -> float:
     """Return the share of the true neighbours that searches find; see `Steering.recall`."""
-    if not store.settings[field].index:
+    if why_impossible() or not store.settings[field].index:
         return 1.0
     trial = _Trial(store, field, limit, queries, show_progress)
     with trial.measuring():
@@ -238,7 +239,7 @@ class _Trial:
         self._field = field
         self._show_progress = show_progress
         self._advance: Callable[[int], object] = lambda done: None
-        store.wake(field, show_progress)
+        store.wake(field, show_progress)  # with a bar; it sleeps again only if somebody unloads it
         self._queries = _beside_stored(store, field, queries) if isinstance(queries, int) else queries
         self.size = len(self._queries)
         self.limit = limit
@@ -269,8 +270,8 @@ class _Trial:
         shares: list[float] = []
         seconds: list[float] = []
         for at in range(self.size):
-            with self._store.reading() as view:
-                search, query = _searching(view, self._field), self._queries[at : at + 1]
+            query = self._queries[at : at + 1]
+            with _awake(self._store, self._field) as search:
                 start = time.perf_counter()
                 (labels,), (distances,) = search.nearest(query, self.limit, exact=False, ef=ef)
                 seconds.append(time.perf_counter() - start)
@@ -298,6 +299,29 @@ def _searching(view: View, field: str) -> FieldSearch:
     return search
 
 
+@contextmanager
+def _awake(store: Store, field: str) -> Iterator[FieldSearch]:
+    """
+    Give the search in a field, with the graph in memory: without it answers are exact, and say nothing of the graph.
+
+    Raises:
+        QueryError: there is no graph any more, or too few vectors.
+    """
+    while True:
+        store.wake(field, show_progress=False)
+        with store.reading() as view:
+            search = _searching(view, field)
+            if search.graph is not None:  # or another thread has unloaded it since
+                yield search
+                return
+            _check_has_graph(field, search.settings)
+
+
+def _check_has_graph(field: str, settings: VectorSettings) -> None:
+    if not settings.index:
+        raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+
+
 def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
     """Return queries, shape (q, dim): each as far from a stored vector as its nearest neighbour, on the other side."""
     with store.reading() as view:
@@ -309,8 +333,7 @@ def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
         vectors = view.state.vectors(field, labels, view.labels)
     queries = vectors.copy()
     for at in range(0, len(labels), _AT_ONCE):
-        with store.reading() as view:
-            search = _searching(view, field)
+        with _awake(store, field) as search:
             found, _ = search.nearest(vectors[at : at + _AT_ONCE], _NEAR, exact=False, ef=_NEAR_EF)
             for row, near in enumerate(found, at):
                 neighbours = search.file.rows(near)

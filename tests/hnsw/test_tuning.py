@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray
 from docindex.errors import DimensionError, MissingLibraryError, QueryError, ReadOnlyError
 from docindex.hnsw.search import FieldSearch
+from docindex.hnsw.state import View
+from docindex.hnsw.store import Store
 
 
 class Chunk(BaseDoc):
@@ -160,6 +163,38 @@ def test_documents_vanish_while_recall_is_measured(
         with pytest.raises(QueryError, match='there are 0'):
             index.tune('vector', queries=queries)
         assert index.settings('vector')['ef'] is None
+
+
+@pytest.mark.parametrize('queries', [None, VECTORS[:20] + 0.5])
+def test_a_graph_that_is_unloaded_is_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queries: Any
+) -> None:
+    """Another thread may call `unload` at any moment: exact searches without the graph do not count as its answers."""
+    with filled(tmp_path, VECTORS[:300]) as index:
+        expected = index.recall('vector', ef=10, queries=queries, sample=20)
+        turns, read = itertools.count(), Store.reading
+
+        def unload_and_read(store: Store) -> AbstractContextManager[View]:
+            if next(turns) % 2:  # at each second: or waking would have no end
+                index.unload('vector')
+            return read(store)
+
+        monkeypatch.setattr(Store, 'reading', unload_and_read)
+        assert index.recall('vector', ef=10, queries=queries, sample=20) == expected < 0.95
+
+
+def test_a_graph_that_is_given_up_is_measured_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the field has no graph any more while it is measured, that is said, and nothing is stored."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+
+        @contextmanager
+        def without_graph(*arguments: object) -> Iterator[Callable[[int], object]]:
+            index.configure(search_field='vector', index=False)
+            yield lambda done: None
+
+        monkeypatch.setattr('docindex.hnsw.tuning.progress_bar', without_graph)
+        with pytest.raises(QueryError, match='no graph'):
+            index.tune('vector')
 
 
 def test_small_indexes(tmp_path: Path) -> None:
