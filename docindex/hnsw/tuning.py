@@ -24,7 +24,7 @@ import numpy as np
 
 from .._progress import check_progress, progress_bar
 from ..display import Sections, Shown
-from ..distances import Labels
+from ..distances import Labels, comparable
 from ..errors import QueryError, ReadOnlyError
 from ..fields import VectorSettings
 from ..fusion import check_integer
@@ -330,14 +330,17 @@ def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
         # Seeded: two calls ask for the same.
         chosen = np.random.default_rng(0).choice(len(labels), min(sample, len(labels)), replace=False)
         labels = np.sort(labels[chosen])
-        vectors = view.state.vectors(field, labels, view.labels)
+        # In cosine of length 1: a neighbour counts by where it lies, not by how long it is.
+        space = search.settings.space
+        vectors = comparable(view.state.vectors(field, labels, view.labels), space)
+    equal = _TOLERANCE if space == 'cosine' else 0.0  # parallel vectors are not quite equal when they are of length 1
     queries = vectors.copy()
     for at in range(0, len(labels), _AT_ONCE):
         with _awake(store, field) as search:
             found, _ = search.nearest(vectors[at : at + _AT_ONCE], _NEAR, exact=False, ef=_NEAR_EF)
             for row, near in enumerate(found, at):
-                neighbours = search.file.rows(near)
-                is_other = (neighbours != vectors[row]).any(axis=1)  # not itself, nor a vector equal to it
+                neighbours = comparable(search.file.rows(near), space)
+                is_other = (np.abs(neighbours - vectors[row]) > equal).any(axis=1)  # not itself, nor one equal to it
                 if is_other.any():
                     queries[row] += vectors[row] - neighbours[is_other.argmax()]
     return queries

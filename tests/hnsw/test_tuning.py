@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray
+from docindex.distances import unit
 from docindex.errors import DimensionError, MissingLibraryError, QueryError, ReadOnlyError
 from docindex.hnsw.search import FieldSearch
 from docindex.hnsw.state import View
@@ -97,6 +98,35 @@ def test_equal_vectors_are_no_misses(tmp_path: Path, space: str) -> None:
     with filled(tmp_path, few, space=space) as index:
         assert index.recall('vector', ef=200) == 1
         assert index.recall('chunks__embedding', ef=200) == 1
+
+
+def test_parallel_vectors_are_equal_in_cosine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a stored vector means beside those parallel to it, too: no query is one of them, or turned away."""
+    few = VECTORS[:100]
+    asked, nearest = [], FieldSearch.nearest
+
+    def noted(search: FieldSearch, queries: Any, limit: int, exact: bool, ef: int | None) -> Any:
+        if exact:
+            asked.extend(queries)
+        return nearest(search, queries, limit, exact, ef)
+
+    with filled(tmp_path, np.concatenate([few, 2 * few, 3 * few]), space='cosine') as index:
+        monkeypatch.setattr(FieldSearch, 'nearest', noted)
+        index.recall('vector')
+        cosines = (unit(np.array(asked)) @ unit(few).T).max(axis=1)
+        assert len(cosines) == 300
+        assert ((cosines > 0.5) & (cosines < 0.99)).all()
+
+
+def test_lengths_do_not_matter_in_cosine(tmp_path: Path) -> None:
+    """In the space cosine recall is that of the directions, however long the vectors are."""
+    few = VECTORS[:300]
+    lengths = 2.0 ** np.random.default_rng(4).integers(-3, 4, (300, 1))
+    with (
+        filled(tmp_path / 'alike', few, space='cosine', num_threads=1) as alike,
+        filled(tmp_path / 'unlike', few * lengths, space='cosine', num_threads=1) as unlike,
+    ):
+        assert unlike.recall('vector', ef=10) == alike.recall('vector', ef=10) < 1
 
 
 def test_an_aim_that_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
