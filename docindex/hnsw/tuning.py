@@ -166,8 +166,8 @@ def tune(
     show_progress: bool | None,
 ) -> TuneResult:
     """Find the smallest `ef` with a recall of `target`, and put it in force; see `Steering.tune`."""
-    if not isinstance(target, (int, float)) or isinstance(target, bool) or not 0 < target <= 1:
-        raise QueryError(f'recall must be a number above 0 and up to 1, got {target!r}')
+    target = _checked_target(target)
+    _check(limit, show_progress)
     store.check_no_batch('tune')
     if is_to_store and store.access.read_only:
         raise ReadOnlyError(
@@ -203,6 +203,19 @@ def tune(
     return result
 
 
+def _checked_target(target: object) -> float:
+    number = target.item() if isinstance(target, np.generic) else target
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= 1:
+        raise QueryError(f'recall must be a number above 0 and up to 1, got {target!r}')
+    return float(number)
+
+
+def _check(limit: int, show_progress: bool | None) -> None:
+    """Check what is the same for every field, one without a graph included."""
+    check_integer('limit', limit, 1)
+    check_progress(show_progress)
+
+
 def _smallest(reaches: Callable[[int], bool], low: int, largest: int) -> int:
     """Return the smallest number above `low` that reaches something, about; `largest` if none does."""
     high = low + 1
@@ -216,6 +229,7 @@ def _smallest(reaches: Callable[[int], bool], low: int, largest: int) -> int:
 
 def recall(store: Store, field: str, limit: int, ef: int | None, queries: Queries, show_progress: bool | None) -> float:
     """Return the share of the true neighbours that searches find; see `Steering.recall`."""
+    _check(limit, show_progress)
     if why_impossible() or not store.settings[field].index:
         return 1.0
     trial = _Trial(store, field, limit, queries, show_progress)
@@ -233,8 +247,6 @@ class _Trial:
     """
 
     def __init__(self, store: Store, field: str, limit: int, queries: Queries, show_progress: bool | None) -> None:
-        check_integer('limit', limit, 1)
-        check_progress(show_progress)
         self._store = store
         self._field = field
         self._show_progress = show_progress

@@ -240,6 +240,8 @@ def test_small_indexes(tmp_path: Path) -> None:
     [
         ({'recall': 0}, 'recall must be'),
         ({'recall': 95}, 'recall must be'),
+        ({'recall': np.float32(95)}, 'recall must be'),
+        ({'recall': np.bool_(True)}, 'recall must be'),
         ({'limit': 0}, 'limit must be'),
         ({'sample': 0}, 'sample must be'),
         ({'sample': 1.5}, 'sample must be'),
@@ -252,6 +254,24 @@ def test_what_makes_no_sense(tmp_path: Path, given: dict[str, Any], words: str) 
     """Arguments out of range are refused with a word about what was expected."""
     with filled(tmp_path, VECTORS[:20]) as index, pytest.raises(QueryError, match=words):
         index.tune(**{'search_field': 'vector', **given})
+
+
+def test_an_aim_that_numpy_has_computed(tmp_path: Path) -> None:
+    """A number of numpy is a number, and the result has one of Python."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+        for target in (np.float16(0.9), np.float32(0.9), np.float64(0.9), np.int64(1)):
+            result = index.tune('vector', target)
+            assert result.is_reached
+            assert result.target == pytest.approx(float(target))
+            assert type(result.target) is float
+
+
+@pytest.mark.parametrize('field', ['vector', 'plain'])
+@pytest.mark.parametrize('limit', [-3, 0, 'x'])
+def test_recall_checks_its_limit(tmp_path: Path, field: str, limit: Any) -> None:
+    """A `limit` that makes no sense is refused also where there is no graph, and nothing to measure."""
+    with filled(tmp_path, VECTORS[:20]) as index, pytest.raises(QueryError, match='limit must be'):
+        index.recall(field, limit)
 
 
 def test_a_field_without_a_graph_finds_all(tmp_path: Path) -> None:
