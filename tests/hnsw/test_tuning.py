@@ -336,3 +336,19 @@ def test_stats_count(tmp_path: Path) -> None:
         assert '90 documents, 90 chunks, 21 dead' in str(index.stats())
         index.compact()
         assert index.stats().dead == 0
+
+
+def test_stats_of_a_graph_that_is_built_anew(tmp_path: Path) -> None:
+    """What it took to load a graph is forgotten together with the graph: one that is built here was not loaded."""
+    filled(tmp_path, VECTORS[:20]).close()
+    with Notes(work_dir=tmp_path) as index:
+        assert index.stats().fields['vector'].loading_seconds is not None
+        for has_graph in (False, True):
+            index.configure(search_field='vector', index=has_graph)
+            assert index.stats().fields['vector'].is_loaded == has_graph
+            assert index.stats().fields['vector'].loading_seconds is None
+        assert index.stats().fields['chunks__embedding'].loading_seconds is not None
+        index.unload('chunks__embedding')
+        next(tmp_path.glob('graphs/chunks__embedding.*')).write_bytes(b'damaged')
+        index.warm_up('chunks__embedding')
+        assert index.stats().fields['chunks__embedding'].loading_seconds is None
