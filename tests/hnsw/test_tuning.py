@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -295,6 +296,17 @@ def test_a_figure(tmp_path: Path) -> None:
         assert image.getvalue()[:4] == b'\x89PNG'
         assert result.figure.axes[0].get_title(loc='left') == result.title
         assert result.figure._repr_png_()[:4] == b'\x89PNG'  # a notebook shows it
+
+
+def test_a_result_with_a_figure_goes_to_another_process(tmp_path: Path) -> None:
+    """What `tune` returns can be pickled, with its figure, which a notebook shows there, too."""
+    pytest.importorskip('matplotlib')
+    with filled(tmp_path, VECTORS[:100]) as index:
+        result = index.tune('vector', 0.8, sample=20, plot=True)
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy == result
+    assert copy.figure.axes[0].get_title(loc='left') == result.title
+    assert copy.figure._repr_png_() == result.figure._repr_png_()
 
 
 def test_without_matplotlib_the_plot_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
