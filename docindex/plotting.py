@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -348,9 +349,10 @@ def new_figure(width: float, height: float) -> Any:
     Raises:
         MissingLibraryError: matplotlib is missing; the message says what to install.
     """
-    figure = optional('matplotlib.figure', 'plot', 'plots').Figure
-    shown = type('Figure', (figure,), {'_repr_png_': _as_png, '__module__': figure.__module__})
-    return shown(figsize=(width, height), layout='constrained')
+    figure = optional('matplotlib.figure', 'plot', 'plots').Figure(figsize=(width, height), layout='constrained')
+    # Not as a method of a class that is made here: pickle would not find it.
+    figure._repr_png_ = partial(_as_png, figure)
+    return figure
 
 
 def _as_png(figure: Any) -> bytes:

@@ -307,6 +307,7 @@ class GraphCache:
         if not settings.index:
             self._graphs.pop(field, None)
             self.asleep.pop(field, None)
+            self.loading_seconds.pop(field, None)
         elif field in self.asleep or why_impossible():
             self.asleep[field] = settings  # a file of a graph with other ones is not read
         elif graph is None or built_in(graph.settings) != built_in(settings):
@@ -322,7 +323,8 @@ class GraphCache:
                 self._bury(field)
 
     def _empty(self, field: str, settings: VectorSettings) -> Graph:
-        """Return a graph that follows the truth from the start, where nobody has to be buried."""
+        """Return a graph that follows the truth from the start, where nobody has to be buried; it is not loaded."""
+        self.loading_seconds.pop(field, None)
         graph = Graph(settings, self._labels.vectors(field))
         graph.buried = len(self._labels.dead)
         return graph

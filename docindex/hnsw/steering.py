@@ -113,7 +113,7 @@ class Steering(Changing[D]):
             show_progress: As for `tune`.
 
         Raises:
-            QueryError: there is no such field, or it has fewer than two vectors.
+            QueryError: there is no such field, or its graph has fewer than two vectors.
         """
         name = vector_field(self._level, self._tree.vectors, search_field)
         store = self._usable()

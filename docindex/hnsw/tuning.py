@@ -24,12 +24,16 @@ import numpy as np
 
 from .._progress import check_progress, progress_bar
 from ..display import Sections, Shown
-from ..distances import Labels
+from ..distances import Labels, comparable
 from ..errors import QueryError, ReadOnlyError
+from ..fields import VectorSettings
 from ..fusion import check_integer
 from ..plotting import new_figure
 from ..tensors import Float32Array
 from . import graphless
+from .graph import why_impossible
+from .search import FieldSearch
+from .state import View
 from .store import Store
 
 _AT_ONCE = 16  # queries are compared with all vectors while writes wait
@@ -162,8 +166,8 @@ def tune(
     show_progress: bool | None,
 ) -> TuneResult:
     """Find the smallest `ef` with a recall of `target`, and put it in force; see `Steering.tune`."""
-    if not isinstance(target, (int, float)) or isinstance(target, bool) or not 0 < target <= 1:
-        raise QueryError(f'recall must be a number above 0 and up to 1, got {target!r}')
+    target = _checked_target(target)
+    _check(limit, show_progress)
     store.check_no_batch('tune')
     if is_to_store and store.access.read_only:
         raise ReadOnlyError(
@@ -172,8 +176,7 @@ def tune(
     if is_to_plot:
         new_figure(1, 1)  # if matplotlib is missing it says so now
     settings = store.settings[field]
-    if not settings.index:
-        raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+    _check_has_graph(field, settings)
     graphless.check_possible('tune')
     trial = _Trial(store, field, limit, queries, show_progress)
     curve: dict[int, TunePoint] = {}
@@ -200,6 +203,19 @@ def tune(
     return result
 
 
+def _checked_target(target: object) -> float:
+    number = target.item() if isinstance(target, np.generic) else target
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number <= 1:
+        raise QueryError(f'recall must be a number above 0 and up to 1, got {target!r}')
+    return float(number)
+
+
+def _check(limit: int, show_progress: bool | None) -> None:
+    """Check what is the same for every field, one without a graph included."""
+    check_integer('limit', limit, 1)
+    check_progress(show_progress)
+
+
 def _smallest(reaches: Callable[[int], bool], low: int, largest: int) -> int:
     """Return the smallest number above `low` that reaches something, about; `largest` if none does."""
     high = low + 1
@@ -213,7 +229,8 @@ def _smallest(reaches: Callable[[int], bool], low: int, largest: int) -> int:
 
 def recall(store: Store, field: str, limit: int, ef: int | None, queries: Queries, show_progress: bool | None) -> float:
     """Return the share of the true neighbours that searches find; see `Steering.recall`."""
-    if not store.settings[field].index:
+    _check(limit, show_progress)
+    if why_impossible() or not store.settings[field].index:
         return 1.0
     trial = _Trial(store, field, limit, queries, show_progress)
     with trial.measuring():
@@ -230,13 +247,11 @@ class _Trial:
     """
 
     def __init__(self, store: Store, field: str, limit: int, queries: Queries, show_progress: bool | None) -> None:
-        check_integer('limit', limit, 1)
-        check_progress(show_progress)
         self._store = store
         self._field = field
         self._show_progress = show_progress
         self._advance: Callable[[int], object] = lambda done: None
-        store.wake(field, show_progress)
+        store.wake(field, show_progress)  # with a bar; it sleeps again only if somebody unloads it
         self._queries = _beside_stored(store, field, queries) if isinstance(queries, int) else queries
         self.size = len(self._queries)
         self.limit = limit
@@ -248,7 +263,7 @@ class _Trial:
         with progress_bar(self.size, 'searching exactly', self._show_progress, 'query') as advance:
             for start in range(0, self.size, _AT_ONCE):
                 with self._store.reading() as view:
-                    search = view.searching(self._field)
+                    search = _searching(view, self._field)
                     found = search.nearest(self._queries[start : start + _AT_ONCE], self.limit, exact=True, ef=None)
                 self._true += list(found[0])
                 self._farthest += found[1][:, -1].tolist()
@@ -267,8 +282,8 @@ class _Trial:
         shares: list[float] = []
         seconds: list[float] = []
         for at in range(self.size):
-            with self._store.reading() as view:
-                search, query = view.searching(self._field), self._queries[at : at + 1]
+            query = self._queries[at : at + 1]
+            with _awake(self._store, self._field) as search:
                 start = time.perf_counter()
                 (labels,), (distances,) = search.nearest(query, self.limit, exact=False, ef=ef)
                 seconds.append(time.perf_counter() - start)
@@ -282,25 +297,62 @@ class _Trial:
         return TunePoint(ef, float(np.mean(shares)), error, float(np.median(seconds)))
 
 
+def _searching(view: View, field: str) -> FieldSearch:
+    """
+    Return the search in a field, each time anew: others may delete meanwhile.
+
+    Raises:
+        QueryError: there are too few vectors to have neighbours.
+    """
+    search = view.searching(field)
+    count = search.labels.vectors(field)
+    if count < 2:
+        raise QueryError(f'{field}: recall is measured among two stored vectors or more, and there are {count}')
+    return search
+
+
+@contextmanager
+def _awake(store: Store, field: str) -> Iterator[FieldSearch]:
+    """
+    Give the search in a field, with the graph in memory: without it answers are exact, and say nothing of the graph.
+
+    Raises:
+        QueryError: there is no graph any more, or too few vectors.
+    """
+    while True:
+        store.wake(field, show_progress=False)
+        with store.reading() as view:
+            search = _searching(view, field)
+            if search.graph is not None:  # or another thread has unloaded it since
+                yield search
+                return
+            _check_has_graph(field, search.settings)
+
+
+def _check_has_graph(field: str, settings: VectorSettings) -> None:
+    if not settings.index:
+        raise QueryError(f'{field!r} has no graph (index=False): its searches are exact, and have no ef to tune')
+
+
 def _beside_stored(store: Store, field: str, sample: int) -> Float32Array:
     """Return queries, shape (q, dim): each as far from a stored vector as its nearest neighbour, on the other side."""
     with store.reading() as view:
-        search = view.searching(field)
-        labels = view.labels.living(field, 0, view.labels.next)
-        if len(labels) < 2:
-            raise QueryError(f'{field}: recall is measured among stored vectors, and there are {len(labels)}')
+        search = _searching(view, field)
+        labels = search.labels.living(field, 0, search.labels.next)
         # Seeded: two calls ask for the same.
         chosen = np.random.default_rng(0).choice(len(labels), min(sample, len(labels)), replace=False)
         labels = np.sort(labels[chosen])
-        vectors = view.state.vectors(field, labels, view.labels)
+        # In cosine of length 1: a neighbour counts by where it lies, not by how long it is.
+        space = search.settings.space
+        vectors = comparable(view.state.vectors(field, labels, view.labels), space)
+    equal = _TOLERANCE if space == 'cosine' else 0.0  # parallel vectors are not quite equal when they are of length 1
     queries = vectors.copy()
     for at in range(0, len(labels), _AT_ONCE):
-        with store.reading() as view:
-            search = view.searching(field)
+        with _awake(store, field) as search:
             found, _ = search.nearest(vectors[at : at + _AT_ONCE], _NEAR, exact=False, ef=_NEAR_EF)
             for row, near in enumerate(found, at):
-                neighbours = search.file.rows(near)
-                is_other = (neighbours != vectors[row]).any(axis=1)  # not itself, nor a vector equal to it
+                neighbours = comparable(search.file.rows(near), space)
+                is_other = (np.abs(neighbours - vectors[row]) > equal).any(axis=1)  # not itself, nor one equal to it
                 if is_other.any():
                     queries[row] += vectors[row] - neighbours[is_other.argmax()]
     return queries

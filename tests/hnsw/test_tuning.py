@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
+import pickle
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,11 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray
+from docindex.distances import unit
 from docindex.errors import DimensionError, MissingLibraryError, QueryError, ReadOnlyError
 from docindex.hnsw.search import FieldSearch
+from docindex.hnsw.state import View
+from docindex.hnsw.store import Store
 
 
 class Chunk(BaseDoc):
@@ -94,6 +101,35 @@ def test_equal_vectors_are_no_misses(tmp_path: Path, space: str) -> None:
         assert index.recall('chunks__embedding', ef=200) == 1
 
 
+def test_parallel_vectors_are_equal_in_cosine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a stored vector means beside those parallel to it, too: no query is one of them, or turned away."""
+    few = VECTORS[:100]
+    asked, nearest = [], FieldSearch.nearest
+
+    def noted(search: FieldSearch, queries: Any, limit: int, exact: bool, ef: int | None) -> Any:
+        if exact:
+            asked.extend(queries)
+        return nearest(search, queries, limit, exact, ef)
+
+    with filled(tmp_path, np.concatenate([few, 2 * few, 3 * few]), space='cosine') as index:
+        monkeypatch.setattr(FieldSearch, 'nearest', noted)
+        index.recall('vector')
+        cosines = (unit(np.array(asked)) @ unit(few).T).max(axis=1)
+        assert len(cosines) == 300
+        assert ((cosines > 0.5) & (cosines < 0.99)).all()
+
+
+def test_lengths_do_not_matter_in_cosine(tmp_path: Path) -> None:
+    """In the space cosine recall is that of the directions, however long the vectors are."""
+    few = VECTORS[:300]
+    lengths = 2.0 ** np.random.default_rng(4).integers(-3, 4, (300, 1))
+    with (
+        filled(tmp_path / 'alike', few, space='cosine', num_threads=1) as alike,
+        filled(tmp_path / 'unlike', few * lengths, space='cosine', num_threads=1) as unlike,
+    ):
+        assert unlike.recall('vector', ef=10) == alike.recall('vector', ef=10) < 1
+
+
 def test_an_aim_that_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no `ef` is enough, the result says so, and nothing is stored."""
     monkeypatch.setattr('docindex.hnsw.tuning._LARGEST', 3)
@@ -127,11 +163,74 @@ def test_tune_in_lists_and_subclasses_of_calls(tmp_path: Path) -> None:
         assert asyncio.run(index.arecall('chunks__embedding', sample=50)) == result.recall
 
 
+@pytest.mark.parametrize('count', [0, 1])
+@pytest.mark.parametrize('queries', [None, VECTORS[:5]])
+def test_fewer_than_two_vectors_are_refused(tmp_path: Path, count: int, queries: Any) -> None:
+    """Where there is no vector, or one, nothing is measured or stored, be it with queries of one's own or without."""
+    with filled(tmp_path, VECTORS[:count]) as index:
+        for measure in (index.recall, index.tune):
+            with pytest.raises(
+                QueryError, match=f'vector: recall .* two stored vectors or more, and there are {count}'
+            ):
+                measure('vector', queries=queries)
+        assert index.settings('vector')['ef'] is None
+
+
+@pytest.mark.parametrize('moment', ['searching exactly', 'measuring'])
+@pytest.mark.parametrize('queries', [None, VECTORS[:5]])
+def test_documents_vanish_while_recall_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, queries: Any
+) -> None:
+    """If all documents are deleted meanwhile, that is said, and no `ef` is stored that was measured among nothing."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+
+        @contextmanager
+        def delete_all(total: object, what: str, *others: object) -> Iterator[Callable[[int], object]]:
+            if what == moment:
+                index.delete(list(index))
+            yield lambda done: None
+
+        monkeypatch.setattr('docindex.hnsw.tuning.progress_bar', delete_all)
+        with pytest.raises(QueryError, match='there are 0'):
+            index.tune('vector', queries=queries)
+        assert index.settings('vector')['ef'] is None
+
+
+@pytest.mark.parametrize('queries', [None, VECTORS[:20] + 0.5])
+def test_a_graph_that_is_unloaded_is_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queries: Any
+) -> None:
+    """Another thread may call `unload` at any moment: exact searches without the graph do not count as its answers."""
+    with filled(tmp_path, VECTORS[:300]) as index:
+        expected = index.recall('vector', ef=10, queries=queries, sample=20)
+        turns, read = itertools.count(), Store.reading
+
+        def unload_and_read(store: Store) -> AbstractContextManager[View]:
+            if next(turns) % 2:  # at each second: or waking would have no end
+                index.unload('vector')
+            return read(store)
+
+        monkeypatch.setattr(Store, 'reading', unload_and_read)
+        assert index.recall('vector', ef=10, queries=queries, sample=20) == expected < 0.95
+
+
+def test_a_graph_that_is_given_up_is_measured_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the field has no graph any more while it is measured, that is said, and nothing is stored."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+
+        @contextmanager
+        def without_graph(*arguments: object) -> Iterator[Callable[[int], object]]:
+            index.configure(search_field='vector', index=False)
+            yield lambda done: None
+
+        monkeypatch.setattr('docindex.hnsw.tuning.progress_bar', without_graph)
+        with pytest.raises(QueryError, match='no graph'):
+            index.tune('vector')
+
+
 def test_small_indexes(tmp_path: Path) -> None:
-    """With fewer documents than `limit` recall is measured for those; with one it is a `QueryError`."""
+    """With fewer documents than `limit` recall is measured for those."""
     with filled(tmp_path, VECTORS[:1]) as index:
-        with pytest.raises(QueryError, match='there are 1'):
-            index.recall('vector')
         index.index(Note(id=str(n), vector=VECTORS[n]) for n in range(5))
         assert index.recall('vector', limit=10) == 1
         assert index.tune('vector', limit=10).is_reached
@@ -142,6 +241,8 @@ def test_small_indexes(tmp_path: Path) -> None:
     [
         ({'recall': 0}, 'recall must be'),
         ({'recall': 95}, 'recall must be'),
+        ({'recall': np.float32(95)}, 'recall must be'),
+        ({'recall': np.bool_(True)}, 'recall must be'),
         ({'limit': 0}, 'limit must be'),
         ({'sample': 0}, 'sample must be'),
         ({'sample': 1.5}, 'sample must be'),
@@ -154,6 +255,24 @@ def test_what_makes_no_sense(tmp_path: Path, given: dict[str, Any], words: str) 
     """Arguments out of range are refused with a word about what was expected."""
     with filled(tmp_path, VECTORS[:20]) as index, pytest.raises(QueryError, match=words):
         index.tune(**{'search_field': 'vector', **given})
+
+
+def test_an_aim_that_numpy_has_computed(tmp_path: Path) -> None:
+    """A number of numpy is a number, and the result has one of Python."""
+    with filled(tmp_path, VECTORS[:20]) as index:
+        for target in (np.float16(0.9), np.float32(0.9), np.float64(0.9), np.int64(1)):
+            result = index.tune('vector', target)
+            assert result.is_reached
+            assert result.target == pytest.approx(float(target))
+            assert type(result.target) is float
+
+
+@pytest.mark.parametrize('field', ['vector', 'plain'])
+@pytest.mark.parametrize('limit', [-3, 0, 'x'])
+def test_recall_checks_its_limit(tmp_path: Path, field: str, limit: Any) -> None:
+    """A `limit` that makes no sense is refused also where there is no graph, and nothing to measure."""
+    with filled(tmp_path, VECTORS[:20]) as index, pytest.raises(QueryError, match='limit must be'):
+        index.recall(field, limit)
 
 
 def test_a_field_without_a_graph_finds_all(tmp_path: Path) -> None:
@@ -177,6 +296,17 @@ def test_a_figure(tmp_path: Path) -> None:
         assert image.getvalue()[:4] == b'\x89PNG'
         assert result.figure.axes[0].get_title(loc='left') == result.title
         assert result.figure._repr_png_()[:4] == b'\x89PNG'  # a notebook shows it
+
+
+def test_a_result_with_a_figure_goes_to_another_process(tmp_path: Path) -> None:
+    """What `tune` returns can be pickled, with its figure, which a notebook shows there, too."""
+    pytest.importorskip('matplotlib')
+    with filled(tmp_path, VECTORS[:100]) as index:
+        result = index.tune('vector', 0.8, sample=20, plot=True)
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy == result
+    assert copy.figure.axes[0].get_title(loc='left') == result.title
+    assert copy.figure._repr_png_() == result.figure._repr_png_()
 
 
 def test_without_matplotlib_the_plot_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,3 +348,19 @@ def test_stats_count(tmp_path: Path) -> None:
         assert '90 documents, 90 chunks, 21 dead' in str(index.stats())
         index.compact()
         assert index.stats().dead == 0
+
+
+def test_stats_of_a_graph_that_is_built_anew(tmp_path: Path) -> None:
+    """What it took to load a graph is forgotten together with the graph: one that is built here was not loaded."""
+    filled(tmp_path, VECTORS[:20]).close()
+    with Notes(work_dir=tmp_path) as index:
+        assert index.stats().fields['vector'].loading_seconds is not None
+        for has_graph in (False, True):
+            index.configure(search_field='vector', index=has_graph)
+            assert index.stats().fields['vector'].is_loaded == has_graph
+            assert index.stats().fields['vector'].loading_seconds is None
+        assert index.stats().fields['chunks__embedding'].loading_seconds is not None
+        index.unload('chunks__embedding')
+        next(tmp_path.glob('graphs/chunks__embedding.*')).write_bytes(b'damaged')
+        index.warm_up('chunks__embedding')
+        assert index.stats().fields['chunks__embedding'].loading_seconds is None
