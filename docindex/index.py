@@ -8,7 +8,7 @@ An index holds documents of one class by their `id`. A call either does all it w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from os import PathLike
@@ -95,7 +95,8 @@ class DocumentIndex(Searchable[D]):
             IdTypeError: an id is not a string.
             VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
         """
-        given = later('columns').GivenColumns.read(Schema(self._documents_class()), columns, named)
+        schema = Schema(self._documents_class())
+        given = later('columns').GivenColumns.read(schema, columns, named, self._vector_fields())
         self.index(given.documents(show_progress), show_progress=show_progress)
 
     @overload
@@ -301,6 +302,10 @@ class DocumentIndex(Searchable[D]):
     @abstractmethod
     def _documents_class(self) -> type[D]:
         """Return the class of the documents."""
+
+    @abstractmethod
+    def _vector_fields(self) -> Sequence[str]:
+        """Return the flat names of the vector fields, of documents and of those in their lists."""
 
     @abstractmethod
     def _note(self, key: str) -> str | None:

@@ -404,6 +404,24 @@ def test_vectors_become_float32(index: HnswDocumentIndex[Word], index_columns: C
     assert list(index) == ['a']
 
 
+class Scan(BaseDoc):
+    """Pixels that are a vector or none, as the index has it."""
+
+    pixels: NdArray
+
+
+@pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
+@pytest.mark.parametrize(('settings', 'dtype'), [({'dim': 2}, np.float32), ({'index': False}, np.float64)])
+def test_an_index_may_say_what_is_a_vector(
+    tmp_path: Path, index_columns: Callable[..., None], settings: dict[str, Any], dtype: type[Any]
+) -> None:
+    """Where the class does not say whether a tensor is a vector, the index that it goes to does."""
+    with HnswDocumentIndex[Scan](work_dir=tmp_path, default_column_config={np.ndarray: settings}) as index:
+        index_columns(index, id=['a'], pixels=np.full((1, 2), 0.1))
+        assert index['a'].pixels.tolist() == [dtype(0.1)] * 2
+        assert index['a'].pixels.dtype == dtype
+
+
 def test_times_of_numpy(tmp_path: Path) -> None:
     """A time of numpy becomes one of Python, whatever its unit, and NaT None."""
     times = np.array(['2026-01-31T12:00', 'NaT'], 'M8[ns]')
