@@ -15,14 +15,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
+from ._later import later
 from .errors import DocumentError, QueryError, VectorError
 from .frameworks import NUMPY, framework_of
+from .plain import types_within
 from .schema import Column, Schema
 from .tensors import as_array, framework_of_type, is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
 
-_AS_LISTS = ('tolist', 'to_list', 'to_pylist')  # of numpy and pandas, polars, Arrow
+_AS_LISTS = ('tolist', 'to_list', 'to_pylist')  # of numpy, polars, Arrow
 
 
 class GivenColumns(Generic[D]):
@@ -194,6 +196,9 @@ def _values(column: Column, given: Any) -> Sequence[Any]:
             f'the column {column.name!r} is a {type(given).__name__}; a column is a list or an array, with a value for '
             'each document'
         )
+    if type(given).__module__.partition('.')[0] == 'pandas' and given.ndim == 1:
+        may_be_nan = not column.can_be_none and float in types_within(column.annotation)
+        given = later('frames').values_of(given, column.name, may_be_nan)
     if is_tensor_type(column.annotation) or column.annotation is np.ndarray:
         return _tensors(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in 'mM':

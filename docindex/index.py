@@ -86,8 +86,9 @@ class DocumentIndex(Searchable[D]):
             show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
             named: Columns by the flat names of the fields, all of one length: lists, tuples, numpy arrays, columns of
                 pandas, polars or Arrow; for vectors an array of shape (documents, dim), or a list with None where there
-                is no vector. A field that is left out has its default in all documents: each gets an id of its own. An
-                optional nested document is None in rows in which all of its columns are None.
+                is no vector. What is missing in a column of pandas is None. A field that is left out has its default in
+                all documents: each gets an id of its own. An optional nested document is None in rows in which all of
+                its columns are None.
 
         Raises:
             QueryError: there is no field of a name, it is a list of documents, or columns differ in length.

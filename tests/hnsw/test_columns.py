@@ -391,6 +391,47 @@ def test_columns_of_other_libraries(index: HnswDocumentIndex[Word], column: Call
     ]
 
 
+class Visit(BaseDoc):
+    """What pandas has no None for."""
+
+    begun: datetime | None = datetime(2026, 1, 1)
+    place: str | None = 'here'
+    people: int | None = 1
+    is_paid: bool | None = True
+    price: float | None = 1.5
+    lasted: timedelta | None = timedelta(1)
+    vector: NdArray | None = Field(None, dim=2)
+    rating: float = 0
+    weight: int | float = 0
+
+
+@pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
+def test_what_is_missing_in_pandas_is_none(tmp_path: Path, index_columns: Callable[..., None]) -> None:
+    """NaT, NA and NaN in a column of pandas are None where a field may be None; in other numbers NaN is a value."""
+    pandas = pytest.importorskip('pandas')
+    whole = Visit(id='a', people=7, vector=np.ones(2, np.float32), rating=0.5, weight=2.5)
+    nothing = dict.fromkeys(['begun', 'place', 'people', 'is_paid', 'price', 'lasted', 'vector'])
+    rows = [dict(whole), {**nothing, 'id': 'b', 'rating': float('nan'), 'weight': float('nan')}]
+    frame = pandas.DataFrame(rows).astype({'people': 'Int64', 'is_paid': 'boolean'})
+    with HnswDocumentIndex[Visit](work_dir=tmp_path) as index:
+        index_columns(index, dict(frame))
+        assert repr(index['a']) == repr(whole)
+        assert repr(index['b']) == repr(Visit(**rows[1]))
+        index_columns(index, id=['c', 'd'], people=pandas.Index([1, float('nan')]), is_paid=pandas.array([True, None]))
+        assert [(doc.people, doc.is_paid) for doc in index.get(['c', 'd'])] == [(1, True), (None, None)]
+
+
+def test_what_is_missing_in_pandas_is_refused_where_there_is_no_none(tmp_path: Path) -> None:
+    """A missing value for a field that is never None, and a time that Python has no word for, name row and column."""
+    pandas = pytest.importorskip('pandas')
+    times = pandas.Series(np.array(['2026-01-31', '20000-01-01'], 'M8[s]'))
+    with HnswDocumentIndex[Visit](work_dir=tmp_path) as index:
+        with pytest.raises(DocumentError, match=r'row 1: rating: Input should be a valid number'):
+            index.index_columns(rating=pandas.array([1.5, None]))
+        with pytest.raises(DocumentError, match='row 1: begun: year 20000 is out of range'):
+            index.index_columns(begun=times)
+
+
 @pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
 def test_vectors_become_float32(index: HnswDocumentIndex[Word], index_columns: Callable[..., None]) -> None:
     """Vectors of any type come back as float32; those that it does not hold are refused."""
