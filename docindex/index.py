@@ -120,7 +120,7 @@ class DocumentIndex(Searchable[D]):
 
         Raises:
             DocumentNotFoundError: an id is not there; nothing was changed.
-            QueryError: a name is not a field's.
+            QueryError: a name is not a field's, or what stands by an id is no dict of new values.
             DocumentError, IdTypeError, VectorError, EmbeddingError: as for `index`.
         """
 

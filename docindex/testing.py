@@ -699,7 +699,9 @@ class DocumentIndexContract(ABC):
             ({'film 3': {'poster__url': 'there is no poster'}}, DocumentError, 'poster'),
             ({7: {'title': 'x'}}, IdTypeError, '7'),
             ({'film 1': {7: 'x'}}, QueryError, "'film 1': .*7"),
-            ({'film 1': 7}, DocumentError, 'plot'),
+            ({'film 1': None}, QueryError, "'film 1': expected a dict of the fields .* got NoneType"),
+            ({'film 1': _film()}, QueryError, "'film 1': .*id"),
+            ({'film 1': Film(id='film 1', plot=np.ones(4))}, QueryError, "'film 1': .* got Film"),
         ],
         ids=[
             'unknown id',
@@ -711,6 +713,8 @@ class DocumentIndexContract(ABC):
             'no id',
             'no name',
             'no changes',
+            'a document as a dict',
+            'a document',
         ],
     )
     def test_a_refused_update_of_many_changes_nothing(
