@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
 
+from .document import BaseDoc
 from .embedding import Recorded
 from .errors import QueryError
 from .filling import Made, check_texts, renewed
+from .plain import makes_as
 from .schema import Level
 from .searchable import ids_of
 
@@ -19,29 +21,62 @@ Changes = Mapping[str, Mapping[str, Any]]
 """New values by the id of the document and the flat name of the field."""
 
 
-def changes_of(docs: object, fields: Mapping[str, Any]) -> Changes | None:
+def changes_of(docs: object, fields: Mapping[str, Any], doc_type: type[BaseModel]) -> Changes | None:
     """
-    Return what an `update` of some fields changes; None, if it replaces documents.
+    Return what an `update` of some fields changes in documents of a class; None, if it replaces documents.
 
     `{'a': {'price': 3}}` changes a document. One that is replaced comes as a dictionary too, but there is always
     something in that which is none itself: its id.
 
     Raises:
-        QueryError: nobody can tell which document it is of, or something is no name of a field.
+        QueryError: nobody can tell which document it is of, its changes are no dictionary, or something is no name of a
+            field.
         IdTypeError: something is no id.
     """
     if isinstance(docs, str):
         return {docs: fields}
     if fields:
         raise QueryError("to change some fields, give the document's id: update('the id', price=3)")
-    if not isinstance(docs, Mapping) or not all(isinstance(values, Mapping) for values in docs.values()):
+    if not isinstance(docs, Mapping) or _is_document(docs, doc_type):
         return None
     ids_of([*docs])
     for id_, values in docs.items():
+        if not isinstance(values, Mapping):
+            raise QueryError(
+                f"{id_!r}: expected a dict of the fields that change, as in update({{'the id': {{'price': 3}}}}), got "
+                f'{type(values).__name__}; nor is the whole a document, for none of its keys is a field of '
+                f'{doc_type.__name__}'
+            )
         for name in values:
             if not isinstance(name, str):
                 raise QueryError(f'{id_!r}: the name of a field is a string, got {name!r}')
     return docs
+
+
+def _is_document(given: Mapping[Any, Any], doc_type: type[BaseModel]) -> bool:
+    """Return whether a dictionary is a document, perhaps a bad one, and not changes, perhaps bad ones."""
+    if all(isinstance(values, Mapping) for values in given.values()):
+        return False
+    has_fields = not given.keys().isdisjoint(_keys_of(doc_type))
+    return has_fields or isinstance(doc_type.model_fields['id'].default, str) or _may_read_anything(doc_type)
+
+
+def _keys_of(doc_type: type[BaseModel]) -> Iterator[object]:
+    """Yield the names of the fields, and what else pydantic reads them from."""
+    for name, info in doc_type.model_fields.items():
+        alias = info.validation_alias
+        others = alias.choices if isinstance(alias, AliasChoices) else [] if alias is None else [alias]
+        yield name
+        yield from (other.path[0] if isinstance(other, AliasPath) else other for other in others)
+
+
+def _may_read_anything(doc_type: type[BaseModel]) -> bool:
+    """Return whether code of the user's sees a dictionary before its keys are taken for those of fields."""
+    decorators = doc_type.__pydantic_decorators__
+    validators = (*decorators.model_validators.values(), *decorators.root_validators.values())
+    return any(one.info.mode != 'after' for one in validators) or not any(
+        makes_as(doc_type, base) for base in (BaseModel, BaseDoc)
+    )
 
 
 def touches(changes: Changes, fields: Iterable[str]) -> bool:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
+from ._later import later
 from .errors import DocumentError, QueryError, VectorError
 from .frameworks import NUMPY, framework_of
+from .plain import types_within
 from .schema import Column, Schema
 from .tensors import as_array, framework_of_type, is_tensor_type
 
 D = TypeVar('D', bound=BaseModel)
 
-_AS_LISTS = ('tolist', 'to_list', 'to_pylist')  # of numpy and pandas, polars, Arrow
+_AS_LISTS = ('tolist', 'to_list', 'to_pylist')  # of numpy, polars, Arrow
 
 
 class GivenColumns(Generic[D]):
@@ -36,19 +38,25 @@ class GivenColumns(Generic[D]):
         schema: The schema of the documents.
         values: The columns: lists of values, or for tensors whatever was given.
         count: How many rows there are.
+        vectors: The flat names of the vector fields.
     """
 
-    def __init__(self, schema: Schema[D], values: Mapping[str, Sequence[Any]], count: int) -> None:
+    def __init__(
+        self, schema: Schema[D], values: Mapping[str, Sequence[Any]], count: int, vectors: Collection[str]
+    ) -> None:
         self.schema = schema
         self.values = values
         self.count = count
+        self.vectors = vectors
         self._around = {name for column in values for name in _documents_around(schema.columns[column])}
         self._presence: dict[str, list[bool] | None] = {'': None}
 
     @classmethod
-    def read(cls, schema: Schema[D], columns: object, named: Mapping[str, Any]) -> GivenColumns[D]:
+    def read(
+        cls, schema: Schema[D], columns: object, named: Mapping[str, Any], vectors: Collection[str]
+    ) -> GivenColumns[D]:
         """
-        Return columns as a user gives them, in a mapping, by keywords, or both.
+        Return columns as a user gives them, in a mapping, by keywords, or both; `vectors` are the vector fields.
 
         Raises:
             QueryError: there are none, a name is no column's, something is no column, or they differ in length.
@@ -68,7 +76,7 @@ class GivenColumns(Generic[D]):
             _check_name(schema, name)
         values = {name: _values(schema.columns[name], column) for name, column in given.items()}
         _check_lengths(values)
-        found = cls(schema, values, len(next(iter(values.values()))))
+        found = cls(schema, values, len(next(iter(values.values()))), vectors)
         found._check_complete()
         return found
 
@@ -106,7 +114,7 @@ class GivenColumns(Generic[D]):
         for name, node in self.schema.nodes.items():  # each after the document that it is in
             cells: Sequence[Any]
             if name in self.values:
-                cells = _cells(node, self.values[name])
+                cells = self._cells(node)
             elif self.has_within(name):
                 there = self.presence(name)
                 inside[name] = [{} if there is None or there[at] else None for at in range(self.count)]
@@ -117,6 +125,13 @@ class GivenColumns(Generic[D]):
                 if row is not None:
                     row[node.path[-1]] = cell
         return inside['']
+
+    def _cells(self, column: Column) -> Sequence[Any]:
+        """Return the values of a column, vectors for numpy as float32: in a column they have one type."""
+        values = self.values[column.name]
+        if column.name not in self.vectors or framework_of_type(column.annotation) is not NUMPY:
+            return values
+        return [None if value is None else _as_float32(value) for value in values]
 
     def documents(self, show_progress: bool | None = False) -> list[D]:
         """
@@ -181,6 +196,9 @@ def _values(column: Column, given: Any) -> Sequence[Any]:
             f'the column {column.name!r} is a {type(given).__name__}; a column is a list or an array, with a value for '
             'each document'
         )
+    if type(given).__module__.partition('.')[0] == 'pandas' and given.ndim == 1:
+        may_be_nan = not column.can_be_none and float in types_within(column.annotation)
+        given = later('frames').values_of(given, column.name, may_be_nan)
     if is_tensor_type(column.annotation) or column.annotation is np.ndarray:
         return _tensors(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in 'mM':
@@ -205,13 +223,6 @@ def _check_lengths(values: Mapping[str, Sequence[Any]]) -> None:
         found = [f'{name!r} has {length:,}' for name, length in lengths.items() if length != usual or how_often == 1]
         rest = '' if how_often == 1 else f', the others have {usual:,}'
         raise QueryError(f'a column has a value for each document, but their lengths differ: {", ".join(found)}{rest}')
-
-
-def _cells(column: Column, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a column, vectors for numpy as float32: in a column they have one type."""
-    if not column.is_tensor or framework_of_type(column.annotation) is not NUMPY:
-        return values
-    return [None if value is None else _as_float32(value) for value in values]
 
 
 def _as_float32(value: Any) -> Any:

@@ -9,7 +9,7 @@ comes back as None; anything else comes back as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,8 +18,18 @@ from pydantic import BaseModel
 
 from ._optional import optional
 from .arrow import from_arrow, to_arrow
-from .errors import TableError
-from .tables import BadCellError, Form, TableColumn, plain_cell, read_cells, rows_of, tensor_from_parts, type_of
+from .errors import DocumentError, TableError
+from .tables import (
+    BadCellError,
+    Form,
+    TableColumn,
+    at_row,
+    plain_cell,
+    read_cells,
+    rows_of,
+    tensor_from_parts,
+    type_of,
+)
 from .texts import cell_of_text
 
 D = TypeVar('D', bound=BaseModel)
@@ -72,6 +82,24 @@ def from_dataframe(frame: Any, doc_type: type[D]) -> list[D]:
     return [rows.document(row, number) for number, row in enumerate(rows.rows(cells))]
 
 
+def values_of(series: Any, name: str, may_be_nan: bool) -> list[Any]:
+    """
+    Return the cells of a pandas column as values that Python has, None where one is missing.
+
+    Args:
+        series: The column.
+        name: Its name, for an error.
+        may_be_nan: Whether NaN is a value there, and nothing is missing.
+
+    Raises:
+        DocumentError: Python has no such value, a time in the year 20000 say; the message names the row.
+    """
+    try:
+        return read_cells(_present(series.tolist(), not may_be_nan), _as_python)
+    except BadCellError as error:
+        raise DocumentError(at_row(error.row, None, f'{name}: {error.reason}')) from error
+
+
 def _series(pandas: Any, form: Form, cells: list[Any]) -> Any:
     if form.kind == 'str':
         cells = [None if cell is None else plain_cell(form, cell) for cell in cells]
@@ -86,8 +114,12 @@ def _series(pandas: Any, form: Form, cells: list[Any]) -> Any:
 
 def _cells(series: Any, column: TableColumn) -> list[Any]:
     nan_is_none = column.can_be_none or column.form.kind != 'float'
-    cells = [None if _is_missing(cell, nan_is_none) else cell for cell in series]
-    return read_cells(cells, partial(_read, column))
+    return read_cells(_present(series, nan_is_none), partial(_read, column))
+
+
+def _present(cells: Iterable[Any], nan_is_none: bool) -> list[Any]:
+    """Return the cells of a column, None where one is missing."""
+    return [None if _is_missing(cell, nan_is_none) else cell for cell in cells]
 
 
 def _is_missing(cell: Any, nan_is_none: bool) -> bool:
@@ -96,15 +128,17 @@ def _is_missing(cell: Any, nan_is_none: bool) -> bool:
     return cell is None or type(cell).__name__ in ('NAType', 'NaTType')
 
 
-def _read(column: TableColumn, cell: Any) -> Any:
-    """Return a cell of a pandas column as what a document class validates."""
-    form = column.form
+def _as_python(cell: Any) -> Any:
     if hasattr(cell, 'to_pydatetime'):
         return cell.to_pydatetime(warn=False)
     if hasattr(cell, 'to_pytimedelta'):
         return cell.to_pytimedelta()
-    if isinstance(cell, np.generic):
-        return cell.item()
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def _read(column: TableColumn, cell: Any) -> Any:
+    """Return a cell of a pandas column as what a document class validates."""
+    form, cell = column.form, _as_python(cell)
     if isinstance(cell, str) and form.kind in ('tensor', 'list', 'documents', 'json') and not form.may_be_text:
         return cell_of_text(column, cell)  # what pandas makes of a CSV file
     if isinstance(cell, dict) and form.kind == 'tensor':

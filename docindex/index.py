@@ -8,7 +8,7 @@ An index holds documents of one class by their `id`. A call either does all it w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from os import PathLike
@@ -86,8 +86,9 @@ class DocumentIndex(Searchable[D]):
             show_progress: True: show a progress bar. None: show one on a terminal, for what takes long.
             named: Columns by the flat names of the fields, all of one length: lists, tuples, numpy arrays, columns of
                 pandas, polars or Arrow; for vectors an array of shape (documents, dim), or a list with None where there
-                is no vector. A field that is left out has its default in all documents: each gets an id of its own. An
-                optional nested document is None in rows in which all of its columns are None.
+                is no vector. What is missing in a column of pandas is None. A field that is left out has its default in
+                all documents: each gets an id of its own. An optional nested document is None in rows in which all of
+                its columns are None.
 
         Raises:
             QueryError: there is no field of a name, it is a list of documents, or columns differ in length.
@@ -95,7 +96,8 @@ class DocumentIndex(Searchable[D]):
             IdTypeError: an id is not a string.
             VectorError: a vector is not finite or not numeric; `DimensionError`: has another length.
         """
-        given = later('columns').GivenColumns.read(Schema(self._documents_class()), columns, named)
+        schema = Schema(self._documents_class())
+        given = later('columns').GivenColumns.read(schema, columns, named, self._vector_fields())
         self.index(given.documents(show_progress), show_progress=show_progress)
 
     @overload
@@ -118,7 +120,7 @@ class DocumentIndex(Searchable[D]):
 
         Raises:
             DocumentNotFoundError: an id is not there; nothing was changed.
-            QueryError: a name is not a field's.
+            QueryError: a name is not a field's, or what stands by an id is no dict of new values.
             DocumentError, IdTypeError, VectorError, EmbeddingError: as for `index`.
         """
 
@@ -301,6 +303,10 @@ class DocumentIndex(Searchable[D]):
     @abstractmethod
     def _documents_class(self) -> type[D]:
         """Return the class of the documents."""
+
+    @abstractmethod
+    def _vector_fields(self) -> Sequence[str]:
+        """Return the flat names of the vector fields, of documents and of those in their lists."""
 
     @abstractmethod
     def _note(self, key: str) -> str | None:

@@ -223,6 +223,13 @@ class Note(BaseDoc):
     vector: NdArray = Field(dim=2)
 
 
+class Scan(BaseDoc):
+    """A document with a tensor that is no vector, for nothing says how long it is."""
+
+    pixels: NdArray = Field(index=False)
+    vector: NdArray = Field(dim=2)
+
+
 class Trailer(BaseModel):
     """Not a `Film`, but with the fields of one."""
 
@@ -516,6 +523,15 @@ class DocumentIndexContract(ABC):
         index.index_columns(id=np.array(['a', 'b']), year=np.array([1950, 1960], np.int16), plot=plots)
         assert same(index['b'], a_film('b', [4, 5, 6, 7], year=1960))
 
+    @pytest.mark.parametrize('numbers', [[2**53 + 1], [1e300], [1 / 3], [True, False]], ids=str)
+    def test_index_columns_keeps_other_tensors(self, open_index: OpenIndex, numbers: list[float]) -> None:
+        """A tensor that is no vector comes back from columns with its type and every bit, as from documents."""
+        pixels = np.array([numbers, numbers])
+        with open_index(Scan) as index:
+            for id_, column in (('a', pixels), ('b', [*pixels])):
+                index.index_columns(id=[id_, f'another {id_}'], pixels=column, vector=np.eye(2))
+                assert same(index[id_], Scan(id=id_, pixels=pixels[0], vector=np.array([1, 0], np.float32)))
+
     def test_index_columns_replaces(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """A row replaces the whole document with its id, and of two rows with one id the last counts."""
         plots = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], np.float32)
@@ -683,7 +699,9 @@ class DocumentIndexContract(ABC):
             ({'film 3': {'poster__url': 'there is no poster'}}, DocumentError, 'poster'),
             ({7: {'title': 'x'}}, IdTypeError, '7'),
             ({'film 1': {7: 'x'}}, QueryError, "'film 1': .*7"),
-            ({'film 1': 7}, DocumentError, 'plot'),
+            ({'film 1': None}, QueryError, "'film 1': expected a dict of the fields .* got NoneType"),
+            ({'film 1': _film()}, QueryError, "'film 1': .*id"),
+            ({'film 1': Film(id='film 1', plot=np.ones(4))}, QueryError, "'film 1': .* got Film"),
         ],
         ids=[
             'unknown id',
@@ -695,6 +713,8 @@ class DocumentIndexContract(ABC):
             'no id',
             'no name',
             'no changes',
+            'a document as a dict',
+            'a document',
         ],
     )
     def test_a_refused_update_of_many_changes_nothing(

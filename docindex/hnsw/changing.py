@@ -47,7 +47,7 @@ class Changing(Reading[D]):
         """Change some fields of documents, or replace documents that exist; see `DocumentIndex.update`."""
         store = self._usable()
         check_known(self._level.schema.doc_type)
-        changes = changes_of(docs, fields)
+        changes = changes_of(docs, fields, self._level.schema.doc_type)
         store.check_writable()
         if changes is not None:
             made = self._made(store, changes)

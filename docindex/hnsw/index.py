@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -159,7 +159,7 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         store = self._usable()
         store.check_writable()
         check_known(self._schema.doc_type)
-        given = later('columns').GivenColumns.read(self._schema, columns, named)
+        given = later('columns').GivenColumns.read(self._schema, columns, named, self._tree.vectors)
         if given.count:
             parts = self._columns.parts(given, store.state.fields, store.settings, show_progress)
             self._put(store, parts, show_progress=show_progress)
@@ -203,6 +203,9 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
 
     def _documents_class(self) -> type[D]:
         return self._schema.doc_type
+
+    def _vector_fields(self) -> Sequence[str]:
+        return self._tree.vectors
 
     @contextmanager
     def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:

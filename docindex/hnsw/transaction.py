@@ -7,6 +7,7 @@ nothing behind: the transaction is rolled back, and the next one writes over the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -290,7 +291,9 @@ class Transaction:
     def _has_vector(self, field: str, label: int) -> bool:
         if label < self._first:
             return self._state.labels.has_vector(field, label)
-        return label not in self.change.absences.get(field, ())  # one of this transaction's own
+        absent = self.change.absences.get(field, [])  # this transaction's own: ascending, as labels are given
+        at = bisect_left(absent, label)
+        return absent[at : at + 1] != [label]
 
 
 class _Ends:

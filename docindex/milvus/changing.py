@@ -38,7 +38,7 @@ class Changing(Reading[D]):
     def update(self, docs: Any, /, **fields: Any) -> None:
         """Change some fields of documents, or replace documents that exist; see `DocumentIndex.update`."""
         self._usable()
-        changes = changes_of(docs, fields)
+        changes = changes_of(docs, fields, self._level.schema.doc_type)
         if changes is None:
             replaced = last_of_each(self._level.schema.documents(docs))
             self._replace(replaced, self._rows_of([one.doc.id for one in replaced]), keeps_lists=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -219,6 +219,9 @@ class MilvusDocumentIndex(Changing[D], DocumentIndex[D]):
 
     def _documents_class(self) -> type[D]:
         return self._schema.doc_type
+
+    def _vector_fields(self) -> Sequence[str]:
+        return self._tree.vectors
 
     @contextmanager
     def _moment(self, filter_query: FilterLike, batch_size: int) -> Iterator[Moment[D]]:

@@ -391,6 +391,47 @@ def test_columns_of_other_libraries(index: HnswDocumentIndex[Word], column: Call
     ]
 
 
+class Visit(BaseDoc):
+    """What pandas has no None for."""
+
+    begun: datetime | None = datetime(2026, 1, 1)
+    place: str | None = 'here'
+    people: int | None = 1
+    is_paid: bool | None = True
+    price: float | None = 1.5
+    lasted: timedelta | None = timedelta(1)
+    vector: NdArray | None = Field(None, dim=2)
+    rating: float = 0
+    weight: int | float = 0
+
+
+@pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
+def test_what_is_missing_in_pandas_is_none(tmp_path: Path, index_columns: Callable[..., None]) -> None:
+    """NaT, NA and NaN in a column of pandas are None where a field may be None; in other numbers NaN is a value."""
+    pandas = pytest.importorskip('pandas')
+    whole = Visit(id='a', people=7, vector=np.ones(2, np.float32), rating=0.5, weight=2.5)
+    nothing = dict.fromkeys(['begun', 'place', 'people', 'is_paid', 'price', 'lasted', 'vector'])
+    rows = [dict(whole), {**nothing, 'id': 'b', 'rating': float('nan'), 'weight': float('nan')}]
+    frame = pandas.DataFrame(rows).astype({'people': 'Int64', 'is_paid': 'boolean'})
+    with HnswDocumentIndex[Visit](work_dir=tmp_path) as index:
+        index_columns(index, dict(frame))
+        assert repr(index['a']) == repr(whole)
+        assert repr(index['b']) == repr(Visit(**rows[1]))
+        index_columns(index, id=['c', 'd'], people=pandas.Index([1, float('nan')]), is_paid=pandas.array([True, None]))
+        assert [(doc.people, doc.is_paid) for doc in index.get(['c', 'd'])] == [(1, True), (None, None)]
+
+
+def test_what_is_missing_in_pandas_is_refused_where_there_is_no_none(tmp_path: Path) -> None:
+    """A missing value for a field that is never None, and a time that Python has no word for, name row and column."""
+    pandas = pytest.importorskip('pandas')
+    times = pandas.Series(np.array(['2026-01-31', '20000-01-01'], 'M8[s]'))
+    with HnswDocumentIndex[Visit](work_dir=tmp_path) as index:
+        with pytest.raises(DocumentError, match=r'row 1: rating: Input should be a valid number'):
+            index.index_columns(rating=pandas.array([1.5, None]))
+        with pytest.raises(DocumentError, match='row 1: begun: year 20000 is out of range'):
+            index.index_columns(begun=times)
+
+
 @pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
 def test_vectors_become_float32(index: HnswDocumentIndex[Word], index_columns: Callable[..., None]) -> None:
     """Vectors of any type come back as float32; those that it does not hold are refused."""
@@ -402,6 +443,24 @@ def test_vectors_become_float32(index: HnswDocumentIndex[Word], index_columns: C
         with pytest.raises(VectorError, match='float32'):
             index_columns(index, id=['b'], vector=np.full((1, 2), number))
     assert list(index) == ['a']
+
+
+class Scan(BaseDoc):
+    """Pixels that are a vector or none, as the index has it."""
+
+    pixels: NdArray
+
+
+@pytest.mark.parametrize('index_columns', [HnswDocumentIndex.index_columns, DocumentIndex.index_columns])
+@pytest.mark.parametrize(('settings', 'dtype'), [({'dim': 2}, np.float32), ({'index': False}, np.float64)])
+def test_an_index_may_say_what_is_a_vector(
+    tmp_path: Path, index_columns: Callable[..., None], settings: dict[str, Any], dtype: type[Any]
+) -> None:
+    """Where the class does not say whether a tensor is a vector, the index that it goes to does."""
+    with HnswDocumentIndex[Scan](work_dir=tmp_path, default_column_config={np.ndarray: settings}) as index:
+        index_columns(index, id=['a'], pixels=np.full((1, 2), 0.1))
+        assert index['a'].pixels.tolist() == [dtype(0.1)] * 2
+        assert index['a'].pixels.dtype == dtype
 
 
 def test_times_of_numpy(tmp_path: Path) -> None:

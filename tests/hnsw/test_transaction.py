@@ -241,6 +241,33 @@ def test_an_id_stored_twice_with_the_same_vectors_is_one_version(directory: Dire
     assert directory.stored() == {'a': (1, 1), 'b': (2, 2), 'c': (3, None), 'd': (4, None)}
 
 
+class Compared(int):
+    """A label that counts how often one is compared with another number."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return int(self) == other
+
+    def __lt__(self, other: int) -> bool:
+        Compared.times += 1
+        return int(self) < other
+
+    __hash__ = int.__hash__
+
+
+def test_documents_without_vectors_are_not_looked_for_one_by_one(directory: Directory) -> None:
+    """Storing many documents without a vector again compares each with a few of those that lack one, not with all."""
+    docs: Given = {f'new {at}': (at, None) for at in range(200)}
+    transaction = directory.begin()
+    put(transaction, docs)
+    transaction.change.absences['w'] = [*map(Compared, transaction.change.absences['w'])]
+    put(transaction, docs, text=' again')
+    assert transaction.added == len(docs)
+    assert 0 < Compared.times <= 10 * len(docs)
+
+
 def test_what_was_removed_can_be_stored_again(directory: Directory) -> None:
     """I4: an id that the transaction has removed gets a new label, even with the vectors that it had."""
     transaction = directory.begin()
