@@ -73,10 +73,9 @@ def _keys_of(doc_type: type[BaseModel]) -> Iterator[object]:
 def _may_read_anything(doc_type: type[BaseModel]) -> bool:
     """Return whether code of the user's sees a dictionary before its keys are taken for those of fields."""
     decorators = doc_type.__pydantic_decorators__
-    validators = (*decorators.model_validators.values(), *decorators.root_validators.values())
-    return any(one.info.mode != 'after' for one in validators) or not any(
-        makes_as(doc_type, base) for base in (BaseModel, BaseDoc)
-    )
+    modes = {one.info.mode for one in decorators.model_validators.values()}
+    modes |= {one.info.mode for one in decorators.root_validators.values()}
+    return bool(modes - {'after'}) or not any(makes_as(doc_type, base) for base in (BaseModel, BaseDoc))
 
 
 def touches(changes: Changes, fields: Iterable[str]) -> bool:
