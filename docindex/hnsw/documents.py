@@ -132,7 +132,7 @@ class Documents(Generic[D]):
     def kept(self, view: View, path: Path) -> Kept[D]:
         """Return what makes documents of rows later, with the vectors that they have now; `path` is named in errors."""
         vectors = {name: view.kept(self.level.flat(name)) for name in self.dims}
-        return Kept(self._document, vectors, path)
+        return Kept(self._document, vectors, path, self.is_plain and view.is_committed)
 
     def _of(self, view: View, labels: Labels, rows: Sequence[Content], path: Path) -> list[D]:
         columns = {name: view.vectors_or_none(flat, labels) for name, flat in self._flat.items()}
@@ -177,6 +177,8 @@ class Kept(Generic[D]):
         document: Makes one of its JSON and tensors, its vectors, and a path to name in errors.
         vectors: Read the vectors of labels, by field.
         path: The path.
+        may_wait: Whether they may be made when somebody looks at them: that runs no code of the user's, and none of
+            what they are made of can be undone.
     """
 
     def __init__(
@@ -184,7 +186,9 @@ class Kept(Generic[D]):
         document: Callable[[Content, Mapping[str, Float32Array | None], Path], D],
         vectors: Mapping[str, Callable[[Labels], list[Float32Array | None]]],
         path: Path,
+        may_wait: bool,
     ) -> None:
+        self.may_wait = may_wait
         self._document = document
         self._vectors = vectors
         self._path = path

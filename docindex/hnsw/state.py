@@ -237,9 +237,14 @@ class View:
         self.rows = rows
         self.labels = state.labels if labels is None else labels
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether all that is seen is committed; what is not may be undone, and other vectors written in its place."""
+        return self.labels is self.state.labels
+
     def matches(self, where: Where) -> Matches:
         """Return what is known of the documents that match; of what is not committed yet nothing is kept."""
-        if self.labels is not self.state.labels:
+        if not self.is_committed:
             return Matches(self.state.commits)
         return self.state.matches.get(where, self.state.commits)
 

@@ -192,7 +192,7 @@ class Tree(Generic[D]):
     def _made(
         self, name: str, kept: Kept[Any], rows: Sequence[Any], inside: Sequence[_Inside], path: Path
     ) -> list[Any]:
-        """Return documents of a level: made when somebody looks at them, if that runs no code of the user's."""
+        """Return documents of a level: made when somebody looks at them, if they may wait for that."""
         documents, make = self.levels[name], kept.making(rows)
 
         def whole(at: int) -> Any:
@@ -202,7 +202,7 @@ class Tree(Generic[D]):
 
         complete = whole if inside else make
         positions = range(len(rows))
-        return deferred(documents.doc_type, complete, positions) if documents.is_plain else [*map(complete, positions)]
+        return deferred(documents.doc_type, complete, positions) if kept.may_wait else [*map(complete, positions)]
 
     def _fill(self, doc: Any, children: int, lists: Sequence[_Inside], path: Path) -> None:
         """Put the documents in its lists into a document that should have so many."""
