@@ -353,11 +353,12 @@ class GraphCache:
         """
         with self._lock.exclusive():
             self._prepare()
-        missing = {field: self._missing(graph, at_most) for field, graph in self._graphs.items()}
+        graphs = dict(self._graphs)
+        missing = {field: self._missing(graph, at_most) for field, graph in graphs.items()}
+        stops = {field: graph.covered + missing[field] for field, graph in graphs.items()}
         with progress_bar(sum(missing.values()), 'indexing', show_progress) as advance:
-            for field, count in missing.items():
-                if field in self._graphs:  # or it was sent to sleep
-                    self._add_missing(field, self._graphs[field].covered + count, advance)
+            for field, graph in graphs.items():
+                self._add_missing(field, graph, stops[field], advance)
 
     def step(self) -> None:
         """Add a little of what other processes have written. Called with the lock held alone."""
@@ -385,15 +386,21 @@ class GraphCache:
                 # others did.
                 self._start_anew(field)
 
-    def _add_missing(self, field: str, stop: int, advance: Callable[[int], object]) -> None:
-        graph = self._graphs[field]
+    def _add_missing(self, field: str, graph: Graph, stop: int, advance: Callable[[int], object]) -> None:
         if stop - graph.covered > _ADD_ROWS:  # room for all at once
-            with self._lock.exclusive(), self._giving_up(field):
-                graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
-        while graph.covered < stop and self._graphs.get(field) is graph:
-            before = graph.covered
-            with self._lock.exclusive(), self._giving_up(field):
-                self._add(field, min(before + _ADD_ROWS, stop))
+            with self._lock.exclusive():
+                if self._graphs.get(field) is graph:
+                    with self._giving_up(field):
+                        graph.reserve(graph.held + len(self._labels.living(field, graph.covered, stop)))
+        while graph.covered < stop:
+            with self._lock.exclusive():
+                # Between two steps a thread that follows another process may have loaded another graph, or have gone
+                # further in this one, and this one may have been sent to sleep. `covered` must not go back.
+                before = graph.covered
+                if before >= stop or self._graphs.get(field) is not graph:
+                    return
+                with self._giving_up(field):
+                    self._add(field, min(before + _ADD_ROWS, stop))
             advance(graph.covered - before)
 
     def _add(self, field: str, stop: int) -> None:
@@ -413,7 +420,8 @@ class GraphCache:
         """Make a field's graph anew from the vectors."""
         with self._lock.exclusive():
             self._start_anew(field)
-        self._add_missing(field, self._labels.next, lambda done: None)
+            graph, stop = self._graphs[field], self._labels.next
+        self._add_missing(field, graph, stop, lambda done: None)
 
     def relink(self, field: str, labels: Labels) -> None:
         """Link vectors that are in a field's graph anew."""
