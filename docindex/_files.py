@@ -157,7 +157,11 @@ def size(path: Path) -> int:
 
 
 def read_through(path: Path, advance: Callable[[int], object]) -> None:
-    """Read a file, if it is there, so that the operating system has it in memory; `advance` is told of the bytes."""
+    """
+    Read a file, if it is there, so that the operating system has it in memory; `advance` is told of the bytes.
+
+    Not to be called for a file that SQLite has open; see `Rows.read_through`.
+    """
     with suppress(FileNotFoundError), path.open('rb', buffering=0) as file:
         block = memoryview(bytearray(_READ_SIZE))
         while count := file.readinto(block):

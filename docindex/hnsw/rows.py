@@ -435,6 +435,15 @@ class Rows:
             is_damaged = is_damaged or row_checksum(data, tensors, above, position) != checksum
             yield ScannedRow(label, of, (id_ or b'').decode(errors='replace'), data or b'', tensors, is_damaged)
 
+    def read_through(self) -> None:
+        """
+        Read every document, so that the operating system has them in memory.
+
+        Not by opening the file: POSIX takes all locks on a file from a process that closes it, whoever has opened it,
+        and so SQLite's. Others would take this process for gone, and remove the log in which it writes.
+        """
+        self._all('SELECT sum(length(data)), sum(length(tensors)) FROM documents')
+
     def scan_fields(self, table: str) -> Generator[tuple[Any, ...], None, None]:
         """Yield every row of a table of fields: its label, and what stands in its columns."""
         yield from self._connection.each(f'SELECT * FROM {table} ORDER BY label')

@@ -193,9 +193,13 @@ class Steering(Changing[D]):
         for name in names:
             store.wake(name, show_progress)
         with store.reading() as view:
-            paths = [view.rows.path, *(view.state.files[name].path for name in names)]
+            documents, paths = view.rows.path, [view.state.files[name].path for name in names]
             samples = {name: view.searching(name).some() for name in names}
-        with progress_bar(sum(_files.size(path) for path in paths), 'reading', show_progress, 'byte') as advance:
+        total = sum(_files.size(path) for path in (documents, *paths))
+        with progress_bar(total, 'reading', show_progress, 'byte') as advance:
+            with store.reading() as view:
+                view.rows.read_through()
+            advance(_files.size(documents))
             for path in paths:
                 _files.read_through(path, advance)
         for name, vector in samples.items():
