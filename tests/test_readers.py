@@ -29,8 +29,10 @@ from docindex import (
     SchemaMismatchError,
     SettingsError,
     WorkDirError,
+    WorkDirLockedError,
 )
 from docindex.hnsw.connection import Connection
+from docindex.hnsw.graphs import STEP_ROWS, GraphCache
 from docindex.hnsw.rows import Rows
 from docindex.hnsw.state import State
 from docindex.hnsw.vectors import VectorFile
@@ -803,8 +805,8 @@ def test_news_are_followed_step_by_step(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork here')
-def test_a_forked_reader_refuses_and_another_opens(path: Path) -> None:
-    """A forked process cannot use the parent's reader, but may open its own; the parent's goes on seeing news."""
+def test_a_forked_reader_refuses_and_so_does_another(path: Path) -> None:
+    """A forked process can neither use the parent's reader nor open its own; the parent's goes on seeing news."""
     with Words(path) as writer, Words(path, read_only=True) as reader:
         assert len(reader) == 10
         pid = os.fork()
@@ -816,8 +818,8 @@ def test_a_forked_reader_refuses_and_another_opens(path: Path) -> None:
                     with pytest.raises(ClosedIndexError, match='fork'):
                         call()
                 reader.close()
-                with Words(path, read_only=True) as own:
-                    assert nearest(own, 5) == '5'
+                with pytest.raises(WorkDirLockedError, match='forked'):
+                    Words(path, read_only=True)
                 status = 0
             finally:
                 os._exit(status)
@@ -829,26 +831,98 @@ def test_a_forked_reader_refuses_and_another_opens(path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork here')
-def test_a_forked_child_follows_the_parents_writes(path: Path) -> None:
-    """A child that opens a reader of its own beside the parent's writer sees what the parent writes afterwards."""
-    with Words(path) as writer:
-        ready, go = os.pipe(), os.pipe()
+@pytest.mark.parametrize('given', [{}, {'shared_writes': True}, {'read_only': True}], ids=str)
+def test_a_forked_child_cannot_open_what_the_parent_has_closed(path: Path, given: dict[str, Any]) -> None:
+    """What was open when a process was forked stays closed to the child, which has none of SQLite's locks."""
+    ended = os.pipe()
+    with Words(path, **given) as index:
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 signal.alarm(20)
-                with Words(path, read_only=True) as own:
-                    assert len(own) == 10
-                    os.write(ready[1], b'x')
-                    os.read(go[0], 1)
-                    assert nearest(own, 77) == 'new'
+                os.read(ended[0], 1)
+                with pytest.raises(WorkDirLockedError, match='forked') as raised:
+                    Words(path, shared_writes=True)
+                assert raised.value.pid == os.getppid()
                 status = 0
             finally:
                 os._exit(status)
-        os.read(ready[0], 1)
-        writer.index(word('new', 77))
-        os.write(go[1], b'x')
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        for end in (*ready, *go):
-            os.close(end)
+        assert len(index) == 10
+    os.write(ended[1], b'x')
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with Words(path) as index:
+        index.index(word('new', 77))
+        assert len(index) == 11
+    for end in ended:
+        os.close(end)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork here')
+def test_a_forked_child_opens_what_was_closed_before(path: Path) -> None:
+    """A directory that the parent has closed before the fork is open to the child as to anybody."""
+    with Words(path) as index:
+        index.index(word('new', 77))
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(20)
+            with Words(path, read_only=True) as own:
+                assert nearest(own, 77) == 'new'
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not Path('/proc/locks').exists(), reason='only Linux lists locks')
+@pytest.mark.parametrize('given', [{}, {'shared_writes': True}, {'read_only': True}], ids=str)
+def test_warming_up_keeps_the_locks_of_sqlite(path: Path, given: dict[str, Any]) -> None:
+    """After `warm_up` this process still has its locks on the file of documents, by which others know of it."""
+    inode = (path / 'documents.sqlite3').stat().st_ino
+
+    def held() -> list[str]:
+        lines = [line.split() for line in Path('/proc/locks').read_text().splitlines()]
+        return [' '.join(line[1:]) for line in lines if line[4] == str(os.getpid()) and line[5].endswith(f':{inode}')]
+
+    with Words(path, **given) as index:
+        before = held()
+        assert before
+        index.warm_up()
+        assert held() == before
+
+
+@pytest.mark.parametrize('what', ['save', 'compact'])
+def test_a_thread_follows_while_another_wakes_a_graph(path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A graph that one thread wakes is left alone once another has replaced it, and no document is found twice."""
+    real, calls, mine = GraphCache._add, [0], threading.current_thread()
+    with Words(path) as writer:
+        writer.save_graphs()
+        writer.index([word(str(at), at, at) for at in range(3_000)])
+        with Words(path, read_only=True, lazy=True) as reader:
+            graphs, lock = reader._store.state.graphs, reader._store._following.lock
+            others = threading.Thread(target=lambda: len(reader))
+            acquire = lock.acquire_exclusive
+
+            def add(cache: GraphCache, field: str, stop: int) -> None:
+                rows = stop - cache._graphs[field].covered
+                real(cache, field, stop)
+                if cache is graphs and rows > STEP_ROWS and not others.ident:
+                    writer.compact() if what == 'compact' else writer.update('1', count=5)
+                    writer.save_graphs()
+                    others.start()
+
+            def late() -> None:  # this thread is put to sleep just before it takes the lock, and the other gets it
+                if threading.current_thread() is mine and others.ident and not calls[0]:
+                    calls[0] += 1
+                    others.join(20)
+                acquire()
+
+            monkeypatch.setattr(GraphCache, '_add', add)
+            monkeypatch.setattr(lock._exclusive, '_acquire', late)
+            for value in (5, 50, 500, 2_500):
+                found = reader.find(np.full(4, value, np.float32), limit=9).documents.id
+                assert len(set(found)) == 9
+                assert found[0] == str(value)
+        assert calls == [1]

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError
+from ..errors import SettingsError, WorkDirLockedError
 from ..schema import Schema
 from .extraction import Extractions
 from .settings import Declared
@@ -21,6 +21,9 @@ _Key = tuple[Path, bool, bool, str]
 
 _stores: dict[_Key, Store] = {}
 _handles: Counter[Store] = Counter()
+# What processes had open from which this one was forked. SQLite would take the locks that it has there for its own:
+# others would take this process for gone, and remove the log in which it writes.
+_open_in_parents: dict[Path, int] = {}
 # One lock for each directory that was ever opened: waiting for one does not hold up another.
 _opening: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
 
@@ -39,6 +42,7 @@ def acquire(
     Args and errors are those of `Store`, and those of `Store.join`.
     """
     path = path.resolve()
+    _check_not_in_parents(path)
     own = json.dumps(declared, sort_keys=True) if access.read_only else ''
     key = path, access.read_only, access.shared_writes, own
     with _opening[path]:
@@ -67,6 +71,18 @@ def acquire(
     return store
 
 
+def _check_not_in_parents(path: Path) -> None:
+    pid = _open_in_parents.get(path)
+    if pid is not None:
+        raise WorkDirLockedError(
+            f'process {pid}, from which this one was forked, had this directory open, and SQLite cannot open a file on '
+            'both sides of a fork',
+            path,
+            "open it after the fork only, or start processes by 'spawn': multiprocessing.get_context('spawn')",
+            pid,
+        )
+
+
 def release(store: Store) -> None:
     """Give up one handle; the last one saves the graphs and closes the files."""
     if not store.is_of_this_process:
@@ -82,6 +98,7 @@ def release(store: Store) -> None:
 
 def _forget_all() -> None:
     """In a process that was forked: leave what is open to the parent, whose threads may hold the locks."""
+    _open_in_parents.update(dict.fromkeys((store.path for store in _handles), os.getppid()))
     _stores.clear()
     _handles.clear()
     _opening.clear()

@@ -583,7 +583,9 @@ class Store:
     def _check_process(self) -> None:
         # Before a lock is asked for: in a forked process it may be held for ever by a thread that is not there.
         if not self.is_of_this_process:
-            raise ClosedIndexError('this index belongs to the process that this one was forked from; open it anew here')
+            raise ClosedIndexError(
+                'this index belongs to the process that this one was forked from; open it after the fork only'
+            )
 
     def _check_usable(self) -> None:
         self._check_process()
