@@ -145,9 +145,14 @@ class GraphCache:
                 self._graphs[field] = self._loaded(field, given, may_move)
 
     def _take_note(self, snapshots: Mapping[str, Snapshot]) -> None:
-        for field, snapshot in snapshots.items():
-            if self._work_dir.is_graph_name(snapshot.file) and snapshot.file not in self._disowned:
-                self._snapshots[field] = snapshot
+        self._snapshots.update(self._usable(snapshots))
+
+    def _usable(self, snapshots: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+        return {
+            field: snapshot
+            for field, snapshot in snapshots.items()
+            if self._work_dir.is_graph_name(snapshot.file) and snapshot.file not in self._disowned
+        }
 
     def _loaded(self, field: str, settings: VectorSettings, may_move: bool) -> Graph:
         start = time.perf_counter()
@@ -236,9 +241,11 @@ class GraphCache:
                 self._graphs[field] = self._empty(field, given)
         self.catch_up(show_progress)
 
-    def paths(self) -> list[Path]:
-        """Return the graph files that SQLite knows."""
-        return [self._work_dir.graph_file(snapshot.file) for snapshot in self._snapshots.values()]
+    def paths(self, snapshots: Mapping[str, Snapshot]) -> list[Path]:
+        """Return the graph files that SQLite knows, as `snapshots` says, and that are to be used: those that are there."""
+        known = self._usable(snapshots) if self._trusts_files else self._snapshots
+        paths = [self._work_dir.graph_file(snapshot.file) for snapshot in known.values()]
+        return [path for path in paths if path.exists()]
 
     def _load(self, field: str, settings: VectorSettings, may_move: bool) -> Graph | None:
         """Return the graph in a field's file, or None, and why in the log, if the file is not to be trusted."""

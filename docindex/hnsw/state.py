@@ -207,9 +207,13 @@ class State:
         for file in self.counters:
             file.acknowledge(self.commits)
 
-    def paths(self) -> list[Path]:
-        """Return the vector files and graph files that are in use."""
-        return [*(file.path for file in self.counters), *self.graphs.paths()]
+    def paths(self, rows: Rows) -> list[Path]:
+        """
+        Return the vector files and graph files that are in use, by what `rows` says now.
+
+        That is more than `State` follows: a process that saves a graph makes no commit of it.
+        """
+        return [*(file.path for file in self.counters), *self.graphs.paths(rows.snapshots())]
 
     def close(self, but: State | None = None) -> None:
         """Let go of the graphs and close the vector files, `but` those of another state."""

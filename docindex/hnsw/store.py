@@ -272,7 +272,7 @@ class Store:
 
     def _sweep(self) -> None:
         if not self.access.read_only:
-            self._work_dir.sweep(self.settings, set(self.state.paths()))
+            self._work_dir.sweep(self.settings, set(self.state.paths(self._sidecar.rows)))
 
     # -- settings --------------------------------------------------------------------------------
 

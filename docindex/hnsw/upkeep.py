@@ -96,7 +96,7 @@ def backup(work_dir: WorkDir, sidecar: Sidecar, state: State, path: Path, show_p
     """
     if path.exists() and any(path.iterdir()):
         raise WorkDirError('a backup needs an empty directory, or one that does not exist', path)
-    sources = state.paths()
+    sources = state.paths(sidecar.rows)
     sizes = {source: _files.size(source) for source in (*sources, work_dir.database)}
     with progress_bar(sum(sizes.values()), 'copying', show_progress, 'byte') as advance:
         for source in sources:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, CorruptIndexError, HnswDocumentIndex, NdArray, WorkDirError, _files
+from tests import programs
 
 
 class Note(BaseDoc):
@@ -35,6 +36,60 @@ def test_a_backup_is_the_index_as_it_was(tmp_path: Path) -> None:
             assert copy.verify().is_sound
             copy.index(notes(7, 8))
         assert '7' not in index
+
+
+SAVER = """
+import sys
+from docindex import open_index
+
+with open_index(sys.argv[1], shared_writes=True) as index:
+    index.index({'id': 'theirs', 'embedding': [9, 9, 9, 9]})
+    print('written', flush=True)
+    sys.stdin.readline()
+    index.save_graphs()
+    print('saved', flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_backup_has_the_graphs_that_another_process_has_saved(tmp_path: Path) -> None:
+    """A graph file that another process has written since the last commit is in the backup, none before it."""
+    work_dir, copy = tmp_path / 'work', tmp_path / 'copy'
+    with HnswDocumentIndex[Note](work_dir=work_dir) as index:
+        index.index(notes(0, 50))
+    with (
+        HnswDocumentIndex[Note](work_dir=work_dir, shared_writes=True) as index,
+        programs.start(SAVER, work_dir) as saver,
+    ):
+        assert saver.stdout is not None
+        assert saver.stdin is not None
+        assert saver.stdout.readline() == 'written\n'
+        assert 'theirs' in index
+        saver.stdin.write('\n')
+        saver.stdin.flush()
+        assert saver.stdout.readline() == 'saved\n'
+        index.backup(copy)
+        assert [path.name for path in (copy / 'graphs').iterdir()] == [
+            path.name for path in (work_dir / 'graphs').iterdir()
+        ]
+        saver.communicate('\n')
+    with HnswDocumentIndex[Note](work_dir=copy) as index:
+        assert index.verify().is_sound
+        assert index.find(np.full(4, 9), limit=1).scores.tolist() == [0]
+
+
+def test_a_backup_without_graph_files(tmp_path: Path) -> None:
+    """Graph files are caches: a backup is made where they were removed, and its graphs are built when it is opened."""
+    work_dir, copy = tmp_path / 'work', tmp_path / 'copy'
+    with HnswDocumentIndex[Note](work_dir=work_dir) as index:
+        index.index(notes(0, 50))
+    with HnswDocumentIndex[Note](work_dir=work_dir, lazy=True) as index:
+        for path in (work_dir / 'graphs').iterdir():
+            path.unlink()
+        index.backup(copy)
+    with HnswDocumentIndex[Note](work_dir=copy) as index:
+        assert index.find(np.full(4, 9), limit=1).documents.id == ['9']
+        assert index.verify().is_sound
 
 
 def test_a_backup_does_not_overwrite(tmp_path: Path) -> None:
