@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError
 from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
-from .plain import json_loses, json_says_all, types_within
+from .plain import checks_values, json_loses, json_says_all, types_within
 from .refusals import check_known, explain, unknown_of
 from .schema import Column
 from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, TensorsInTurn, framework_of_type
@@ -52,11 +52,44 @@ class Payloads(Generic[D]):
             and json_says_all(doc_type)
             and not any(_is_constrained(doc_type, column) for column in self._lists)
         )
+        self._has_checks = self.is_plain and checks_values(doc_type)
         are_stored = all(column.is_stored for column in columns)
         self._is_alike = self.is_plain and are_stored and not self._packing.makes_tensors
         types = set(types_within(doc_type))
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
+
+    def fitting(self, doc: D) -> D:
+        """
+        Return a document with the values that its class would make of them, which mostly is the document itself.
+
+        Nobody may have checked a default, an assignment, or what was put into a list; what filters look at would not be
+        what comes back then, or nothing would. Where code of the user's makes documents, they stay as they are, for a
+        validator need not like its own output.
+
+        Raises:
+            DocumentError: a value does not fit.
+        """
+        if not self.is_plain or not (self._has_checks or self._has_other_types(doc)):
+            return doc
+        doc = self._without_lists(doc)
+        fields = {name: doc.__dict__[name] for name in self._doc_type.model_fields if name in doc.__dict__}
+        try:
+            validated = self._doc_type.__pydantic_validator__.validate_python(
+                _as_dicts(fields), by_alias=False, by_name=True, context=None
+            )
+        except ValidationError as error:
+            raise DocumentError(explain(error)) from error
+        return cast(D, validated)
+
+    def _has_other_types(self, doc: D) -> bool:
+        try:
+            self._doc_type.__pydantic_serializer__.to_python(doc, warnings='error')
+        except PydanticSerializationError:
+            return True
+        except AttributeError:
+            return False  # `dump` says which field is missing
+        return False
 
     def dump(
         self, doc: D, vectors: Mapping[str, Tensor | None], rounded: Collection[str] = ()
@@ -95,23 +128,32 @@ class Payloads(Generic[D]):
         are_alike = self._is_alike and len({tuple(doc.__dict__) for doc in docs}) == 1
         if not are_alike or not self._packing.is_nothing(columns):
             return None
+        text = self._json_of(docs, columns)
+        dumped = None if text is None else _objects_in(text, len(docs))
+        if dumped is None or any(
+            self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)
+        ):
+            return None
+        if self._has_checks:
+            back = self.load_alike([(one, None) for one in dumped], columns)
+            if back is None or self._json_of(back, columns) != text:
+                return None  # see `fitting`
+        return dumped
+
+    def _json_of(self, docs: Sequence[D], columns: Mapping[str, Sequence[Tensor | None]]) -> bytes | None:
+        """Return documents as a JSON list; None, if it would not say all of them."""
         tensors = TensorsInTurn(columns)
         try:
-            text = self._all_alike.serializer.to_json(
+            text: bytes = self._all_alike.serializer.to_json(
                 [self._without_lists(doc) for doc in docs],
                 context=tensors,
                 by_alias=False,
                 round_trip=True,
                 warnings='error',
             )
-        except (PydanticSerializationError, AttributeError):
+        except (PydanticSerializationError, AttributeError, LostTensorError):
             return None  # `dump` says which of them
-        dumped = _objects_in(text, len(docs)) if tensors.are_used_up() else None
-        if dumped is None or any(
-            self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)
-        ):
-            return None
-        return dumped
+        return text if tensors.are_used_up() else None
 
     def load(self, text: bytes, packed: bytes | None, vectors: Mapping[str, Float32Array | None]) -> D:
         """

@@ -41,6 +41,14 @@ _CHANGES_JSON = {
     'json_encoders',
     'use_enum_values',
 }
+_CHANGES_VALUES = {
+    'str_strip_whitespace',
+    'str_to_lower',
+    'str_to_upper',
+    'str_min_length',
+    'str_max_length',
+    'allow_inf_nan',
+}
 
 
 def json_says_all(annotation: Any, within: tuple[type[Any], ...] = ()) -> bool:
@@ -113,6 +121,30 @@ def _field_is_plain(info: FieldInfo, within: tuple[type[Any], ...]) -> bool:
 
 def _only_checks(metadata: Iterable[object]) -> bool:
     return all(isinstance(item, _CHECKS_ONLY) or type(item).__name__ == 'PydanticGeneralMetadata' for item in metadata)
+
+
+def checks_values(annotation: Any, seen: frozenset[type[Any]] = frozenset()) -> bool:
+    """
+    Return whether a type that JSON says all about refuses, or changes, some values of the types that it is made of.
+
+    `Field(ge=0)` does, and `str_to_lower`: an assignment that nobody has checked may have put such a value there.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return any(map(_checks, arguments[1:])) or checks_values(arguments[0], seen)
+    if isinstance(annotation, type) and origin is None and issubclass(annotation, DocList):
+        return checks_values(annotation.doc_type, seen)
+    if isinstance(annotation, type) and origin is None and issubclass(annotation, BaseModel) and annotation not in seen:
+        fields, seen = annotation.model_fields.values(), seen | {annotation}
+        return not _CHANGES_VALUES.isdisjoint(annotation.model_config) or any(
+            any(map(_checks, info.metadata)) or checks_values(info.annotation, seen) for info in fields
+        )
+    return any(checks_values(argument, seen) for argument in arguments)
+
+
+def _checks(item: object) -> bool:
+    """Return whether something beside a type says more than what it is called, or what vectors are made of."""
+    return any(map(_checks, item.metadata)) if isinstance(item, FieldInfo) else not isinstance(item, Embeds)
 
 
 def json_loses(value: object) -> bool:

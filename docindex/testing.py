@@ -18,9 +18,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pydantic
 import pytest
 from pydantic import BaseModel
 
@@ -221,6 +223,20 @@ class Note(BaseDoc):
 
     text: str = ''
     vector: NdArray = Field(dim=2)
+
+
+class Offer(BaseDoc):
+    """A document whose class would make other values of its defaults, and refuses some that a list can get."""
+
+    price: Decimal = 0  # type: ignore[assignment]
+    is_open: bool = 1  # type: ignore[assignment]
+    seller: str = pydantic.Field(default='', pattern='^[a-z]*$')
+    tags: list[str] = pydantic.Field(default_factory=list, max_length=2)
+    look: NdArray = Field(dim=2)
+
+
+def _offer(id_: str) -> Offer:
+    return Offer(id=id_, look=np.ones(2, np.float32))
 
 
 class Scan(BaseDoc):
@@ -592,6 +608,30 @@ class DocumentIndexContract(ABC):
             index.index([{'id': 'new', 'plot': [0, 0, 0, 0]}, {'id': 'film 0', 'plot': [0, 0, 0, 0]}, document])
         assert isinstance(raised.value, builtin)
         stored.check_all(index)
+
+    @pytest.mark.parametrize('count', [1, 3])
+    def test_values_that_the_class_would_convert(self, open_index: OpenIndex, count: int) -> None:
+        """What nobody has checked, a default or a copy's value, is stored as its class has it, and filters see that."""
+        with open_index(Offer) as index:
+            offers = [_offer(str(at)) for at in range(count)]
+            index.index([offers[0].model_copy(update={'price': '-5'}), *offers[1:]])
+            assert (index['0'].price, index['0'].is_open) == (Decimal(-5), True)
+            assert index.count({'price': {'$lt': 0}}) == 1
+            assert index.count({'price': 0}) == count - 1
+            assert index.filter({'is_open': True}, sort='price').id[0] == '0'
+
+    @pytest.mark.parametrize('count', [1, 3])
+    @pytest.mark.parametrize('other', [{'tags': ['a', 'b', 'c']}, {'seller': 'XYZ'}, {'price': 'much'}], ids=str)
+    def test_values_that_the_class_refuses(self, open_index: OpenIndex, other: dict[str, Any], count: int) -> None:
+        """A value that nobody has checked, and that its class refuses, is an error that names it; nothing is stored."""
+        with open_index(Offer) as index:
+            index.index(_offer('there'))
+            offers = [_offer(str(at)) for at in range(count)]
+            offers[-1] = offers[-1].model_copy(update=other)
+            with pytest.raises(DocumentError, match=f"id '{count - 1}'.*{next(iter(other))}"):
+                index.index(offers)
+            assert list(index) == ['there']
+            assert index.find([1, 1], 'look').documents.id == ['there']
 
     def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
         """The error for a vector of a wrong length names the document, the field, both lengths."""

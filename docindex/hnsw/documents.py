@@ -90,8 +90,8 @@ class Documents(Generic[D]):
         for start in range(0, len(given), NEAR):
             part = given[start : start + NEAR]
             near = {name: arrays[start : start + NEAR] for name, arrays in originals.items()}
-            dumped = self._dumped(part, near, rounded)
-            fields = self.extraction.values(docs[start : start + NEAR])
+            dumped, fitting = self._dumped(part, near, rounded)
+            fields = self.extraction.values(fitting)
             for one, (data, tensors), in_fields in zip(part, dumped, fields, strict=True):
                 rows.append(
                     Row(one.doc.id, data, tensors, in_fields, one.parent, one.position, self._children(one.doc))
@@ -100,19 +100,25 @@ class Documents(Generic[D]):
 
     def _dumped(
         self, given: Sequence[Given], originals: Mapping[str, Sequence[Any]], rounded: Sequence[str]
-    ) -> list[Content]:
-        """Return the JSON and the tensors of documents; `originals` are their vectors as they were given."""
-        alike = self._payloads.dump_alike([one.doc for one in given], originals) if len(given) > 1 else None
+    ) -> tuple[list[Content], list[Any]]:
+        """
+        Return the JSON and the tensors of documents, and these as they come back.
+
+        `originals` are their vectors as they were given.
+        """
+        docs = [one.doc for one in given]
+        alike = self._payloads.dump_alike(docs, originals)
         if alike is not None:
-            return [(text, None) for text in alike]
+            return [(text, None) for text in alike], docs
         dumped: list[Content] = []
         for at, one in enumerate(given):
             try:
+                docs[at] = self._payloads.fitting(one.doc)
                 vectors = {name: arrays[at] for name, arrays in originals.items()}
-                dumped.append(self._payloads.dump(one.doc, vectors, rounded))
+                dumped.append(self._payloads.dump(docs[at], vectors, rounded))
             except DocumentError as error:
                 raise DocumentError(f'{one.name()}: {error}') from error
-        return dumped
+        return dumped, docs
 
     def _children(self, doc: Any) -> int:
         return sum([len(column.value(doc) or ()) for column in self.lists]) if self.lists else 0

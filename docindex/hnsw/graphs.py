@@ -242,7 +242,7 @@ class GraphCache:
         self.catch_up(show_progress)
 
     def paths(self, snapshots: Mapping[str, Snapshot]) -> list[Path]:
-        """Return the graph files that SQLite knows, as `snapshots` says, and that are to be used: those that are there."""
+        """Return the graph files that are to be used, of those that SQLite knows (`snapshots`), and that are there."""
         known = self._usable(snapshots) if self._trusts_files else self._snapshots
         paths = [self._work_dir.graph_file(snapshot.file) for snapshot in known.values()]
         return [path for path in paths if path.exists()]

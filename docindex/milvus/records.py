@@ -78,7 +78,6 @@ class Records(Generic[D]):
         Raises:
             DocumentError, VectorError: one of them cannot be stored; the message says which and why.
         """
-        docs = [one.doc for one in given]
         rows: list[Row] = [{} for _ in given]
         originals: dict[str, list[Tensor | None]] = {}
         scales: list[dict[str, int]] = [{} for _ in given]
@@ -89,8 +88,9 @@ class Records(Generic[D]):
             own = {name: values[at] for name, values in originals.items()}
             row |= self._identity(one, place) | self.layout.placeholder()
             try:
-                text, tensors = self._payloads.dump(one.doc, own, rounded)
-                row |= self._looked_at(docs[at])
+                doc = self._payloads.fitting(one.doc)
+                text, tensors = self._payloads.dump(doc, own, rounded)
+                row |= self._looked_at(doc)
             except DocumentError as error:
                 raise DocumentError(f'{one.name()}: {error}') from error
             row['_doc'] = _in_parts(text.decode(), one)
