@@ -801,6 +801,22 @@ def test_news_are_followed_step_by_step(path: Path, monkeypatch: pytest.MonkeyPa
         assert len(anew) == 1
 
 
+def test_an_export_begins_while_the_writer_compacts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader whose vector files a compaction removes, just as it opens them, exports what is there then."""
+    with Words(path) as writer, Words(path, read_only=True) as reader:
+        reopened = VectorFile.reopened
+
+        def late(file: VectorFile) -> VectorFile:
+            monkeypatch.undo()
+            del writer['3']
+            writer.compact()
+            return reopened(file)
+
+        monkeypatch.setattr(VectorFile, 'reopened', late)
+        reader.export(path.with_suffix('.jsonl'))
+    assert len(path.with_suffix('.jsonl').read_text().splitlines()) == 9
+
+
 # -- fork ----------------------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ from .._progress import check_progress
 from ..embedding import Recorded, check_recorded
 from ..errors import (
     ClosedIndexError,
+    CorruptIndexError,
     ReadOnlyError,
     SchemaMismatchError,
     SettingsError,
@@ -564,13 +565,20 @@ class Store:
             undo.callback(rows.let_go)
             while True:
                 with self.reading() as view:
-                    if rows.hold() == view.state.commits:  # or another process has written in between
+                    if rows.hold() != view.state.commits:  # another process has written in between
+                        continue
+                    try:
                         files = {
                             name: undo.enter_context(closing(file.reopened()))
                             for name, file in view.state.files.items()
                         }
-                        state, labels = replace(view.state, files=files), view.labels.copy()
-                        break
+                    except CorruptIndexError:
+                        with self._sidecar.latest() as latest:
+                            if latest.commits() == view.state.commits:
+                                raise
+                        continue  # another process has compacted since, and removed them
+                    state, labels = replace(view.state, files=files), view.labels.copy()
+                    break
             yield View(state, rows, labels)
 
     # -- checks ----------------------------------------------------------------------------------
