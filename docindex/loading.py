@@ -27,6 +27,7 @@ from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
+from .frames import rows_from_pandas
 from .schema import Schema
 from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
@@ -267,7 +268,8 @@ class _Conversion:
         if lost:
             raise QueryError(f'rename: {source.name} has no column {lost[0]!r}; it has {", ".join(source.columns)}')
         try:
-            known = set(table.known(itertools.chain.from_iterable(map(self._names, source.columns.items()))))
+            names = itertools.chain.from_iterable(map(self._names, source.columns.items()))
+            known = set(table.known(names, whole=source.has_objects))
         except TableError as error:
             raise LoadError(f'{source.name}: {error}', source.name) from error
         self.wanted = [name for name, inner in source.columns.items() if known & set(self._names((name, inner)))]
@@ -296,17 +298,23 @@ class _Conversion:
         return rows, bad
 
     def _values(self, rows: Any) -> Sequence[Any]:
+        if hasattr(rows, 'iloc'):
+            return self._from_table(rows.set_axis([self._renamed(str(name)) for name in rows.columns], axis='columns'))
         if not isinstance(rows, list):
-            return self._from_arrow(rows.rename_columns([self._renamed(name) for name in rows.schema.names]))
+            return self._from_table(rows.rename_columns([self._renamed(name) for name in rows.schema.names]))
         return [row if isinstance(row, (Unreadable, BaseModel)) else self._from_dict(row) for row in rows]
 
-    def _from_arrow(self, batch: Any) -> Sequence[Any]:
+    def _from_table(self, table: Any) -> Sequence[Any]:
+        """Return the rows of a record batch or a pandas frame; which of them cannot be read is found by halves."""
+        is_pandas = hasattr(table, 'iloc')
+        read = rows_from_pandas if is_pandas else rows_from_record_batch
         try:
-            return list(rows_from_record_batch(batch, self._table.doc_type))
+            return list(read(table, self._table.doc_type))
         except TableError as error:
-            if len(batch) == 1:
-                return [Unreadable(str(error).partition(': ')[2])]  # it has placed itself in a batch of one
-            return [*self._from_arrow(batch[: len(batch) // 2]), *self._from_arrow(batch[len(batch) // 2 :])]
+            if len(table) == 1:
+                return [Unreadable(str(error).partition(': ')[2])]  # it has placed itself in a table of one
+            middle, parts = len(table) // 2, table.iloc if is_pandas else table
+            return [*self._from_table(parts[:middle]), *self._from_table(parts[middle:])]
 
     def _is_unknown(self, name: Any) -> bool:
         """Return whether a name is neither a field's nor that of one in a nested document or a list of dicts."""
