@@ -193,7 +193,7 @@ class ParquetFile(Source):
         parquet = optional('pyarrow.parquet', 'arrow', 'Parquet files')
         # With a buffer the pages of a row group are read one by one: pandas writes files with a single row group.
         self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
-        super().__init__(str(path), _arrow_columns(self._file.schema_arrow), self._file.metadata.num_rows)
+        super().__init__(str(path), _arrow_columns(str(path), self._file.schema_arrow), self._file.metadata.num_rows)
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         metadata, first = self._file.metadata, 0
@@ -226,7 +226,7 @@ class ArrowFile(Source):
         except BaseException:
             self._mapped.close()
             raise
-        super().__init__(str(path), _arrow_columns(self._file.schema))
+        super().__init__(str(path), _arrow_columns(str(path), self._file.schema))
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         yield from _after(start, 0, _resized(self._batches(), size))
@@ -251,7 +251,7 @@ class ArrowTable(Source):
             batch = arrow.record_batch(given)
             self._batches = arrow.RecordBatchReader.from_batches(batch.schema, [batch])
         total = len(given) if hasattr(given, '__len__') else None
-        super().__init__(name, _arrow_columns(self._batches.schema), total)
+        super().__init__(name, _arrow_columns(name, self._batches.schema), total)
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         yield from _after(start, 0, _resized(self._batches, size))
@@ -557,7 +557,8 @@ def _resized(batches: Iterable[Any], size: int) -> Iterator[Any]:
             yield batch.slice(at, size)
 
 
-def _arrow_columns(schema: Any) -> dict[str, list[str]]:
+def _arrow_columns(source: str, schema: Any) -> dict[str, list[str]]:
+    _check_names(source, schema.names)
     structs = optional('pyarrow', 'arrow', 'tables').types
 
     def inner(outer: str, of: Any) -> list[str]:

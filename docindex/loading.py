@@ -10,7 +10,6 @@ L4  Vectors are made of texts before the transaction of their batch: others can 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -245,6 +244,7 @@ class _Conversion:
 
     Raises:
         LoadError: a column is missing that every document needs (L2).
+        QueryError: `rename` names what is not there, or makes one field of two columns.
     """
 
     def __init__(self, source: Source, table: Rows[Any], rename: Mapping[str, str]) -> None:
@@ -267,20 +267,28 @@ class _Conversion:
         lost = [name for name in rename if name not in source.columns]
         if lost:
             raise QueryError(f'rename: {source.name} has no column {lost[0]!r}; it has {", ".join(source.columns)}')
+        columns = self._columns(source.name, source.columns)
         try:
-            names = itertools.chain.from_iterable(map(self._names, source.columns.items()))
-            known = set(table.known(names, whole=source.has_objects))
+            known = table.known(columns, whole=source.has_objects)
         except TableError as error:
             raise LoadError(f'{source.name}: {error}', source.name) from error
-        self.wanted = [name for name, inner in source.columns.items() if known & set(self._names((name, inner)))]
+        self.wanted = list(dict.fromkeys(columns[name] for name in known))
         self.ignored = set(source.columns).difference(self.wanted)
         if self.ignored:
             logger.info('%s: no field is called %s; they are ignored', source.name, sorted(self.ignored))
 
-    def _names(self, column: tuple[str, Sequence[str]]) -> Sequence[str]:
-        """Return what a column of the source is called here, and if it is a nested document, what is inside."""
-        name, inner = self._renamed(column[0]), column[1]
-        return inner if inner and self._table.is_document(name) else [name]
+    def _columns(self, source: str, given: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Return the columns of a source by what they are called here: a struct by each of what is inside."""
+        found: dict[str, str] = {}
+        for column, inner in given.items():
+            name = self._renamed(column)
+            is_struct = bool(inner) and self._table.is_document(name)
+            for flat in [name + one.removeprefix(column) for one in inner] if is_struct else [name]:
+                if flat in found:
+                    both = f'{found[flat]!r} and {column!r}'
+                    raise QueryError(f'{source}: the columns {both} are both {flat!r} here; rename one of them')
+                found[flat] = column
+        return found
 
     def _renamed(self, name: str) -> str:
         return self._rename.get(name, name)
@@ -324,7 +332,12 @@ class _Conversion:
         if not isinstance(row, Mapping):
             return row  # the index says what it thinks of it
         if self._rename:
-            row = {self._renamed(name): value for name, value in row.items()}
+            names = [*map(self._renamed, row)]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                both = ' and '.join(repr(name) for name in row if self._renamed(name) == twice)
+                return Unreadable(f'{both} are both {twice!r} here')
+            row = dict(zip(names, row.values(), strict=True))
         if self.wanted is None and EXTRA not in self._meant:
             self.ignored.update(name for name in row.keys() - self._meant if self._is_unknown(name))
         try:

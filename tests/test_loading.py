@@ -216,14 +216,22 @@ def test_structs_of_a_file_that_pandas_has_read(tmp_path: Path) -> None:
 
 
 def test_columns_of_pandas_have_any_names(index: Index) -> None:
-    """Names that are no strings are meant by their text; two columns of one name are refused."""
+    """Names that are no strings are meant by their text."""
     frame = table().to_pandas().rename(columns={'title': 7})
     assert index.index_from(frame, rename={'7': 'title'}).stored == 50
-    twice = table().to_pandas().rename(columns={'price': 'title'})
-    with pytest.raises(SourceError, match="the DataFrame has two columns 'title'"):
-        index.index_from(twice)
-    with pytest.raises(TableError, match="there are two columns 'title'"):
-        DocList[Book].from_dataframe(twice)
+
+
+def test_two_columns_of_one_name_are_refused(index: Index, tmp_path: Path) -> None:
+    """A table or a file with two columns of one name is refused, before anything is read."""
+    twice = table().rename_columns(['id', 'title', 'title', 'vector'])
+    arrow_file(tmp_path / 'x.arrow', twice)
+    pq.write_table(twice, tmp_path / 'x.parquet')
+    for source in (twice, twice.to_pandas(), tmp_path / 'x.arrow', tmp_path / 'x.parquet'):
+        with pytest.raises(SourceError, match="has two columns 'title'"):
+            index.index_from(source)
+    for read in (lambda: DocList[Book].from_arrow(twice), lambda: DocList[Book].from_dataframe(twice.to_pandas())):
+        with pytest.raises(TableError, match="there are two columns 'title'"):
+            read()
 
 
 def test_a_frame_goes_on_by_its_key(index: Index) -> None:
@@ -325,6 +333,60 @@ def test_columns_can_be_renamed(index: Index, tmp_path: Path, ending: str) -> No
     FILES[f'x.{ending}'](tmp_path / f'x.{ending}', table().rename_columns(['id', 'name', 'price', 'vector']))
     index.index_from(tmp_path / f'x.{ending}', rename={'name': 'title'})
     assert index['3'].title == 'Book 3'
+
+
+def test_a_struct_can_be_renamed(index: Index, tmp_path: Path) -> None:
+    """A struct is a nested document by the name that it gets."""
+    columns = {'id': ['a'], 'title': ['A'], 'vector': [[1.0, 2.0]], 'front': [{'url': 'a.png'}]}
+    pq.write_table(pa.table(columns), tmp_path / 'x.parquet')
+    for source in (tmp_path / 'x.parquet', pd.DataFrame(columns)):
+        assert index.index_from(source, rename={'front': 'cover'}).ignored == []
+        assert index['a'].cover is not None
+        assert index['a'].cover.url == 'a.png'
+        index.delete('a')
+
+
+CLASHES: dict[str, dict[str, str]] = {
+    "'Title' and 'title' are both 'title' here": {'Title': 'title'},
+    "'Title' and 'price' are both 'pages' here": {'Title': 'pages', 'price': 'pages'},
+}
+
+
+def clashing() -> pa.Table:
+    return table().append_column('Title', pa.array(['X'] * 50)).select(['id', 'Title', 'title', 'price', 'vector'])
+
+
+@pytest.mark.parametrize('clash', CLASHES)
+@pytest.mark.parametrize('name', ['x.parquet', 'x.arrow', 'x.csv', 'a table', 'a frame'])
+def test_two_columns_cannot_be_one(index: Index, tmp_path: Path, name: str, clash: str) -> None:
+    """Where `rename` makes one of two columns, none of them is lost: nothing is read, and the error names both."""
+    source: Any = {'a table': clashing(), 'a frame': clashing().to_pandas()}.get(name, tmp_path / name)
+    if name in FILES:
+        FILES[name](tmp_path / name, clashing())
+    with pytest.raises(QueryError, match=f'{clash}; rename one of them'):
+        index.index_from(source, rename=CLASHES[clash], on_error='skip')
+    assert len(index) == 0
+
+
+@pytest.mark.parametrize('name', ['x.jsonl', 'dicts'])
+def test_two_names_in_a_row_cannot_be_one(index: Index, tmp_path: Path, name: str) -> None:
+    """Where rows have no columns, one in which `rename` makes one of two names is a bad row; either alone is fine."""
+    given = [
+        {'id': 'a', 'title': 'A', 'vector': [1, 2], 'long': 1},
+        {'id': 'b', 'Title': 'B', 'vector': [1, 2], 'thick': 2},
+        {'id': 'c', 'Title': 'X', 'title': 'Y', 'vector': [1, 2]},
+        {'id': 'd', 'title': 'D', 'vector': [1, 2], 'long': 3, 'thick': 4},
+    ]
+    source: Any = given if name == 'dicts' else json_lines(tmp_path / name, given)
+    rename = {'Title': 'title', 'long': 'pages', 'thick': 'pages'}
+    with pytest.raises(LoadError, match=r"row 3.*: 'Title' and 'title' are both 'title' here; nothing is stored"):
+        index.index_from(source, rename=rename)
+    report = index.index_from(source, rename=rename, on_error='skip')
+    assert [(bad.row, bad.reason) for bad in report.skipped] == [
+        (3, "'Title' and 'title' are both 'title' here"),
+        (4, "'long' and 'thick' are both 'pages' here"),
+    ]
+    assert [(doc.title, doc.pages) for doc in index[['a', 'b']]] == [('A', 1), ('B', 2)]
 
 
 @pytest.mark.parametrize(
