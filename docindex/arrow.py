@@ -245,14 +245,17 @@ def rows_from_record_batch(
         first_row: The number of its first row, for errors.
 
     Raises:
-        TableError: a column is missing, looks like a misspelt one, or has a cell that cannot be read.
+        TableError: a column is missing, looks like a misspelt one, is there twice, or has a cell that cannot be read.
     """
     rows = rows_of(doc_type)
-    flat = dict(_flattened(zip(batch.schema, batch.columns, strict=True), rows, ''))
+    flat = list(_flattened(zip(batch.schema, batch.columns, strict=True), rows, ''))
+    arrays = dict(flat)
     cells: dict[str, Sequence[Any]] = {}
-    for name in rows.known(flat):
+    for name in rows.known(name for name, _ in flat):
+        if name in cells:
+            raise TableError(f'there are two columns {name!r}', column=name)
         try:
-            cells[name] = _values(rows.columns[name].form, flat[name])
+            cells[name] = _values(rows.columns[name].form, arrays[name])
         except BadCellError as error:
             raise error.at(first_row, name) from error
     return rows.rows(cells)

@@ -62,7 +62,7 @@ class Piece:
 
     Attributes:
         first: The number of the first one, from 1.
-        rows: A pyarrow `RecordBatch`, or a list of dicts, documents and `Unreadable`s.
+        rows: A pyarrow `RecordBatch`, a pandas frame, or a list of dicts, documents and `Unreadable`s.
         lines: In which lines of the file the rows begin, from 1; None where there are no lines.
     """
 
@@ -80,12 +80,14 @@ class Source(ABC):
         columns: Its columns by name, if they are known beforehand; those inside of a struct by `outer__inner`.
         total: How many rows there are, if that is known beforehand.
         has_texts: Whether each cell is a text.
+        has_objects: Whether a cell may be any object of Python, a document too.
 
     Raises (each method):
         SourceError: it is not what it should be; the message says after which row.
     """
 
     has_texts = False
+    has_objects = False
 
     def __init__(self, name: str, columns: Mapping[str, Sequence[str]] | None, total: int | None = None) -> None:
         self.name = name
@@ -191,7 +193,7 @@ class ParquetFile(Source):
         parquet = optional('pyarrow.parquet', 'arrow', 'Parquet files')
         # With a buffer the pages of a row group are read one by one: pandas writes files with a single row group.
         self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
-        super().__init__(str(path), _arrow_columns(self._file.schema_arrow), self._file.metadata.num_rows)
+        super().__init__(str(path), _arrow_columns(str(path), self._file.schema_arrow), self._file.metadata.num_rows)
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         metadata, first = self._file.metadata, 0
@@ -224,7 +226,7 @@ class ArrowFile(Source):
         except BaseException:
             self._mapped.close()
             raise
-        super().__init__(str(path), _arrow_columns(self._file.schema))
+        super().__init__(str(path), _arrow_columns(str(path), self._file.schema))
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         yield from _after(start, 0, _resized(self._batches(), size))
@@ -249,24 +251,30 @@ class ArrowTable(Source):
             batch = arrow.record_batch(given)
             self._batches = arrow.RecordBatchReader.from_batches(batch.schema, [batch])
         total = len(given) if hasattr(given, '__len__') else None
-        super().__init__(name, _arrow_columns(self._batches.schema), total)
+        super().__init__(name, _arrow_columns(name, self._batches.schema), total)
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         yield from _after(start, 0, _resized(self._batches, size))
 
 
 class PandasTable(Source):
-    """A pandas frame, turned into Arrow piece by piece."""
+    """
+    A pandas frame.
+
+    It is not turned into Arrow, which guesses one type for all cells of a column: dicts got each other's keys.
+    """
+
+    has_objects = True
 
     def __init__(self, frame: Any) -> None:
-        self._table = optional('pyarrow', 'arrow', 'tables').Table
         self._frame = frame
-        super().__init__('the DataFrame', dict.fromkeys(map(str, frame.columns), ()), len(frame))
+        names = [*map(str, frame.columns)]
+        _check_names('the DataFrame', names)
+        super().__init__('the DataFrame', dict.fromkeys(names, ()), len(frame))
 
     def _pieces(self, start: int, size: int, columns: Sequence[str] | None) -> Iterator[Piece]:
         for at in range(start, len(self._frame), size):
-            part = self._frame.iloc[at : at + size]
-            yield from _after(at, at, self._table.from_pandas(part, preserve_index=False).to_batches())
+            yield Piece(at + 1, self._frame.iloc[at : at + size])
 
 
 class Records(Source):
@@ -341,9 +349,7 @@ class CsvFile(Source):
             raise SourceError(f'{path} is empty: a CSV file begins with the names of its columns', str(path))
         if any('\udc80' <= character <= '\udcff' for character in ''.join(header)):
             raise SourceError(f'{path} cannot be read: its header is not {encoding.upper()}', str(path))
-        twice = [name for at, name in enumerate(header) if name in header[:at]]
-        if twice:
-            raise SourceError(f'{path} has two columns {twice[0]!r}', str(path))
+        _check_names(str(path), header)
         super().__init__(str(path), dict.fromkeys(header, ()))
 
     def expected(self) -> int | None:
@@ -528,6 +534,13 @@ def _as_row(row: Any) -> dict[str, Any] | Unreadable:
     return row
 
 
+def _check_names(source: str, columns: Sequence[str]) -> None:
+    """Raise for the first name that two columns have."""
+    twice = [name for at, name in enumerate(columns) if name in columns[:at]]
+    if twice:
+        raise SourceError(f'{source} has two columns {twice[0]!r}', source)
+
+
 def _after(start: int, first: int, batches: Iterable[Any]) -> Iterator[Piece]:
     """Yield record batches, of which the first one begins behind row `first`, without the rows up to `start`."""
     for batch in batches:
@@ -544,7 +557,8 @@ def _resized(batches: Iterable[Any], size: int) -> Iterator[Any]:
             yield batch.slice(at, size)
 
 
-def _arrow_columns(schema: Any) -> dict[str, list[str]]:
+def _arrow_columns(source: str, schema: Any) -> dict[str, list[str]]:
+    _check_names(source, schema.names)
     structs = optional('pyarrow', 'arrow', 'tables').types
 
     def inner(outer: str, of: Any) -> list[str]:

@@ -9,7 +9,7 @@ comes back as None; anything else comes back as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from .errors import DocumentError, TableError
 from .tables import (
     BadCellError,
     Form,
+    Rows,
     TableColumn,
     at_row,
     plain_cell,
@@ -73,13 +74,29 @@ def from_dataframe(frame: Any, doc_type: type[D]) -> list[D]:
     if library != 'pandas' or not hasattr(frame, 'columns'):
         raise TableError(f'expected a data frame of pandas or polars, got {type(frame).__name__}')
     rows = rows_of(doc_type)
+    return [rows.document(row, number) for number, row in enumerate(rows_from_pandas(frame, doc_type))]
+
+
+def rows_from_pandas(frame: Any, doc_type: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    """
+    Yield the rows of a pandas frame as nested dicts, which the document class validates.
+
+    Each cell is read by itself: what pandas, or Arrow, takes a column for depends on the cells around it.
+
+    Raises:
+        TableError: a column is missing, looks like a misspelt one, is there twice, or has a cell that cannot be read.
+    """
+    rows = rows_of(doc_type)
+    names = [*map(str, frame.columns)]
     cells: dict[str, Sequence[Any]] = {}
-    for name in rows.known(frame.columns):
+    for name in rows.known(names, whole=True):
+        if name in cells:
+            raise TableError(f'there are two columns {name!r}', column=name)
         try:
-            cells[name] = _cells(frame[name], rows.columns[name])
+            cells[name] = read_cells(frame.iloc[:, names.index(name)], partial(_cell, rows, name))
         except BadCellError as error:
             raise error.at(0, name) from error
-    return [rows.document(row, number) for number, row in enumerate(rows.rows(cells))]
+    return rows.rows(cells)
 
 
 def values_of(series: Any, name: str, may_be_nan: bool) -> list[Any]:
@@ -112,11 +129,6 @@ def _series(pandas: Any, form: Form, cells: list[Any]) -> Any:
         return pandas.Series(cells, dtype='object')
 
 
-def _cells(series: Any, column: TableColumn) -> list[Any]:
-    nan_is_none = column.can_be_none or column.form.kind != 'float'
-    return read_cells(_present(series, nan_is_none), partial(_read, column))
-
-
 def _present(cells: Iterable[Any], nan_is_none: bool) -> list[Any]:
     """Return the cells of a column, None where one is missing."""
     return [None if _is_missing(cell, nan_is_none) else cell for cell in cells]
@@ -136,9 +148,22 @@ def _as_python(cell: Any) -> Any:
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
-def _read(column: TableColumn, cell: Any) -> Any:
-    """Return a cell of a pandas column as what a document class validates."""
-    form, cell = column.form, _as_python(cell)
+def _cell(rows: Rows[Any], name: str, cell: Any) -> Any:
+    """Return a cell of a pandas column as what a document class validates, None where one is missing."""
+    column = rows.columns.get(name)
+    if _is_missing(cell, column is None or column.can_be_none or not column.form.may_be_nan):
+        return None
+    if isinstance(cell, Mapping) and name in rows.doc_types:
+        return _document(rows_of(rows.doc_types[name]), cell)
+    if column is not None:
+        return _value(column, column.form, _as_python(cell))
+    if not isinstance(cell, BaseModel):
+        raise TypeError(f'expected a document, got {type(cell).__name__}')
+    return cell
+
+
+def _value(column: TableColumn, form: Form, cell: Any) -> Any:
+    """Return a value in a cell, or in the list in one, as what a document class validates."""
     if isinstance(cell, str) and form.kind in ('tensor', 'list', 'documents', 'json') and not form.may_be_text:
         return cell_of_text(column, cell)  # what pandas makes of a CSV file
     if isinstance(cell, dict) and form.kind == 'tensor':
@@ -146,8 +171,22 @@ def _read(column: TableColumn, cell: Any) -> Any:
     if isinstance(cell, np.ndarray) and form.kind == 'tensor':
         return cell if cell.dtype != object else np.array([*map(np.asarray, cell)])
     if isinstance(cell, np.ndarray) and form.kind in ('list', 'documents'):
-        cell = list(cell)  # what pandas makes of the lists in a Parquet file
-    if form.kind == 'documents' and form.rows is not None and isinstance(cell, list):
-        rows = form.rows
-        return [rows.tree(item) if isinstance(item, dict) else item for item in cell]
+        cell = _listed(column, form.item, cell)
+    if form.rows is not None and isinstance(cell, list):
+        return [_document(form.rows, item) if isinstance(item, Mapping) else item for item in cell]
     return cell
+
+
+def _listed(column: TableColumn, item: Form | None, array: np.ndarray[Any, Any]) -> list[Any]:
+    """Return what pandas makes of a list in a Parquet file as a list of Python's values."""
+    if array.dtype.kind in 'mM':
+        array = array.astype(f'{array.dtype.kind}8[us]')  # finer ones would become integers
+    cells: list[Any] = array.tolist()
+    return cells if item is None else [None if cell is None else _value(column, item, cell) for cell in cells]
+
+
+def _document(rows: Rows[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dict in a cell, a struct of a Parquet file say, as what a document class validates."""
+    known = {name: [_cell(rows, name, given[name])] for name in given if name in rows.columns or name in rows.doc_types}
+    others = {name: value for name, value in given.items() if name not in known}  # extra ones, aliases
+    return {**next(rows.rows(known), {}), **others}

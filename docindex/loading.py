@@ -10,7 +10,6 @@ L4  Vectors are made of texts before the transaction of their batch: others can 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -27,6 +26,7 @@ from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
+from .frames import rows_from_pandas
 from .schema import Schema
 from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
@@ -244,6 +244,7 @@ class _Conversion:
 
     Raises:
         LoadError: a column is missing that every document needs (L2).
+        QueryError: `rename` names what is not there, or makes one field of two columns.
     """
 
     def __init__(self, source: Source, table: Rows[Any], rename: Mapping[str, str]) -> None:
@@ -266,19 +267,28 @@ class _Conversion:
         lost = [name for name in rename if name not in source.columns]
         if lost:
             raise QueryError(f'rename: {source.name} has no column {lost[0]!r}; it has {", ".join(source.columns)}')
+        columns = self._columns(source.name, source.columns)
         try:
-            known = set(table.known(itertools.chain.from_iterable(map(self._names, source.columns.items()))))
+            known = table.known(columns, whole=source.has_objects)
         except TableError as error:
             raise LoadError(f'{source.name}: {error}', source.name) from error
-        self.wanted = [name for name, inner in source.columns.items() if known & set(self._names((name, inner)))]
+        self.wanted = list(dict.fromkeys(columns[name] for name in known))
         self.ignored = set(source.columns).difference(self.wanted)
         if self.ignored:
             logger.info('%s: no field is called %s; they are ignored', source.name, sorted(self.ignored))
 
-    def _names(self, column: tuple[str, Sequence[str]]) -> Sequence[str]:
-        """Return what a column of the source is called here, and if it is a nested document, what is inside."""
-        name, inner = self._renamed(column[0]), column[1]
-        return inner if inner and self._table.is_document(name) else [name]
+    def _columns(self, source: str, given: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Return the columns of a source by what they are called here: a struct by each of what is inside."""
+        found: dict[str, str] = {}
+        for column, inner in given.items():
+            name = self._renamed(column)
+            is_struct = bool(inner) and self._table.is_document(name)
+            for flat in [name + one.removeprefix(column) for one in inner] if is_struct else [name]:
+                if flat in found:
+                    both = f'{found[flat]!r} and {column!r}'
+                    raise QueryError(f'{source}: the columns {both} are both {flat!r} here; rename one of them')
+                found[flat] = column
+        return found
 
     def _renamed(self, name: str) -> str:
         return self._rename.get(name, name)
@@ -296,17 +306,23 @@ class _Conversion:
         return rows, bad
 
     def _values(self, rows: Any) -> Sequence[Any]:
+        if hasattr(rows, 'iloc'):
+            return self._from_table(rows.set_axis([self._renamed(str(name)) for name in rows.columns], axis='columns'))
         if not isinstance(rows, list):
-            return self._from_arrow(rows.rename_columns([self._renamed(name) for name in rows.schema.names]))
+            return self._from_table(rows.rename_columns([self._renamed(name) for name in rows.schema.names]))
         return [row if isinstance(row, (Unreadable, BaseModel)) else self._from_dict(row) for row in rows]
 
-    def _from_arrow(self, batch: Any) -> Sequence[Any]:
+    def _from_table(self, table: Any) -> Sequence[Any]:
+        """Return the rows of a record batch or a pandas frame; which of them cannot be read is found by halves."""
+        is_pandas = hasattr(table, 'iloc')
+        read = rows_from_pandas if is_pandas else rows_from_record_batch
         try:
-            return list(rows_from_record_batch(batch, self._table.doc_type))
+            return list(read(table, self._table.doc_type))
         except TableError as error:
-            if len(batch) == 1:
-                return [Unreadable(str(error).partition(': ')[2])]  # it has placed itself in a batch of one
-            return [*self._from_arrow(batch[: len(batch) // 2]), *self._from_arrow(batch[len(batch) // 2 :])]
+            if len(table) == 1:
+                return [Unreadable(str(error).partition(': ')[2])]  # it has placed itself in a table of one
+            middle, parts = len(table) // 2, table.iloc if is_pandas else table
+            return [*self._from_table(parts[:middle]), *self._from_table(parts[middle:])]
 
     def _is_unknown(self, name: Any) -> bool:
         """Return whether a name is neither a field's nor that of one in a nested document or a list of dicts."""
@@ -316,7 +332,12 @@ class _Conversion:
         if not isinstance(row, Mapping):
             return row  # the index says what it thinks of it
         if self._rename:
-            row = {self._renamed(name): value for name, value in row.items()}
+            names = [*map(self._renamed, row)]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                both = ' and '.join(repr(name) for name in row if self._renamed(name) == twice)
+                return Unreadable(f'{both} are both {twice!r} here')
+            row = dict(zip(names, row.values(), strict=True))
         if self.wanted is None and EXTRA not in self._meant:
             self.ignored.update(name for name in row.keys() - self._meant if self._is_unknown(name))
         try:

@@ -106,9 +106,18 @@ class Form:
     @cached_property
     def may_be_text(self) -> bool:
         """Whether a string may be a value, and not only the text of one."""
-        origin = typing.get_origin(self.annotation)
-        members = typing.get_args(self.annotation) if origin in (Union, types.UnionType) else (self.annotation,)
-        return any(member in (str, Any, object) or typing.get_origin(member) is Literal for member in members)
+        return any(member in (str, Any, object) or typing.get_origin(member) is Literal for member in self._members)
+
+    @cached_property
+    def may_be_nan(self) -> bool:
+        """Whether NaN may be a value, and not only say that one is missing."""
+        return float in self._members
+
+    @property
+    def _members(self) -> list[Any]:
+        """The types that the annotation is a union of; itself, if it is none."""
+        is_union = typing.get_origin(self.annotation) in (Union, types.UnionType)
+        return [_unwrap(member)[0] for member in (typing.get_args(self.annotation) if is_union else [self.annotation])]
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,9 @@ class Nest:
         tree: dict[str, Any] = {}
         is_there = bool(cells.get(self.name))
         for field, member in self.members.items():
-            if isinstance(member, Nest):
+            if isinstance(member, Nest) and isinstance(cells.get(member.name), (Mapping, BaseModel)):
+                tree[field], is_there = cells[member.name], True
+            elif isinstance(member, Nest):
                 inner, inner_is_there = member.tree(cells)
                 is_there = is_there or inner_is_there
                 if inner or inner is None or cells.get(member.name):
@@ -191,6 +202,7 @@ class Rows(Generic[D]):
     Attributes:
         doc_type: The document class.
         columns: Its columns by flat name, in the order of the fields.
+        doc_types: The classes of its nested documents by flat name.
 
     Raises:
         TableError: two fields flatten to one name.
@@ -199,6 +211,7 @@ class Rows(Generic[D]):
     def __init__(self, doc_type: type[D], within: tuple[type[BaseModel], ...] = ()) -> None:
         self.doc_type = doc_type
         self.columns: dict[str, TableColumn] = {}
+        self.doc_types: dict[str, type[BaseModel]] = {}
         self._nest = self._nested(doc_type, (), False, True, within)
         self._is_flat = all(isinstance(member, TableColumn) for member in self._nest.members.values())
 
@@ -213,6 +226,7 @@ class Rows(Generic[D]):
             annotation, may_be_none = _unwrap(info.annotation)
             needed = is_key and info.is_required() and not may_be_none
             if is_document_type(annotation) and annotation not in (*within, cls):
+                self.doc_types['__'.join(path)] = annotation
                 members[field] = self._nested(annotation, path, may_be_none, needed, (*within, cls))
             else:
                 form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
@@ -236,27 +250,33 @@ class Rows(Generic[D]):
         self.columns[column.name] = column
         return column
 
-    def known(self, names: Iterable[str]) -> list[str]:
+    def known(self, names: Iterable[str], *, whole: bool = False) -> list[str]:
         """
         Return those of a table's columns that are a document's; the others are ignored.
+
+        Args:
+            names: The columns of the table.
+            whole: Whether a cell may be a nested document: a column of its name stands for those of its fields.
 
         Raises:
             TableError: a column is missing that every document needs, or none of them is a document's.
         """
         given = list(names)
+        nested = tuple(f'{name}__' for name in given if whole and self.is_document(name))
         for name, column in self.columns.items():
-            if column.is_key and name not in given:
+            if column.is_key and name not in given and not name.startswith(nested):
                 raise TableError(
                     f'there is no column {name!r}, which {self.doc_type.__name__} needs{self._meant(name, given)}; '
                     f'the columns are {", ".join(map(repr, given)) or "none at all"}',
                     column=name,
                 )
-        if given and not self.columns.keys() & set(given):
+        known = [name for name in given if name in self.columns or (whole and self.is_document(name))]
+        if given and not known:
             raise TableError(
                 f'none of the columns is one of {self.doc_type.__name__}: {", ".join(map(repr, given))}; '
                 f'it has {", ".join(map(repr, self.columns))}'
             )
-        return [name for name in given if name in self.columns]
+        return known
 
     def _meant(self, missing: str, given: Iterable[str]) -> str:
         """Return a question about the column that may be the missing one: only last steps can be misspelt."""
@@ -272,16 +292,16 @@ class Rows(Generic[D]):
 
     def is_document(self, name: str) -> bool:
         """Return whether a flat name is that of a nested document."""
-        return name in self.documents
+        return name in self.doc_types
 
     def rows(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         """
         Yield rows as nested dicts, as a document class validates them, from the cells of known columns.
 
         An empty cell of a field that is never None is left out, so that its default counts. An optional document all
-        of whose cells are empty is None.
+        of whose cells are empty is None. A cell may also be a nested document, as a dict or a model.
         """
-        keeps_none = [self.columns[name].can_be_none for name in columns]
+        keeps_none = [name in self.columns and self.columns[name].can_be_none for name in columns]
         for row in zip(*columns.values(), strict=True):
             cells = {
                 name: cell

@@ -5,21 +5,25 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from docindex import HnswDocumentIndex, LoadError, QueryError, SourceError
+from docindex import BaseDoc, DocList, HnswDocumentIndex, LoadError, QueryError, SourceError, TableError
 from docindex.formats import open_file
 from docindex.loading import BadRow, LoadReport
 from tests.books import Book
@@ -129,6 +133,117 @@ def test_a_table_is_loaded(index: Index, name: str) -> None:
     assert (index['7'].title, index['7'].vector.tolist()) == ('Book 7', [7, 1])
 
 
+class Part(BaseDoc):
+    name: str
+    size: int | None = None
+
+
+class Mixed(BaseDoc):
+    meta: dict[str, Any] = {}  # noqa: RUF012
+    counts: dict[str, int] = {}  # noqa: RUF012
+    notes: list[dict[str, Any]] = []  # noqa: RUF012
+    since: float | date | None = None
+    ratio: float | date = 0.5
+    code: int | str = 0
+    reals: list[float] = []  # noqa: RUF012
+    pair: tuple[int, str] = (0, '')
+    key: UUID | None = None
+    tags: set[str] = set()  # noqa: RUF012
+    path: Path = Path()
+    part: Part | None = None
+    parts: DocList[Part] = DocList[Part]()
+
+
+MIXED = DocList[Mixed](
+    [
+        Mixed(id='a', meta={'author': 'x'}, counts={'a': 1}, notes=[{'a': 1}, {'b': 2}], since=date(2020, 1, 1)),
+        Mixed(id='b', meta={'year': 2020}, since=1.5, code='1', part=Part(id='p', name='P')),
+        Mixed(id='c', counts={'b': 2}, ratio=math.nan, code=1, reals=[1.0, math.nan], path=Path('a/b')),
+        Mixed(id='d', ratio=date(2020, 1, 1), code='x', pair=(1, 'b'), key=UUID(int=1), tags={'t'}),
+        Mixed(id='e', parts=DocList[Part]([Part(id='q', name='Q', size=1), Part(id='r', name='R')])),
+    ]
+)
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 5])
+def test_cells_of_pandas_are_read_one_by_one(tmp_path: Path, batch_size: int) -> None:
+    """Dicts, unions, tuples, paths, models: a frame gives the documents it was made of, whatever stands around each."""
+    frame = MIXED.to_dataframe()
+    with HnswDocumentIndex[Mixed](work_dir=tmp_path / 'index') as index:
+        report = index.index_from(frame, batch_size=batch_size)
+        assert (report.stored, report.ignored) == (5, [])
+        assert [*map(repr, index[list('abcde')])] == [*map(repr, MIXED)]
+    assert [*map(repr, DocList[Mixed].from_dataframe(frame))] == [*map(repr, MIXED)]
+
+
+class Made(BaseDoc):
+    part: Part
+    spare: Part | None = None
+    many: list[Part] = []  # noqa: RUF012
+
+
+def test_a_cell_of_pandas_can_hold_a_document(tmp_path: Path) -> None:
+    """A nested document may be one cell, a dict or a model, and so may those of a list; what else is there is bad."""
+    part = {'id': 'p', 'name': 'P', 'size': None}
+    cells = [part, Part(**part), {'id': 'q'}, 'Q', None]
+    frame = pd.DataFrame({'id': list('abcde'), 'part': cells, 'spare': cells[:2] + [None] * 3})
+    frame['many'] = [[part], [Part(id='r', name='R')], None, None, None]
+    with HnswDocumentIndex[Made](work_dir=tmp_path / 'index') as index:
+        report = index.index_from(frame, on_error='skip')
+        assert (report.stored, report.ignored) == (2, [])
+        assert [(bad.row, bad.reason) for bad in report.skipped] == [
+            (3, "(id 'c'): part__name: Field required"),
+            (4, 'part: expected a document, got str'),
+            (5, "(id 'e'): part: Field required"),
+        ]
+        expected = Made(id='a', part=Part(**part), spare=Part(**part), many=[Part(**part)])
+        assert index['a'] == DocList[Made].from_dataframe(frame[:2])[0] == expected
+        assert (index['b'].part, index['b'].spare, index['b'].many[0].name) == (Part(**part), Part(**part), 'R')
+        with pytest.raises(
+            LoadError, match='the DataFrame, row 4: part: expected a document, got str; rows 1 to 2 are'
+        ):
+            index.index_from(frame.iloc[[0, 1, 0, 3]], batch_size=2)
+
+
+def test_structs_of_a_file_that_pandas_has_read(tmp_path: Path) -> None:
+    """What pandas makes of structs and lists in a Parquet file is read: dicts in which None is what is missing."""
+    made = Made(id='a', part=Part(id='p', name='P'), many=[Part(id='q', name='Q', size=1)])
+    rows = [made.model_dump(), {'id': 'b', 'part': {'id': None, 'name': 'R'}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / 'x.parquet')
+    with HnswDocumentIndex[Made](work_dir=tmp_path / 'index') as index:
+        assert index.index_from(pd.read_parquet(tmp_path / 'x.parquet')).stored == 2
+        assert (index['a'], index['b'].part.name, index['b'].spare) == (made, 'R', None)
+
+
+def test_columns_of_pandas_have_any_names(index: Index) -> None:
+    """Names that are no strings are meant by their text."""
+    frame = table().to_pandas().rename(columns={'title': 7})
+    assert index.index_from(frame, rename={'7': 'title'}).stored == 50
+
+
+def test_two_columns_of_one_name_are_refused(index: Index, tmp_path: Path) -> None:
+    """A table or a file with two columns of one name is refused, before anything is read."""
+    twice = table().rename_columns(['id', 'title', 'title', 'vector'])
+    arrow_file(tmp_path / 'x.arrow', twice)
+    pq.write_table(twice, tmp_path / 'x.parquet')
+    for source in (twice, twice.to_pandas(), tmp_path / 'x.arrow', tmp_path / 'x.parquet'):
+        with pytest.raises(SourceError, match="has two columns 'title'"):
+            index.index_from(source)
+    for read in (lambda: DocList[Book].from_arrow(twice), lambda: DocList[Book].from_dataframe(twice.to_pandas())):
+        with pytest.raises(TableError, match="there are two columns 'title'"):
+            read()
+
+
+def test_a_frame_goes_on_by_its_key(index: Index) -> None:
+    """With `resume_key` a frame is continued behind its last batch, its index being whatever it is."""
+    frame = table().to_pandas().drop(columns='id').set_index(pd.Index([3] * 50))
+    bad = frame.assign(title=[*frame['title'][:33], 7, *frame['title'][34:]])
+    with pytest.raises(LoadError, match=r'the DataFrame, row 34: title: Input should be .*; rows 1 to 30 are done'):
+        index.index_from(bad, batch_size=10, resume_key='frame')
+    assert index.index_from(frame, resume_key='frame').resumed_from == 30
+    assert titles(index) == [f'Book {at}' for at in range(50)]
+
+
 def test_a_file_of_one_row_group_is_read_piece_by_piece(tmp_path: Path) -> None:
     """However a file is laid out, no piece has more rows than a batch, and Arrow holds little more than that."""
     matrix = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(100_000 * 64, np.float32)), 64)
@@ -218,6 +333,60 @@ def test_columns_can_be_renamed(index: Index, tmp_path: Path, ending: str) -> No
     FILES[f'x.{ending}'](tmp_path / f'x.{ending}', table().rename_columns(['id', 'name', 'price', 'vector']))
     index.index_from(tmp_path / f'x.{ending}', rename={'name': 'title'})
     assert index['3'].title == 'Book 3'
+
+
+def test_a_struct_can_be_renamed(index: Index, tmp_path: Path) -> None:
+    """A struct is a nested document by the name that it gets."""
+    columns = {'id': ['a'], 'title': ['A'], 'vector': [[1.0, 2.0]], 'front': [{'url': 'a.png'}]}
+    pq.write_table(pa.table(columns), tmp_path / 'x.parquet')
+    for source in (tmp_path / 'x.parquet', pd.DataFrame(columns)):
+        assert index.index_from(source, rename={'front': 'cover'}).ignored == []
+        assert index['a'].cover is not None
+        assert index['a'].cover.url == 'a.png'
+        index.delete('a')
+
+
+CLASHES: dict[str, dict[str, str]] = {
+    "'Title' and 'title' are both 'title' here": {'Title': 'title'},
+    "'Title' and 'price' are both 'pages' here": {'Title': 'pages', 'price': 'pages'},
+}
+
+
+def clashing() -> pa.Table:
+    return table().append_column('Title', pa.array(['X'] * 50)).select(['id', 'Title', 'title', 'price', 'vector'])
+
+
+@pytest.mark.parametrize('clash', CLASHES)
+@pytest.mark.parametrize('name', ['x.parquet', 'x.arrow', 'x.csv', 'a table', 'a frame'])
+def test_two_columns_cannot_be_one(index: Index, tmp_path: Path, name: str, clash: str) -> None:
+    """Where `rename` makes one of two columns, none of them is lost: nothing is read, and the error names both."""
+    source: Any = {'a table': clashing(), 'a frame': clashing().to_pandas()}.get(name, tmp_path / name)
+    if name in FILES:
+        FILES[name](tmp_path / name, clashing())
+    with pytest.raises(QueryError, match=f'{clash}; rename one of them'):
+        index.index_from(source, rename=CLASHES[clash], on_error='skip')
+    assert len(index) == 0
+
+
+@pytest.mark.parametrize('name', ['x.jsonl', 'dicts'])
+def test_two_names_in_a_row_cannot_be_one(index: Index, tmp_path: Path, name: str) -> None:
+    """Where rows have no columns, one in which `rename` makes one of two names is a bad row; either alone is fine."""
+    given = [
+        {'id': 'a', 'title': 'A', 'vector': [1, 2], 'long': 1},
+        {'id': 'b', 'Title': 'B', 'vector': [1, 2], 'thick': 2},
+        {'id': 'c', 'Title': 'X', 'title': 'Y', 'vector': [1, 2]},
+        {'id': 'd', 'title': 'D', 'vector': [1, 2], 'long': 3, 'thick': 4},
+    ]
+    source: Any = given if name == 'dicts' else json_lines(tmp_path / name, given)
+    rename = {'Title': 'title', 'long': 'pages', 'thick': 'pages'}
+    with pytest.raises(LoadError, match=r"row 3.*: 'Title' and 'title' are both 'title' here; nothing is stored"):
+        index.index_from(source, rename=rename)
+    report = index.index_from(source, rename=rename, on_error='skip')
+    assert [(bad.row, bad.reason) for bad in report.skipped] == [
+        (3, "'Title' and 'title' are both 'title' here"),
+        (4, "'long' and 'thick' are both 'pages' here"),
+    ]
+    assert [(doc.title, doc.pages) for doc in index[['a', 'b']]] == [('A', 1), ('B', 2)]
 
 
 @pytest.mark.parametrize(
@@ -599,11 +768,13 @@ def test_progress_is_shown(index: Index, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, index: Index, tmp_path: Path) -> None:
-    """JSON lines and CSV need no other library; Parquet says what to install."""
+    """JSON lines, CSV and pandas need no other library; Parquet says what to install."""
+    frame = table().to_pandas()
     for name in [name for name in sys.modules if name.partition('.')[0] == 'pyarrow']:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     assert index.index_from(json_lines(tmp_path / 'x.jsonl', rows(3))).stored == 3
+    assert index.index_from(frame).stored == 50
     (tmp_path / 'x.parquet').touch()
     with pytest.raises(ImportError, match=r"pip install 'docindex-hnsw\[arrow\]'"):
         index.index_from(tmp_path / 'x.parquet')
