@@ -17,7 +17,7 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 
-async def beside(call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+async def beside(call: Callable[P, R], /, *arguments: P.args, **named: P.kwargs) -> R:
     """Return what `call` returns, from a thread of asyncio's own pool."""
     import asyncio
 
@@ -34,7 +34,7 @@ class OneByOne:
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
 
-    async def run(self, call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    async def run(self, call: Callable[P, R], /, *arguments: P.args, **named: P.kwargs) -> R:
         """Return what `call` returns, once the earlier calls are done."""
         import asyncio
         from concurrent.futures import ThreadPoolExecutor

@@ -59,6 +59,8 @@ def export(
         raise QueryError(f'batch_size must be a positive number of documents, got {batch_size!r}')
     check_progress(show_progress)
     path = Path(path)
+    if path.is_dir():
+        raise ExportError('this file cannot be written: it is a directory', str(path))
     file = _File(path, format_of(path, format), doc_type)
     with moment(batch_size) as now:
         while True:

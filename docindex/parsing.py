@@ -200,9 +200,11 @@ class _Place:
         raise self._error(f'there is no operator {operator!r}; {hint}')
 
     def _is(self, operator: str, operand: Any) -> Filter:
-        if not self.column.is_stored:
-            raise self._error('it is excluded from serialisation, so stored documents do not have it')
         column = self.column
+        if not column.is_stored:
+            raise self._error('it is excluded from serialisation, so stored documents do not have it')
+        if self.kind.name == 'opaque' and operator == '$in':
+            return self._in_lists(Not(And()))  # only None can be among the values, and that is asked by itself
         return self._in_lists(Condition(column.name, column.path, self.path, operator, operand, column.kind))
 
     def _in_lists(self, filter_: Filter) -> Filter:

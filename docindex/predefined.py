@@ -41,7 +41,7 @@ class TextDoc(BaseDoc):
     embedding: AnyTensor | None = Field(default=None, index=False)
     bytes_: bytes | None = None
 
-    def __init__(self, text: str | None = None, **fields: Any) -> None:
+    def __init__(self, /, text: str | None = None, **fields: Any) -> None:
         super().__init__(**fields if text is None else {'text': text, **fields})
 
     @model_validator(mode='before')

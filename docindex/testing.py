@@ -83,7 +83,7 @@ class ExactIndex(Generic[D]):
         for doc in docs:
             self.docs[str(getattr(doc, 'id'))] = doc.model_copy(deep=True)  # noqa: B009 (D is any model with an id)
 
-    def update(self, id_: str, **fields: Any) -> None:
+    def update(self, id_: str, /, **fields: Any) -> None:
         """Change fields of one document, by flat name."""
         changed = self.docs[id_].model_copy(deep=True)
         for name, value in fields.items():
@@ -246,6 +246,16 @@ class Scan(BaseDoc):
     vector: NdArray = Field(dim=2)
 
 
+class Named(BaseDoc):
+    """A document whose fields have names that calls have for their parameters."""
+
+    self: str
+    docs: str
+    columns: str
+    call: str
+    vector: NdArray = Field(dim=2)
+
+
 class Trailer(BaseModel):
     """Not a `Film`, but with the fields of one."""
 
@@ -364,6 +374,12 @@ _FILTERS: list[Any] = [
     {'id': {'$in': ['film 3', 'film 9', 'nobody']}},
     {'sound': {'$exists': False}},
     {'poster': None},
+    {'poster': {'$in': []}},
+    {'sound': {'$in': [None]}},
+    {'sound': {'$nin': []}},
+    {'sound': {'$nin': [None]}},
+    {'plot': {'$in': [None]}},
+    {'plot': {'$nin': []}},
     {'poster__url': {'$gt': '5.png'}},
     {'poster__url': {'$not': {'$gt': '5.png'}}},
     {'title': "'; DROP TABLE documents; --"},
@@ -764,6 +780,20 @@ class DocumentIndexContract(ABC):
         with pytest.raises(error, match=message):
             index.update({'film 0': {'title': 'x'}, **second})
         stored.check_all(index)
+
+    def test_a_field_may_have_the_name_of_a_parameter(self, open_index: OpenIndex) -> None:
+        """Fields called `self`, `docs`, `columns` or `call` are stored as columns and updated by name like others."""
+
+        async def use(index: DocumentIndex[Named]) -> None:
+            await index.aindex_columns(id=['b'], self=['s'], docs=['d'], columns=['c'], call=['x'], vector=[[1, 2]])
+            await index.aupdate('a', self='S', docs='D', columns='C', call='X')
+
+        with open_index(Named) as index:
+            index.index_columns(id=['a'], self=['s'], docs=['d'], columns=['c'], call=['x'], vector=[[1, 2]])
+            asyncio.run(use(index))
+            index.update('b', self='S', docs='D', columns='C', call='X')
+            for doc in (index['a'], index['b']):
+                assert [getattr(doc, name) for name in ('self', 'docs', 'columns', 'call')] == ['S', 'D', 'C', 'X']
 
     def test_changes_of_many_take_no_names(self, index: DocumentIndex[Film]) -> None:
         """Fields by name are for one document, and would be ambiguous here."""

@@ -150,6 +150,16 @@ class SubindexContract(ABC):
         assert index.count({'pages': {'$elemMatch': {'number': 2, 'lines__words': 'rare'}}}) == 0
         assert index.count({'pages': {'$size': 4}}) == len(self.books)
 
+    def test_a_choice_of_no_vectors(self, index: DocumentIndex[Book]) -> None:
+        """`$in` of nothing is never true of a vector, `$in` of None if it is missing, in lists as outside."""
+        assert index.count({'pages__lines__gist': {'$in': []}}) == 0
+        assert index.count({'pages__lines__gist': {'$nin': []}}) == len(self.books)
+        assert index.filter_subindex({'gist': {'$in': [None]}}, 'pages__lines', limit=None).id == [
+            line.id for book in self.books for page in book.pages for line in page.lines if line.gist is None
+        ]
+        assert index.count({'pages__7': {'$in': [None]}}) == len(self.books)
+        assert index.count({'pages__3': {'$in': [None]}}) == index.count({'pages': {'$in': [None]}}) == 0
+
     def test_filters_reach_out_of_lists(self, index: DocumentIndex[Book]) -> None:
         """Among documents in lists a filter is about them and what they are in, and so is `root_filter`."""
         query = np.ones(4, np.float32)

@@ -85,6 +85,8 @@ _WORDS: list[tuple[str, str, str]] = [
     ('a_b', 'aXb', ''),
     ('and or not near', 'AND OR NOT NEAR(', 'any all phrase prefix'),
     ('it\'s "quoted" \\ here', 's "quoted', 'any all phrase prefix'),
+    ("the dog's bowl", 'dog\u2019s', 'any all phrase prefix'),
+    *(('garden chess', f'chess{sign}garden', 'any all prefix') for sign in "'-,\u2019\u2013—…·。→\xd7€😀\u200b"),
 ]
 _NO_WORDS = ['', '   ', '"', '%', '!?', '😀', '*', "'); DROP TABLE texts; --"[:3]]
 _BAD_SEARCHES: dict[str, dict[str, Any]] = {

@@ -206,7 +206,9 @@ def test_a_file_goes_in_and_out(docindex: Command, tmp_path: Path) -> None:
     assert (tmp_path / 'y.csv').read_text().startswith('id,text,vector\na,')
 
 
-@pytest.mark.parametrize('schema', ['nowhere:Note', 'tests.test_cli:Nothing', 'tests.test_cli', 'tests.test_cli:Path'])
+@pytest.mark.parametrize(
+    'schema', ['nowhere:Note', 'tests.test_cli:Nothing', 'tests.test_cli', 'tests.test_cli:Path', '.:Note', ':']
+)
 def test_a_schema_that_is_none(docindex: Command, made: Path, tmp_path: Path, schema: str) -> None:
     """What is no document class is refused in one line."""
     refused = docindex('export', made, tmp_path / 'x.csv', '--schema', schema)
@@ -249,6 +251,26 @@ def test_get(docindex: Command, books: Path) -> None:
     assert tree.startswith("Book 'b3'\n├── title: str = 'The old book 3'\n├── author: Author 'a3'\n")
 
 
+def test_half_a_surrogate_pair(docindex: Command, books: Path) -> None:
+    """A text with half of a surrogate pair is written as JSON escapes it, and can be read again."""
+    with HnswDocumentIndex[Book](work_dir=books) as index:
+        index.update('b3', title='half \ud83d of é')
+    ran = docindex('get', books, 'b3', 'b1')
+    assert lines(ran) == [{**book(3), 'title': 'half \ud83d of é'}, book(1)]
+    assert ran.stdout.isascii()
+    assert docindex('index', books, '-', given=ran.stdout).returncode == 0
+    assert docindex('get', books, 'b3', 'b1').stdout == ran.stdout
+
+
+def test_a_terminal_without_unicode(books: Path) -> None:
+    """Where standard output has no Unicode, JSON escapes what is not there."""
+    with HnswDocumentIndex[Book](work_dir=books) as index:
+        index.update('b3', title='é 😀')
+    code, env = [sys.executable, '-m', 'docindex', 'get', str(books), 'b3'], {'PYTHONIOENCODING': 'ascii'}
+    ended = subprocess.run(code, capture_output=True, text=True, env={**environment(), **env}, check=False)
+    assert lines(ended) == [{**book(3), 'title': 'é 😀'}]
+
+
 def test_find_like(docindex: Command, books: Path) -> None:
     """`find --like` ranks by nearness to a document, which is left out, also among documents in lists."""
     found = lines(docindex('find', books, '--like', 'b5', '--field', 'cover', '--limit', 2, '-s', 'id'))
@@ -272,6 +294,22 @@ def test_find_a_vector(docindex: Command, books: Path, tmp_path: Path) -> None:
         refused = docindex('find', books, '--vector', tmp_path / file, '-f', 'cover')
         assert refused.returncode == 2
         assert word in refused.stderr
+
+
+@pytest.mark.parametrize('name', ['v.npy', 'v.json'])
+@pytest.mark.parametrize('content', [b'', b'PK\x03\x04', b'[' * 20_000, 'header', 'shape', 'end'])
+def test_a_file_with_no_vector(docindex: Command, books: Path, tmp_path: Path, name: str, content: Any) -> None:
+    """A file that is empty, cut off, damaged or nested without end is no vector: one line, exit code 2."""
+    np.save(tmp_path / 'sound.npy', np.ones(3))
+    sound = (tmp_path / 'sound.npy').read_bytes()
+    damages = {'header': sound.replace(b'(3,)', b'(3,'), 'end': sound[:-1]}
+    damages['shape'] = sound.replace(b'(3,), }' + b' ' * 11, b'(999999999999,), }')
+    (tmp_path / name).write_bytes(damages.get(content, content))
+    refused = docindex('find', books, '--vector', tmp_path / name, '-f', 'cover')
+    assert (refused.returncode, refused.stderr.count('\n')) == (2, 1)
+    assert refused.stderr.startswith(
+        f'docindex: {tmp_path / name} is neither an .npy file nor a JSON list of numbers: '
+    )
 
 
 def test_find_words(docindex: Command, books: Path) -> None:
@@ -309,6 +347,9 @@ WRONG: dict[str, tuple[list[str], str]] = {
         '--text-field has no meaning without --text',
     ),
     'quotes': (['count', "{'price': 3}"], 'the filter is no JSON: '),
+    'brackets': (['count', '[' * 20_000], 'this filter is nested too deeply'),
+    'a directory': (['export', '.', '--format', 'csv'], 'this file cannot be written: it is a directory (.)'),
+    'the root': (['export', '/', '--format', 'csv'], 'this file cannot be written: it is a directory (/)'),
     'no such field': (['count', '{"prize": 3}'], "Book has no field 'prize'; did you mean 'price'?"),
     'nothing to show': (['get', 'b1', '-s', 'prize'], "there is no field 'prize' to show; the fields are id, title"),
     'a limit': (['filter', '--limit', '0'], "Invalid value for '--limit'"),

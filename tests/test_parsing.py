@@ -107,6 +107,16 @@ def test_negative_operators_negate() -> None:
     assert parsed({'pages': {'$ne': None}}) == Not(Not(there))
 
 
+@pytest.mark.parametrize('name', ['vector', 'author', 'author__face', 'secret'])
+def test_what_cannot_be_compared_is_none_of_no_values(name: str) -> None:
+    """On a vector or a document `$in` takes None alone: of nothing it is never true, of None what None is by itself."""
+    never = Not(And())
+    assert parsed({name: {'$in': []}}) == never
+    assert parsed({name: {'$nin': []}}) == Not(never)
+    assert parsed({name: {'$in': [None, None]}}) == Or((never, parsed({name: None})))
+    assert parsed(parsed({name: {'$nin': [None]}}).to_dict()) == parsed({name: {'$nin': [None]}})
+
+
 def test_several_conditions_mean_and() -> None:
     """Several operators on a field, several fields, and several documents within, all have to be true."""
     low, high, title = parsed({'price': {'$gte': 1}}), parsed({'price': {'$lt': 2}}), parsed({'title': 'a'})

@@ -52,6 +52,16 @@ def test_a_text_is_like_a_string() -> None:
     assert doc == 'bye'
 
 
+def test_a_text_may_have_a_field_called_self() -> None:
+    """A subclass of `TextDoc` may name its fields as it likes, and is made of a string all the same."""
+
+    class Quoted(TextDoc):
+        self: str = ''
+
+    doc = Quoted('hello', self='me')
+    assert (doc.text, doc.self) == ('hello', 'me')
+
+
 @pytest.mark.parametrize(
     ('doc_type', 'content', 'field'),
     [

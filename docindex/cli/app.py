@@ -141,7 +141,7 @@ def class_of(schema: str) -> type[BaseModel]:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last for `.name:Class`
         raise SchemaError(f'--schema {schema}: expected module:Class, and there is none: {error}') from error
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise SchemaError(f'--schema {schema}: this is no document class')

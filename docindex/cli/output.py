@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,8 +29,11 @@ def documents(count: int) -> str:
 
 
 def write_json(value: Any) -> None:
-    """Write a line of JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')) + '\n')
+    """Write a line of JSON; in ASCII if a text in it has half of a surrogate pair, or signs that the output has not."""
+    for is_ascii in (False, True):
+        with suppress(UnicodeEncodeError):
+            sys.stdout.write(json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, separators=(',', ':')) + '\n')
+            return
 
 
 def write_documents(docs: Sequence[Any], doc_type: type[BaseModel], fields: Fields, as_json: bool | None) -> None:

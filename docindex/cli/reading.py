@@ -182,7 +182,7 @@ def filter_of(text: str | None) -> Any:
     Return the filter that was typed.
 
     Raises:
-        QueryError: it is no JSON.
+        QueryError: it is no JSON, or nested too deeply.
     """
     if text is None:
         return None
@@ -192,6 +192,8 @@ def filter_of(text: str | None) -> Any:
         raise QueryError(
             f"""the filter is no JSON: {error}; it begins like '{{"section": "games"}}', in single quotes"""
         ) from error
+    except RecursionError:
+        raise QueryError('this filter is nested too deeply') from None
 
 
 def _numbers(field: FieldStats) -> dict[str, Any]:
@@ -241,10 +243,13 @@ def _vector_in(path: Path | None) -> Any:
         return None
     try:
         if path.suffix == '.npy':
-            found = np.load(path)
+            with path.open('rb') as file:
+                found = np.load(file)
         else:
             found = np.asarray(json.loads(sys.stdin.read() if str(path) == '-' else path.read_text()))
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy's for damaged files: EOFError, TokenError, BadZipFile, MemoryError
         raise VectorError(f'{path} is neither an .npy file nor a JSON list of numbers: {error}') from error
     found = as_array(found)
     found = found[0] if found.ndim == 2 and len(found) == 1 else found

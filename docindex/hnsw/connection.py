@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,15 @@ class Connection:
     def close(self) -> None:
         """Close it."""
         self._connection.close()
+
+
+@cache
+def divides(sign: str) -> bool:
+    """Return whether full text has two words where a sign stands between two letters, as this SQLite knows Unicode."""
+    with closing(sqlite3.connect(':memory:')) as connection:
+        connection.execute("CREATE VIRTUAL TABLE texts USING fts5(text, tokenize='unicode61')")
+        connection.execute('INSERT INTO texts VALUES (?)', [f'a{sign}a'])
+        return bool(connection.execute("SELECT 1 FROM texts WHERE text MATCH 'a'").fetchone())
 
 
 class _Translated:

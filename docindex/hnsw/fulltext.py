@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..errors import QueryError
 from ..query import SearchFields, TextMode
 from ..values import canonical
+from .connection import divides
 from .fieldtable import FieldTable, StoredField
 
 _MODES = ('any', 'all', 'phrase', 'prefix', 'boolean')
@@ -108,8 +109,7 @@ def _expression(query: str, mode: TextMode, is_trigram: bool) -> str:
         return _boolean(query)
     if mode == 'phrase':
         return _quoted(query) if query.strip() else ''
-    # A word of signs only has no token; as the last one, it would be the beginning that is searched.
-    words = query.split() if is_trigram else [word for word in _SIGNS.split(query) if any(map(_is_token, word))]
+    words = query.split() if is_trigram else words_of(query)
     if mode == 'prefix' and words:
         return ' '.join([*map(_quoted, dict.fromkeys(words[:-1])), f'{_quoted(words[-1])}*'])
     # Side by side means "and".
@@ -126,12 +126,28 @@ def _boolean(query: str) -> str:
     return f'({query})' if query.strip() else ''  # what begins with * means something else to FTS5
 
 
-_SIGNS = re.compile(r'[\s!-/:-@\[-`{-~]+')
+_SIGNS = ('P', 'S', 'Z', 'Cc', 'Cf')
 
 
-def _is_token(letter: str) -> bool:
-    category = unicodedata.category(letter)
-    return category[0] in 'LN' or category == 'Co'
+def words_of(query: str) -> list[str]:
+    """
+    Return the words of a query: it is divided where FTS5 divides texts, but not at marks.
+
+    A word of Hindi is several to FTS5, which takes its vowel signs for spaces; quoted as one, they stand in a row.
+    """
+    signs = [letter for letter in set(query) if _is_sign(letter)]
+    divided = query.translate(dict.fromkeys(map(ord, signs), ' '))
+    # Marks alone are no word; as the last one, they would be the beginning that is searched.
+    return [word for word in divided.split(' ') if not all(map(_is_mark, word))]
+
+
+def _is_sign(letter: str) -> bool:
+    # SQLite knows Unicode 6.1: to it later signs, among them half of all emoji, are letters.
+    return unicodedata.category(letter).startswith(_SIGNS) and (letter.isascii() or divides(letter))
+
+
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter).startswith('M')
 
 
 def _quoted(word: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +27,8 @@ from docindex import (
     SchemaError,
     SettingsError,
 )
+from docindex.hnsw.fieldtable import _TOKENIZE
+from docindex.hnsw.fulltext import words_of
 from docindex.query import TextMode
 
 
@@ -278,8 +283,39 @@ def test_signs_between_words_mean_nothing(like_index: HnswDocumentIndex[Note], m
 def test_any_finds_each_word_that_a_sign_divides(notes: HnswDocumentIndex[Note]) -> None:
     """Where a sign stands between two words without spaces, mode 'any' still wants one of them only."""
     put(notes, 'chess', 'engine', 'chess engine', 'neither')
-    for query in ('chess,engine', 'chess/engine', 'chess-engine', "chess'engine"):
+    for query in ('chess,engine', 'chess/engine', 'chess-engine', "chess'engine", 'chess\u2019engine', 'chess😀engine'):
         assert set(found(notes, query)) == {'0', '1', '2'}, query
+
+
+@pytest.mark.parametrize('tokenizer', ['unicode61', 'porter'])
+def test_the_words_of_a_query_are_those_of_sqlite(tokenizer: str) -> None:
+    """Whatever its letters, signs and accents, a query is divided where FTS5 divides it, into words of one token."""
+    random = Random(11)
+    letters = [*"aZé9ßж語\u2019\u2013—…·。→\xd7€½_-'😀🤔\u200b", '\uf8ff', '\u0378']
+    letters += [chr(at) for at in random.sample([*range(1, 0xD800), *range(0xE000, 0x20000)], 1500)]
+    letters = [letter for letter in letters if unicodedata.category(letter)[0] != 'M']
+    letters += ['a\u0301', 'o\u0308\u0323', 'x\u0330']  # accents that SQLite knows
+    with closing(sqlite3.connect(':memory:')) as fts:
+        fts.execute(f"CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = '{_TOKENIZE[tokenizer]}')")
+        fts.execute('CREATE VIRTUAL TABLE tokens USING fts5vocab(texts, instance)')
+
+        def tokens(text: str) -> list[str]:
+            fts.execute('DELETE FROM texts')
+            fts.execute('INSERT INTO texts VALUES (?)', [text])
+            return [token for (token,) in fts.execute('SELECT term FROM tokens ORDER BY offset')]
+
+        for _ in range(1000):
+            text = ''.join(random.choices(letters, k=random.randint(0, 12)))
+            assert [tokens(word) for word in words_of(text)] == [[token] for token in tokens(text)], ascii(text)
+
+
+def test_marks_do_not_divide_a_query(notes: HnswDocumentIndex[Note]) -> None:
+    """A word of Hindi or Thai, with marks that SQLite takes for spaces, is found as it stands, and not its letters."""
+    put(notes, 'यह हिन्दी है', 'दीन ह', 'ภาษาไทยนี้ดี', 'นด ภ')
+    for mode in PLAIN_MODES:
+        assert found(notes, 'हिन्दी', mode=mode) == ['0']
+        assert found(notes, 'ภาษาไทยนี้ดี', mode=mode) == ['2']
+    assert found(notes, 'यह हिन', mode='prefix') == ['0']
 
 
 @pytest.mark.parametrize(
