@@ -31,10 +31,11 @@ from docindex import (
     WorkDirError,
     WorkDirLockedError,
 )
+from docindex.hnsw.check import _lost_commits
 from docindex.hnsw.connection import Connection
 from docindex.hnsw.graphs import STEP_ROWS, GraphCache
 from docindex.hnsw.rows import Rows
-from docindex.hnsw.state import State
+from docindex.hnsw.state import State, View
 from docindex.hnsw.vectors import VectorFile
 from docindex.testing import SPACES, ExactIndex, Film, films
 from tests import programs
@@ -273,6 +274,18 @@ def test_a_reader_answers_as_the_reference(tmp_path: Path) -> None:
                 writer.compact()
             oracle.check_all(reader)
         assert reader.verify().is_sound
+
+
+def test_verify_by_a_reader_that_is_a_moment_behind(path: Path) -> None:
+    """Vector files may know of a commit which the reader does not see yet, and of none that there is not."""
+    with Words(path) as writer, Words(path, read_only=True) as reader:
+        writer.index(word('new', 77))
+        state = reader._store.state  # as of the commit before
+        (file,) = state.counters
+        for ahead, is_sound in ((1, True), (2, False)):
+            file.commits = state.commits + ahead
+            lost = _lost_commits(reader._store, View(state, reader._store._sidecar.rows))
+            assert bool(lost) != is_sound
 
 
 def test_verify_by_a_reader(path: Path) -> None:

@@ -581,6 +581,11 @@ class Store:
                     break
             yield View(state, rows, labels)
 
+    def commits_by_now(self) -> int:
+        """Return how many changes have been committed, whoever made them and whatever is seen here."""
+        with self._sidecar.latest() as rows:
+            return rows.commits()
+
     # -- checks ----------------------------------------------------------------------------------
 
     @property
