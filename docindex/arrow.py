@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from ._optional import optional
 from .errors import TableError
 from .frameworks import Array
 from .tables import (
+    STRICT_TEXTS,
     BadCellError,
     Form,
     Rows,
@@ -32,8 +34,9 @@ from .tables import (
     plain_cell,
     read_cells,
     rows_of,
+    strict_list,
     tensor_from_parts,
-    time_from_text,
+    text_reader,
     type_of,
 )
 from .tensorjson import tensor_from_json
@@ -255,7 +258,7 @@ def rows_from_record_batch(
         if name in cells:
             raise TableError(f'there are two columns {name!r}', column=name)
         try:
-            cells[name] = _values(rows.columns[name].form, arrays[name])
+            cells[name] = _values(rows.columns[name].form, arrays[name], rows.columns[name].is_strict)
         except BadCellError as error:
             raise error.at(first_row, name) from error
     return rows.rows(cells)
@@ -270,20 +273,21 @@ def _flattened(columns: Iterable[tuple[Any, Any]], rows: Rows[Any], outer: str) 
             yield name, array
 
 
-def _values(form: Form, array: Any) -> Sequence[Any]:
-    """Return the cells of an Arrow array as what a document class validates."""
+def _values(form: Form, array: Any, is_strict: bool) -> Sequence[Any]:
+    """Return the cells of an Arrow array as what a document class validates; a strict one converts nothing."""
     arrow = _pyarrow()
     types, of = arrow.types, array.type
     if isinstance(array, arrow.ExtensionArray):
-        return _values(form, array.storage)
+        return _values(form, array.storage, is_strict)
     if types.is_dictionary(of):
-        return _decoded(form, array)
+        return _decoded(form, array, is_strict)
     if form.kind == 'tensor':
         return _tensor_values(form, array)
     if form.kind in ('list', 'documents') and (types.is_fixed_size_list(of) or _is_list(of)):
-        return _list_values(form, array)
+        return _list_values(form, array, is_strict)
     if _is_text(of):
-        return read_cells(array.to_pylist(), form.cells.load if form.kind == 'json' else time_from_text(form))
+        reader = text_reader(form, STRICT_TEXTS if is_strict else ())
+        return read_cells(array.to_pylist(), form.cells.load if form.kind == 'json' else reader)
     if types.is_timestamp(of) or types.is_duration(of) or types.is_time(of):
         # Finer than a microsecond is finer than Python's.
         unit = arrow.timestamp('us', of.tz) if types.is_timestamp(of) else arrow.duration('us')
@@ -291,22 +295,23 @@ def _values(form: Form, array: Any) -> Sequence[Any]:
     return list(array.to_pylist(maps_as_pydicts='lossy'))
 
 
-def _decoded(form: Form, array: Any) -> Sequence[Any]:
-    meanings = _values(form, array.dictionary)
+def _decoded(form: Form, array: Any, is_strict: bool) -> Sequence[Any]:
+    meanings = _values(form, array.dictionary, is_strict)
     return [None if at is None else meanings[at] for at in array.indices.to_pylist()]
 
 
-def _list_values(form: Form, array: Any) -> list[Any]:
+def _list_values(form: Form, array: Any, is_strict: bool) -> list[Any]:
     bounds, inner = _bounds(array)
     inner = inner.slice(bounds[0], bounds[-1] - bounds[0])
     bounds -= bounds[0]
     try:
-        items = _values(form.item, inner) if form.item is not None else _struct_values(form.rows, inner)
+        items = _values(form.item, inner, is_strict) if form.item is not None else _struct_values(form.rows, inner)
     except BadCellError as error:
         row = int(np.searchsorted(bounds, error.row, 'right')) - 1
         raise BadCellError(row, f'item {error.row - bounds[row]}: {error.reason}') from error
     spans = zip(bounds[:-1].tolist(), bounds[1:].tolist(), _is_valid(array), strict=True)
-    return [list(items[start:end]) if valid else None for start, end, valid in spans]
+    made = partial(strict_list, form) if is_strict else list
+    return [made(items[start:end]) if valid else None for start, end, valid in spans]
 
 
 def _struct_values(rows: Rows[Any] | None, array: Any) -> list[Any]:
@@ -316,7 +321,7 @@ def _struct_values(rows: Rows[Any] | None, array: Any) -> list[Any]:
     cells: dict[str, Sequence[Any]] = {}
     for name in rows.known(flat):
         try:
-            cells[name] = _values(rows.columns[name].form, flat[name])
+            cells[name] = _values(rows.columns[name].form, flat[name], rows.columns[name].is_strict)
         except BadCellError as error:
             raise BadCellError(error.row, f'{name}: {error.reason}') from error
     return [*rows.rows(cells)]

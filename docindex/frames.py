@@ -20,6 +20,7 @@ from ._optional import optional
 from .arrow import from_arrow, to_arrow
 from .errors import DocumentError, TableError
 from .tables import (
+    STRICT_TEXTS,
     BadCellError,
     Form,
     Rows,
@@ -28,7 +29,9 @@ from .tables import (
     plain_cell,
     read_cells,
     rows_of,
+    strict_list,
     tensor_from_parts,
+    text_reader,
     type_of,
 )
 from .texts import cell_of_text
@@ -166,12 +169,16 @@ def _value(column: TableColumn, form: Form, cell: Any) -> Any:
     """Return a value in a cell, or in the list in one, as what a document class validates."""
     if isinstance(cell, str) and form.kind in ('tensor', 'list', 'documents', 'json') and not form.may_be_text:
         return cell_of_text(column, cell)  # what pandas makes of a CSV file
+    if isinstance(cell, str) and column.is_strict:
+        return text_reader(form, STRICT_TEXTS)(cell)
     if isinstance(cell, dict) and form.kind == 'tensor':
         return tensor_from_parts(cell)
     if isinstance(cell, np.ndarray) and form.kind == 'tensor':
         return cell if cell.dtype != object else np.array([*map(np.asarray, cell)])
     if isinstance(cell, np.ndarray) and form.kind in ('list', 'documents'):
         cell = _listed(column, form.item, cell)
+    if isinstance(cell, list) and column.is_strict:
+        cell = strict_list(form, cell)
     if form.rows is not None and isinstance(cell, list):
         return [_document(form.rows, item) if isinstance(item, Mapping) else item for item in cell]
     return cell

@@ -15,13 +15,13 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 from uuid import UUID
 
@@ -49,6 +49,9 @@ Kind = Literal[
 EXTRA = 'model_extra'
 """The column with what documents of a class with `extra='allow'` hold beyond their fields."""
 
+STRICT_TEXTS: tuple[Kind, ...] = ('timedelta', 'text', 'str')
+"""The kinds whose values are texts in other formats, which a strict class does not take."""
+
 BLANK = object()
 """A cell that is empty text in a file that cannot say None: the value of a string, if its document is there."""
 
@@ -66,6 +69,7 @@ _ATOMS: dict[Any, Kind] = {
     Decimal: 'text',
     UUID: 'text',
 }
+_TIMES: dict[str, Any] = {'datetime': datetime, 'date': date, 'time': time}
 _LISTS = (list, set, frozenset, tuple, Sequence)
 
 
@@ -446,19 +450,25 @@ def plain_cell(form: Form, cell: Any, is_text: bool = False) -> Any:
     return cell.isoformat() if is_text and isinstance(cell, (datetime, time)) else cell
 
 
-def time_from_text(form: Form) -> Callable[[str], Any]:
-    """Return what reads a time as `isoformat` writes it; texts in other ways are left to pydantic."""
-    classes: dict[str, Any] = {'datetime': datetime, 'date': date, 'time': time}
-    cls = classes.get(form.kind)
-    if cls is None:
-        return str
+def text_reader(form: Form, kinds: Collection[Kind] = ()) -> Callable[[str], Any]:
+    """Return what reads a time as `isoformat` writes it, and texts of these kinds; others are left to pydantic."""
+    if form.kind in _TIMES:
+        return partial(_read_text, _TIMES[form.kind].fromisoformat)
+    if form.kind in kinds and form.annotation is not str:
+        return partial(_read_text, partial(form.adapter.validate_python, strict=False))
+    return str
 
-    def read(text: str) -> Any:
-        with suppress(ValueError):
-            return cls.fromisoformat(text)
-        return text
 
-    return read
+def _read_text(read: Callable[[str], Any], text: str) -> Any:
+    with suppress(ValueError):  # pydantic's errors are such
+        return read(text)
+    return text
+
+
+def strict_list(form: Form, items: Iterable[Any]) -> Any:
+    """Return the items of a list as what a strict class takes: a set, a tuple, a list."""
+    container = typing.get_origin(form.annotation)
+    return container(items) if container in (set, frozenset, tuple) else list(items)
 
 
 # -- the form of a type --------------------------------------------------------------------------------------

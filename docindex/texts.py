@@ -18,18 +18,31 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import date, time, timedelta
 from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, TypeVar, get_origin
+from typing import IO, Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from .errors import SourceError, TableError
 from .formats import CsvFile, JsonFile, Source, Unreadable
-from .tables import BLANK, EXTRA, Form, Rows, TableColumn, at_row, rows_of, time_from_text, type_of
+from .tables import (
+    BLANK,
+    EXTRA,
+    STRICT_TEXTS,
+    Form,
+    Kind,
+    Rows,
+    TableColumn,
+    at_row,
+    rows_of,
+    strict_list,
+    text_reader,
+    type_of,
+)
 from .tensorjson import tensor_from_json, tensor_to_json
 
 D = TypeVar('D', bound=BaseModel)
@@ -39,8 +52,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',',
 _DURATION = TypeAdapter(timedelta)
 _PIECE = 1000
 _IN_JSON = ('tensor', 'list', 'documents', 'json', 'presence')
-_NO_JSON = ('timedelta', 'text', 'str')
-_NO_TEXT = (*_NO_JSON, 'int', 'float', 'bool')
+_NO_TEXT: tuple[Kind, ...] = (*STRICT_TEXTS, 'int', 'float', 'bool')
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
@@ -101,7 +113,7 @@ def value_from_json(form: Form, value: Any, is_strict: bool = False) -> Any:
         return float(value[_FLOAT])
     if isinstance(value, list):
         return _list_from_json(form, value, is_strict)
-    return _from_text(form, value, _NO_JSON if is_strict else ()) if isinstance(value, str) else value
+    return text_reader(form, STRICT_TEXTS if is_strict else ())(value) if isinstance(value, str) else value
 
 
 def _list_from_json(form: Form, items: list[Any], is_strict: bool) -> Any:
@@ -110,16 +122,7 @@ def _list_from_json(form: Form, items: list[Any], is_strict: bool) -> Any:
     if form.kind != 'list' or form.item is None:
         return items
     values = [value_from_json(form.item, item, is_strict) for item in items]
-    container = get_origin(form.annotation)
-    return container(values) if is_strict and container in (set, frozenset, tuple) else values
-
-
-def _from_text(form: Form, text: str, kinds: Sequence[str]) -> Any:
-    """Return the value that a text stands for, if it is a time or of these kinds; else the document class reads it."""
-    if form.kind in kinds and form.annotation is not str:
-        with suppress(ValidationError):
-            return form.adapter.validate_python(text, strict=False)
-    return time_from_text(form)(text)
+    return strict_list(form, values) if is_strict else values
 
 
 # -- documents as JSON ---------------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ def cell_of_text(column: TableColumn, text: str) -> Any:
         return None
     if form.kind in _IN_JSON or (form.kind == 'bytes' and text.startswith(f'{{"{_BYTES}"')):
         return _read(column, _parsed(column, text))
-    return _from_text(form, text, _NO_TEXT if column.is_strict else ())
+    return text_reader(form, _NO_TEXT if column.is_strict else ())(text)
 
 
 def _is_text_when_empty(column: TableColumn) -> bool:

@@ -565,15 +565,50 @@ class Strict(BaseDoc):
     colour: Colour = Colour.RED
     tags: frozenset[date] = frozenset()
     pair: tuple[int, ...] = ()
+    keys: set[UUID] = set()  # noqa: RUF012
+    colours: tuple[Colour, ...] = ()
+    times: list[datetime] = []  # noqa: RUF012
+    url: ImageUrl | None = None
+    inner: StrictPart | None = None
+    parts: list[StrictPart] = []  # noqa: RUF012
 
 
-@pytest.mark.parametrize('way', TEXTS, ids=lambda way: way.__name__)
+class StrictPart(BaseModel):
+    model_config = ConfigDict(strict=True)
+    colour: Colour = Colour.RED
+    sums: tuple[Decimal, ...] = ()
+
+
+STRICT = DocList[Strict](
+    [
+        Strict(number=5, flag=True, tags=frozenset({date(2020, 1, 1)}), pair=(1, 2), colour=Colour.BLUE),
+        Strict(
+            keys={UUID(int=1)}, colours=(Colour.RED,), times=[datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)]
+        ),
+        Strict(url=ImageUrl('a.png'), inner=StrictPart(), parts=[StrictPart(sums=(Decimal('1.10'),)), StrictPart()]),
+    ]
+)
+
+
+def through_a_file_for_pandas(docs: DocList[Any], path: Path) -> DocList[Any]:
+    docs.to_parquet(path / 'docs.parquet')
+    return type(docs).from_dataframe(pd.read_parquet(path / 'docs.parquet'))
+
+
+@pytest.mark.parametrize('way', [*WAYS, through_a_file_for_pandas], ids=lambda way: way.__name__)
 def test_strict_documents_come_back(way: Way, tmp_path: Path) -> None:
-    """A class that converts nothing is written and read as any other, and refuses a text that is no number."""
-    docs = DocList[Strict]([Strict(number=5, flag=True, tags=frozenset({date(2020, 1, 1)}), pair=(1, 2))])
-    assert way(docs, tmp_path) == docs
+    """A class that converts nothing, sets, tuples, enums, is written and read as any other."""
+    assert [*map(repr, way(STRICT, tmp_path))] == [*map(repr, STRICT)]
+
+
+def test_a_strict_class_refuses_other_types() -> None:
+    """A text is no number, and stands for no colour that there is not."""
     with pytest.raises(TableError, match='number: Input should be a valid integer'):
         DocList[Strict].from_json('[{"number": "5"}]')
+    with pytest.raises(TableError, match='colour: Input should be an instance of Colour'):
+        DocList[Strict].from_arrow(pa.table({'colour': ['green']}))
+    with pytest.raises(TableError, match='number: Input should be a valid integer'):
+        DocList[Strict].from_dataframe(pd.DataFrame({'number': ['5']}))
 
 
 class Open(BaseDoc):
