@@ -402,13 +402,11 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[s
         if inner is None:
             raise DocumentError(f'{flat} is None in this document; set it as a whole, {flat}=...')
         value = _replaced(inner, rest, value, (*outer, step))
-    if doc.model_config.get('frozen'):
-        fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
-        return type(doc).model_validate(fields, by_alias=False, by_name=True)
-    # Only this field is validated: the validators of the others need not like their own output.
+    # Only this field is validated: the validators of the others need not like their own output. To
+    # pydantic's core a frozen class is like others; its validators, which cannot change a document, may return another.
     changed = doc.model_copy()
-    type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
-    return changed
+    made: object = type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
+    return made if isinstance(made, BaseModel) else changed
 
 
 def _nodes(
