@@ -439,6 +439,35 @@ def test_a_change_that_does_not_fit(values: dict[str, Any], error: type[Exceptio
     assert all(word in str(raised.value) for word in said)
 
 
+def test_what_is_not_stored_does_not_change() -> None:
+    """A change of a field that `exclude` keeps out of the store is refused, but of vectors, which are searched."""
+
+    class Inner(BaseModel):
+        secret: str = pydantic.Field('', exclude=True)
+        note: str = ''
+        vector: NdArray | None = Field(None, dim=2)
+
+    class Note(BaseModel):
+        text: str = ''
+
+    class Doc(BaseDoc):
+        secret: str = pydantic.Field('', exclude=True)
+        note: Note | None = pydantic.Field(None, exclude=True)
+        tensor: NdArray | None = Field(None, index=False, exclude=True)
+        inner: Inner = Inner()
+        hidden: Inner | None = pydantic.Field(None, exclude=True)
+        vector: NdArray | None = Field(None, dim=2, exclude=True)
+        count: int = pydantic.Field(0, exclude_if=lambda count: count == 0)
+
+    schema, doc = Schema(Doc), Doc(hidden=Inner())
+    for name in ('secret', 'note', 'note__text', 'inner__secret', 'hidden__note', 'tensor'):
+        with pytest.raises(QueryError, match=f'Doc.{name} is excluded from serialisation, so it is not stored'):
+            schema.changed(doc, {name: 'x'})
+    changed = schema.changed(doc, {'inner__note': 'x', 'count': 2, 'vector': [1, 2], 'hidden__vector': [3, 4]})
+    assert (changed.inner.note, changed.count, changed.vector.sum(), changed.hidden.vector.sum()) == ('x', 2, 3, 7)
+    assert schema.changed(doc, {'hidden': {'vector': [5, 6]}}).hidden.vector.sum() == 11
+
+
 @pytest.mark.parametrize('is_frozen', [False, True], ids=['changeable', 'frozen'])
 def test_a_change_leaves_other_fields_alone(is_frozen: bool) -> None:
     """Validators do not run again on the fields that do not change, in frozen classes and nested documents either."""
