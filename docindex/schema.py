@@ -365,7 +365,7 @@ class Schema(Generic[D]):
         Return a validated copy of `doc` with other `values`, by flat name. No vector is made of a text.
 
         Raises:
-            QueryError: a name is not a column's, or is `id`.
+            QueryError: a name is not a column's, or is `id`, or of a field that is not stored.
             DocumentError: a value does not fit its column.
         """
         for name, value in values.items():
@@ -382,12 +382,31 @@ class Schema(Generic[D]):
                 raise QueryError(
                     'the id of a document cannot be changed; index it under the new id and delete the old one'
                 )
+            if self._is_lost(name):
+                raise QueryError(
+                    f'{self.name}.{name} is excluded from serialisation, so it is not stored, and cannot be updated'
+                )
             path = self.nodes[name].path
             try:
                 doc = cast(D, _replaced(doc, path, value))
             except ValidationError as error:
                 raise unfit(f'{self.name} {self.columns["id"].value(doc)!r}', error, path[:-1]) from error
         return doc
+
+    def _is_lost(self, name: str) -> bool:
+        """Return whether nothing of a field is stored; of what is excluded from serialisation, only vectors are."""
+        path = self.nodes[name].path
+        if not _is_excluded(self.doc_type, path):
+            return False
+        inside = [column for column in self.columns.values() if column.path[: len(path)] == path]
+        return not any(column.is_tensor and column.settings.get('index', True) for column in inside)
+
+
+def _is_excluded(doc_type: type[BaseModel], path: Sequence[str]) -> bool:
+    """Return whether pydantic's `exclude` leaves out a field, or a document that it is in."""
+    step, *rest = path
+    info = doc_type.model_fields[step]
+    return bool(info.exclude) or (bool(rest) and _is_excluded(unwrap(info.annotation)[0], rest))
 
 
 def _is_text(source: Column, beside: Column) -> bool:
@@ -402,13 +421,11 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[s
         if inner is None:
             raise DocumentError(f'{flat} is None in this document; set it as a whole, {flat}=...')
         value = _replaced(inner, rest, value, (*outer, step))
-    if doc.model_config.get('frozen'):
-        fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {}), step: value}
-        return type(doc).model_validate(fields, by_alias=False, by_name=True)
-    # Only this field is validated: the validators of the others need not like their own output.
+    # Only this field is validated: the validators of the others need not like their own output. To
+    # pydantic's core a frozen class is like others; its validators, which cannot change a document, may return another.
     changed = doc.model_copy()
-    type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
-    return changed
+    made: object = type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
+    return made if isinstance(made, BaseModel) else changed
 
 
 def _nodes(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Generic, Literal, Optional, TypeVar
 import numpy as np
 import pydantic
 import pytest
-from pydantic import AfterValidator, BaseModel, ConfigDict, RootModel, create_model, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, RootModel, create_model, field_validator, model_validator
 
 from docindex import (
     ID,
@@ -439,20 +439,87 @@ def test_a_change_that_does_not_fit(values: dict[str, Any], error: type[Exceptio
     assert all(word in str(raised.value) for word in said)
 
 
-def test_a_change_leaves_other_fields_alone() -> None:
-    """Validators do not run again on the fields that do not change."""
+def test_what_is_not_stored_does_not_change() -> None:
+    """A change of a field that `exclude` keeps out of the store is refused, but of vectors, which are searched."""
+
+    class Inner(BaseModel):
+        secret: str = pydantic.Field('', exclude=True)
+        note: str = ''
+        vector: NdArray | None = Field(None, dim=2)
+
+    class Note(BaseModel):
+        text: str = ''
 
     class Doc(BaseDoc):
+        secret: str = pydantic.Field('', exclude=True)
+        note: Note | None = pydantic.Field(None, exclude=True)
+        tensor: NdArray | None = Field(None, index=False, exclude=True)
+        inner: Inner = Inner()
+        hidden: Inner | None = pydantic.Field(None, exclude=True)
+        vector: NdArray | None = Field(None, dim=2, exclude=True)
+        count: int = pydantic.Field(0, exclude_if=lambda count: count == 0)
+
+    schema, doc = Schema(Doc), Doc(hidden=Inner())
+    for name in ('secret', 'note', 'note__text', 'inner__secret', 'hidden__note', 'tensor'):
+        with pytest.raises(QueryError, match=f'Doc.{name} is excluded from serialisation, so it is not stored'):
+            schema.changed(doc, {name: 'x'})
+    changed = schema.changed(doc, {'inner__note': 'x', 'count': 2, 'vector': [1, 2], 'hidden__vector': [3, 4]})
+    assert (changed.inner.note, changed.count, changed.vector.sum(), changed.hidden.vector.sum()) == ('x', 2, 3, 7)
+    assert schema.changed(doc, {'hidden': {'vector': [5, 6]}}).hidden.vector.sum() == 11
+
+
+@pytest.mark.parametrize('is_frozen', [False, True], ids=['changeable', 'frozen'])
+def test_a_change_leaves_other_fields_alone(is_frozen: bool) -> None:
+    """Validators do not run again on the fields that do not change, in frozen classes and nested documents either."""
+
+    class Inner(BaseModel):
+        model_config = ConfigDict(frozen=is_frozen)
+        cents: int
+        note: str = ''
+
+        @field_validator('cents')
+        @classmethod
+        def of_euros(cls, cents: int) -> int:
+            return cents * 100
+
+    class Doc(BaseDoc):
+        model_config = ConfigDict(frozen=is_frozen)
         title: str
         count: int = 0
+        inner: Inner
 
         @field_validator('title')
         @classmethod
         def cheer(cls, title: str) -> str:
             return title + '!'
 
-    doc = Schema(Doc).changed(Doc(title='a'), {'count': 2})
-    assert (doc.title, doc.count) == ('a!', 2)
+    schema = Schema(Doc)
+    before = Doc(title='a', inner=Inner(cents=3))
+    doc = schema.changed(before, {'count': '2', 'inner__note': 'x'})
+    assert (doc.title, doc.count, doc.inner) == ('a!', 2, Inner.model_construct(cents=300, note='x'))
+    assert (before.count, before.inner.note) == (0, '')
+    assert schema.changed(doc, {'inner__cents': 4}).inner.cents == 400
+    with pytest.raises(DocumentError, match=r'inner__cents: .*integer'):
+        schema.changed(doc, {'inner__cents': 'x'})
+
+
+def test_validators_of_a_whole_frozen_document_run() -> None:
+    """What a validator of all fields makes of a frozen document counts when one changes, and so does its refusal."""
+
+    class Doc(BaseDoc):
+        model_config = ConfigDict(frozen=True)
+        price: int = 0
+        total: int = 0
+
+        @model_validator(mode='after')
+        def sum_up(self) -> Any:
+            assert self.price >= 0, 'negative'
+            return self.model_copy(update={'total': self.price + 1})
+
+    doc = Doc.model_validate({'price': 1})
+    assert Schema(Doc).changed(doc, {'price': 5}).total == 6
+    with pytest.raises(DocumentError, match='negative'):
+        Schema(Doc).changed(doc, {'price': -1})
 
 
 def test_a_change_keeps_what_extra_let_in() -> None:
