@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ._progress import check_progress, progress_bar
 from .arrow import rows_from_record_batch
@@ -27,8 +27,9 @@ from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
 from .formats import Piece, Records, Source, Unreadable, open_file, open_table
 from .frames import rows_from_pandas
+from .refusals import explain
 from .schema import Schema
-from .tables import EXTRA, Rows, rows_of
+from .tables import EXTRA, Rows, aliases_of, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
 
 logger = logging.getLogger('docindex')
@@ -256,9 +257,12 @@ class _Conversion:
             self._read = nested_row
         elif source.has_texts:
             self._read = row_of_texts
+        self._is_ambiguous = table.is_ambiguous and not isinstance(source, Records)
         self.wanted: list[str] | None = None
         self.ignored: set[str] = set()
         self._meant = {*table.columns, *table.doc_type.model_fields}
+        if isinstance(source, Records):
+            self._meant |= aliases_of(table.doc_type)
         unknown = [name for name in rename.values() if name.partition('__')[0] not in table.doc_type.model_fields]
         if unknown:
             raise QueryError(f'rename: {table.doc_type.__name__} has no field {unknown[0]!r}')
@@ -306,6 +310,20 @@ class _Conversion:
         return rows, bad
 
     def _values(self, rows: Any) -> Sequence[Any]:
+        values = self._trees(rows)
+        return [self._document(value) for value in values] if self._is_ambiguous else values
+
+    def _document(self, tree: Any) -> Any:
+        """Return a row as a document, before an index takes the names of fields for aliases."""
+        if not isinstance(tree, Mapping):
+            return tree
+        try:
+            return self._table.validated(tree)
+        except ValidationError as error:
+            id_ = tree.get('id')
+            return Unreadable(f'(id {id_!r}): {explain(error)}' if isinstance(id_, str) else explain(error))
+
+    def _trees(self, rows: Any) -> Sequence[Any]:
         if hasattr(rows, 'iloc'):
             return self._from_table(rows.set_axis([self._renamed(str(name)) for name in rows.columns], axis='columns'))
         if not isinstance(rows, list):

@@ -207,6 +207,7 @@ class Rows(Generic[D]):
         doc_type: The document class.
         columns: Its columns by flat name, in the order of the fields.
         doc_types: The classes of its nested documents by flat name.
+        is_ambiguous: Whether the name of some field is an alias of another one.
 
     Raises:
         TableError: two fields flatten to one name.
@@ -216,6 +217,7 @@ class Rows(Generic[D]):
         self.doc_type = doc_type
         self.columns: dict[str, TableColumn] = {}
         self.doc_types: dict[str, type[BaseModel]] = {}
+        self.is_ambiguous = False
         self._nest = self._nested(doc_type, (), False, True, within)
         self._is_flat = all(isinstance(member, TableColumn) for member in self._nest.members.values())
 
@@ -223,6 +225,7 @@ class Rows(Generic[D]):
         self, cls: type[BaseModel], outer: tuple[str, ...], can_be_none: bool, is_key: bool, within: tuple[Any, ...]
     ) -> Nest:
         members: dict[str, TableColumn | Nest] = {}
+        self.is_ambiguous |= not aliases_of(cls).isdisjoint(cls.model_fields)
         for field, info in cls.model_fields.items():
             if info.exclude:
                 continue
@@ -235,6 +238,7 @@ class Rows(Generic[D]):
             else:
                 form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
                 members[field] = self._add(path, form, may_be_none, needed, bool(cls.model_config.get('strict')))
+                self.is_ambiguous |= form.rows is not None and form.rows.is_ambiguous
         if cls.model_config.get('extra') == 'allow':
             members[EXTRA] = self._add((*outer, EXTRA), Form('json', dict[str, Any]), True, False)
         nest = Nest('__'.join(outer), can_be_none, members)
@@ -326,10 +330,14 @@ class Rows(Generic[D]):
             TableError: it does not fit; the message names the row, the columns and the reasons.
         """
         try:
-            return self.doc_type.model_validate(row, by_alias=True, by_name=True)
+            return self.validated(row)
         except ValidationError as error:
             column = '__'.join(map(str, error.errors(include_url=False, include_input=False)[0]['loc']))
             raise TableError(at_row(number, row.get('id'), explain(error), line), row=number, column=column) from error
+
+    def validated(self, row: Mapping[str, Any]) -> D:
+        """Return a nested row as a document: a name that is a field's is not taken for the alias of another field."""
+        return self.doc_type.model_validate(row, by_alias=not self.is_ambiguous, by_name=True)
 
 
 class JsonCells:
@@ -494,6 +502,13 @@ def _unwrap(annotation: Any) -> tuple[Any, bool]:
 def is_document_type(annotation: Any) -> bool:
     """Return whether a type is a document class, whose fields can be columns."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel)
+
+
+def aliases_of(cls: type[BaseModel]) -> set[str]:
+    """Return by what else than its name a field of a document may be given."""
+    aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
+    choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
+    return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}
 
 
 def _form(annotation: Any, within: tuple[type[BaseModel], ...], dim: int | None = None) -> Form:

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
+import pydantic
 import pytest
 
 from docindex import BaseDoc, DocList, HnswDocumentIndex, LoadError, QueryError, SourceError, TableError
@@ -387,6 +388,36 @@ def test_two_names_in_a_row_cannot_be_one(index: Index, tmp_path: Path, name: st
         (4, "'long' and 'thick' are both 'pages' here"),
     ]
     assert [(doc.title, doc.pages) for doc in index[['a', 'b']]] == [('A', 1), ('B', 2)]
+
+
+class Crossed(BaseDoc):
+    title: str = pydantic.Field('', alias='name')
+    name: str = pydantic.Field('', alias='full_name')
+    pages: int = 0
+
+
+@pytest.mark.parametrize('ending', ['parquet', 'arrow', 'jsonl', 'json', 'csv'])
+def test_an_alias_that_is_the_name_of_another_field(tmp_path: Path, ending: str) -> None:
+    """What an index exports has the names of fields and is read by them, also if one of them is an alias of another."""
+    path = tmp_path / f'x.{ending}'
+    with HnswDocumentIndex[Crossed](work_dir=tmp_path / 'index') as index:
+        index.index([{'id': 'a', 'name': 'T', 'full_name': 'N'}])
+        index.export(path)
+        index.update('a', title='changed')
+        assert index.index_from(path).stored == 1
+        assert (index['a'].title, index['a'].name) == ('T', 'N')
+
+
+def test_rows_of_a_program_may_have_aliases(tmp_path: Path) -> None:
+    """Dicts are read as `index` reads them, by aliases; bad rows are named either way."""
+    rows = [{'id': 'a', 'name': 'T', 'full_name': 'N'}, {'id': 'b', 'pages': 'many'}]
+    with HnswDocumentIndex[Crossed](work_dir=tmp_path / 'index') as index:
+        for source in (rows, json_lines(tmp_path / 'x.jsonl', rows)):
+            report = index.index_from(source, on_error='skip')
+            assert [bad.row for bad in report.skipped] == [2]
+            assert report.skipped[0].reason.startswith("(id 'b'): pages: Input should be a valid integer")
+        assert index.index_from(rows[:1]).ignored == []
+        assert (index['a'].title, index['a'].name) == ('T', 'N')
 
 
 @pytest.mark.parametrize(

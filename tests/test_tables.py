@@ -20,6 +20,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -609,6 +610,31 @@ def test_a_strict_class_refuses_other_types() -> None:
         DocList[Strict].from_arrow(pa.table({'colour': ['green']}))
     with pytest.raises(TableError, match='number: Input should be a valid integer'):
         DocList[Strict].from_dataframe(pd.DataFrame({'number': ['5']}))
+
+
+class Person(BaseModel):
+    given: str = pydantic.Field('', alias='name')
+    name: str = pydantic.Field('', validation_alias=pydantic.AliasChoices('surname', pydantic.AliasPath('names', 1)))
+
+
+class Crossed(BaseDoc):
+    title: str = pydantic.Field('', alias='name')
+    name: str = pydantic.Field('', alias='full_name')
+    author: Person | None = None
+    others: list[Person] = []  # noqa: RUF012
+    by_role: dict[str, Person] = {}  # noqa: RUF012
+
+
+PERSON = Person.model_construct(given='G', name='S')
+CROSSED = DocList[Crossed](
+    [Crossed.model_construct(id='a', title='T', name='N', author=PERSON, others=[PERSON], by_role={'x': PERSON})]
+)
+
+
+@pytest.mark.parametrize('way', [*WAYS, through_a_file_for_pandas], ids=lambda way: way.__name__)
+def test_an_alias_that_is_the_name_of_another_field(way: Way, tmp_path: Path) -> None:
+    """What is written has the names of fields and is read by them, also if one of them is an alias of another."""
+    assert way(CROSSED, tmp_path) == CROSSED
 
 
 class Open(BaseDoc):
