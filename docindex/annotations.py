@@ -1,4 +1,8 @@
-"""What the type of a field says: whether it may be None, is a tensor, or a list of documents; and how one writes it."""
+"""
+What the declaration of a field says.
+
+Whether it may be None, is a tensor, or a list of documents; how one writes its type; by what else it may be given.
+"""
 
 from __future__ import annotations
 
@@ -104,3 +108,10 @@ def type_name(annotation: Any, is_outermost: bool = True) -> str:
         return name
     inner = ('...' if argument is ... else type_name(argument, False) for argument in arguments)
     return f'{getattr(origin, "__name__", name)}[{", ".join(inner)}]'
+
+
+def aliases_of(cls: type[BaseModel]) -> set[str]:
+    """Return by what else than its name a field of a document may be given."""
+    aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
+    choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
+    return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}

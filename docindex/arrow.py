@@ -255,8 +255,6 @@ def rows_from_record_batch(
     arrays = dict(flat)
     cells: dict[str, Sequence[Any]] = {}
     for name in rows.known(name for name, _ in flat):
-        if name in cells:
-            raise TableError(f'there are two columns {name!r}', column=name)
         try:
             cells[name] = _values(rows.columns[name].form, arrays[name], rows.columns[name].is_strict)
         except BadCellError as error:

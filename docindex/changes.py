@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import BaseModel
 
+from .annotations import aliases_of
 from .document import BaseDoc
 from .embedding import Recorded
 from .errors import QueryError
@@ -57,17 +58,8 @@ def _is_document(given: Mapping[Any, Any], doc_type: type[BaseModel]) -> bool:
     """Return whether a dictionary is a document, perhaps a bad one, and not changes, perhaps bad ones."""
     if all(isinstance(values, Mapping) for values in given.values()):
         return False
-    has_fields = not given.keys().isdisjoint(_keys_of(doc_type))
+    has_fields = not given.keys().isdisjoint({*doc_type.model_fields, *aliases_of(doc_type)})
     return has_fields or isinstance(doc_type.model_fields['id'].default, str) or _may_read_anything(doc_type)
-
-
-def _keys_of(doc_type: type[BaseModel]) -> Iterator[object]:
-    """Yield the names of the fields, and what else pydantic reads them from."""
-    for name, info in doc_type.model_fields.items():
-        alias = info.validation_alias
-        others = alias.choices if isinstance(alias, AliasChoices) else [] if alias is None else [alias]
-        yield name
-        yield from (other.path[0] if isinstance(other, AliasPath) else other for other in others)
 
 
 def _may_read_anything(doc_type: type[BaseModel]) -> bool:

@@ -93,8 +93,6 @@ def rows_from_pandas(frame: Any, doc_type: type[BaseModel]) -> Iterator[dict[str
     names = [*map(str, frame.columns)]
     cells: dict[str, Sequence[Any]] = {}
     for name in rows.known(names, whole=True):
-        if name in cells:
-            raise TableError(f'there are two columns {name!r}', column=name)
         try:
             cells[name] = read_cells(frame.iloc[:, names.index(name)], partial(_cell, rows, name))
         except BadCellError as error:

@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ValidationError
 
 from ._progress import check_progress, progress_bar
+from .annotations import aliases_of
 from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
@@ -29,7 +30,7 @@ from .formats import Piece, Records, Source, Unreadable, open_file, open_table
 from .frames import rows_from_pandas
 from .refusals import explain
 from .schema import Schema
-from .tables import EXTRA, Rows, aliases_of, rows_of
+from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
 
 logger = logging.getLogger('docindex')
@@ -351,8 +352,8 @@ class _Conversion:
             return row  # the index says what it thinks of it
         if self._rename:
             names = [*map(self._renamed, row)]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
+            if len({*names}) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
                 both = ' and '.join(repr(name) for name in row if self._renamed(name) == twice)
                 return Unreadable(f'{both} are both {twice!r} here')
             row = dict(zip(names, row.values(), strict=True))

@@ -75,11 +75,15 @@ class Payloads(Generic[D]):
         doc = self._without_lists(doc)
         fields = {name: doc.__dict__[name] for name in self._doc_type.model_fields if name in doc.__dict__}
         try:
-            validated = self._doc_type.__pydantic_validator__.validate_python(
-                _as_dicts(fields), by_alias=False, by_name=True, context=None
-            )
+            return self._validated(fields)
         except ValidationError as error:
             raise DocumentError(explain(error)) from error
+
+    def _validated(self, fields: dict[str, Any]) -> D:
+        """Return the document that pydantic makes of the values in another."""
+        validated = self._doc_type.__pydantic_validator__.validate_python(
+            _as_dicts(fields), by_alias=False, by_name=True, context=None
+        )
         return cast(D, validated)
 
     def _has_other_types(self, doc: D) -> bool:
@@ -261,9 +265,7 @@ class Payloads(Generic[D]):
         # Either a value is of a wrong type (put there by model_construct, say), or JSON has no way to say it.
         fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {})}
         try:
-            self._doc_type.__pydantic_validator__.validate_python(
-                _as_dicts(fields), by_alias=False, by_name=True, context=None
-            )
+            self._validated(fields)
         except ValidationError as error:
             raise DocumentError(explain(error)) from cause
 

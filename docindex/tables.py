@@ -28,6 +28,7 @@ from uuid import UUID
 import numpy as np
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 
+from .annotations import aliases_of
 from .doclist import DocList
 from .document import ID
 from .errors import TableError
@@ -267,7 +268,7 @@ class Rows(Generic[D]):
             whole: Whether a cell may be a nested document: a column of its name stands for those of its fields.
 
         Raises:
-            TableError: a column is missing that every document needs, or none of them is a document's.
+            TableError: a column is missing that every document needs or is there twice, or none is a document's.
         """
         given = list(names)
         nested = tuple(f'{name}__' for name in given if whole and self.is_document(name))
@@ -284,6 +285,9 @@ class Rows(Generic[D]):
                 f'none of the columns is one of {self.doc_type.__name__}: {", ".join(map(repr, given))}; '
                 f'it has {", ".join(map(repr, self.columns))}'
             )
+        twice = next((name for at, name in enumerate(known) if name in known[:at]), None)
+        if twice is not None:
+            raise TableError(f'there are two columns {twice!r}', column=twice)
         return known
 
     def _meant(self, missing: str, given: Iterable[str]) -> str:
@@ -502,13 +506,6 @@ def _unwrap(annotation: Any) -> tuple[Any, bool]:
 def is_document_type(annotation: Any) -> bool:
     """Return whether a type is a document class, whose fields can be columns."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel)
-
-
-def aliases_of(cls: type[BaseModel]) -> set[str]:
-    """Return by what else than its name a field of a document may be given."""
-    aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
-    choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
-    return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}
 
 
 def _form(annotation: Any, within: tuple[type[BaseModel], ...], dim: int | None = None) -> Form:

@@ -10,11 +10,11 @@ from .transaction import Transaction
 
 # The batches in which the task at hand is. A task of asyncio has a context of its own, and so has a thread. A task that
 # was begun in a batch has a copy of the context for good, so this names the batch and not the store, which has others.
-_inside: ContextVar[frozenset[_Batch]] = ContextVar('_inside', default=frozenset())
+_inside: ContextVar[frozenset[_Token]] = ContextVar('_inside', default=frozenset())
 
 
-class _Batch:
-    """One batch, to be told from all others."""
+class _Token:
+    """Stands for one batch, to be told from all others."""
 
 
 class Batches:
@@ -27,23 +27,23 @@ class Batches:
 
     def __init__(self) -> None:
         self.current: Transaction | None = None
-        self._batch = _Batch()
+        self._token = _Token()
         self._thread = 0
 
     def begin(self, transaction: Transaction) -> None:
         """Let this thread, and this task, be in a batch."""
-        self._batch = _Batch()
-        _inside.set(_inside.get() | {self._batch})
+        self._token = _Token()
+        _inside.set(_inside.get() | {self._token})
         self.current, self._thread = transaction, threading.get_ident()
 
     def end(self) -> None:
         """Let nobody be in it any more."""
         self.current = None
-        _inside.set(_inside.get() - {self._batch})
+        _inside.set(_inside.get() - {self._token})
 
     def own(self) -> Transaction | None:
         """Return what is staged in the batch that this thread, and this task, is in; None, if it is in none."""
-        return self.current if self._is_of_this_thread and self._batch in _inside.get() else None
+        return self.current if self._is_of_this_thread and self._token in _inside.get() else None
 
     def check_none(self, what: str) -> None:
         """Raise `QueryError` if this thread is in a batch."""
@@ -53,7 +53,7 @@ class Batches:
     def check_thread(self) -> None:
         """Raise `QueryError` if this call belongs to a batch of another thread, which would not see what is in it."""
         # The context of a batch comes to another thread through an async twin.
-        if self.current is not None and self._batch in _inside.get() and not self._is_of_this_thread:
+        if self.current is not None and self._token in _inside.get() and not self._is_of_this_thread:
             raise QueryError(
                 'this call belongs to a batch that another thread began; inside a batch make the calls themselves, not '
                 'their async twins'
@@ -61,7 +61,7 @@ class Batches:
 
     def check_task(self) -> None:
         """Raise `QueryError` if another task of this thread is in a batch."""
-        if self.current is not None and self._is_of_this_thread and self._batch not in _inside.get():
+        if self.current is not None and self._is_of_this_thread and self._token not in _inside.get():
             raise QueryError(
                 'another task of this thread is in a batch; let it end first, or write with aindex and its like'
             )

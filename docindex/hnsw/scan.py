@@ -66,7 +66,7 @@ def scan(
     if gathered is not None and len(queries) * gathered.vectors.size <= _FEW_NUMBERS:
         return _compared(queries, k, space, labels, gathered.vectors)
     if len(labels) <= _FEW:
-        return _compared(queries, k, space, labels, file.scan(labels))
+        return _exact(queries, k, space, file, labels)
     left = _left_open(queries, k, space, file, labels, gathered)
     found = [_exact(query[None], k, space, file, labels) for query, labels in zip(queries, left, strict=True)]
     return np.concatenate([one for one, _ in found]), np.concatenate([scores for _, scores in found])

@@ -197,8 +197,7 @@ class Steering(Changing[D]):
             samples = {name: view.searching(name).some() for name in names}
         total = sum(_files.size(path) for path in (documents, *paths))
         with progress_bar(total, 'reading', show_progress, 'byte') as advance:
-            with store.reading() as view:
-                view.rows.read_through()
+            store.read_through()
             advance(_files.size(documents))
             for path in paths:
                 _files.read_through(path, advance)

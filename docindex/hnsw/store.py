@@ -573,13 +573,17 @@ class Store:
                             for name, file in view.state.files.items()
                         }
                     except CorruptIndexError:
-                        with self._sidecar.latest() as latest:
-                            if latest.commits() == view.state.commits:
-                                raise
+                        if self.commits_by_now() == view.state.commits:
+                            raise
                         continue  # another process has compacted since, and removed them
                     state, labels = replace(view.state, files=files), view.labels.copy()
                     break
             yield View(state, rows, labels)
+
+    def read_through(self) -> None:
+        """Read all documents once; not under the lock, for it may take long. See `Rows.read_through`."""
+        with self._sidecar.latest() as rows:
+            rows.read_through()
 
     def commits_by_now(self) -> int:
         """Return how many changes have been committed, whoever made them and whatever is seen here."""
