@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, MilvusDocumentIndex, NdArray, QueryError, copy_index
-from docindex.testing import Film, Note, films, same
-from docindex.testing_lists import Book, books
+from docindex.testing import same
+from docindex.testing.films import Film, films
+from docindex.testing.finding import Note
+from docindex.testing.lists import Book, books
 
 
 def _local(path: Path, doc_type: type[Any] = Film) -> HnswDocumentIndex[Any]:

@@ -37,7 +37,8 @@ from docindex.hnsw.graphs import STEP_ROWS, GraphCache
 from docindex.hnsw.rows import Rows
 from docindex.hnsw.state import State, View
 from docindex.hnsw.vectors import VectorFile
-from docindex.testing import SPACES, ExactIndex, Film, films
+from docindex.testing import ExactIndex
+from docindex.testing.films import SPACES, Film, films
 from tests import programs
 from tests.words import WORDS, Other, Word, Words, kill, other, word
 

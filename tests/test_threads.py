@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from docindex import ClosedIndexError, HnswDocumentIndex
-from docindex.testing import SPACES, ExactIndex, Film, distances, films
+from docindex.testing import ExactIndex, distances
+from docindex.testing.films import SPACES, Film, films
 from tests import programs
 
 SEED = int(os.environ.get('DOCINDEX_SEED', random.randrange(1 << 32)))
@@ -233,7 +234,7 @@ def test_nothing_waits_for_ever(tmp_path: Path, story: str) -> None:
     code = f"""
 import faulthandler, sys, threading, time
 from docindex import HnswDocumentIndex
-from docindex.testing import Film, a_film, films
+from docindex.testing.films import Film, a_film, films
 faulthandler.dump_traceback_later(15, exit=True)
 def main(index):
     if True:{story}

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from docindex import HnswDocumentIndex
-from docindex.testing import DocumentIndexContract, OpenIndex
-from docindex.testing_embeddings import EmbeddingContract
-from docindex.testing_lists import SubindexContract
-from docindex.testing_texts import TextContract
+from docindex.testing import DocumentIndexContract, EmbeddingContract, OpenIndex, SubindexContract, TextContract
 
 
 class _Hnsw:

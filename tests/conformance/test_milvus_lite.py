@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from docindex.milvus.index import MilvusDocumentIndex
-from docindex.testing import DocumentIndexContract, OpenIndex
-from docindex.testing_embeddings import EmbeddingContract
-from docindex.testing_lists import SubindexContract
-from docindex.testing_texts import TextContract
+from docindex.testing import DocumentIndexContract, EmbeddingContract, OpenIndex, SubindexContract, TextContract
 
 
 class _Lite:

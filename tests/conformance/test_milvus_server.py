@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from docindex.milvus.index import MilvusDocumentIndex
-from docindex.testing import DocumentIndexContract, OpenIndex
-from docindex.testing_lists import SubindexContract
-from docindex.testing_texts import TextContract
+from docindex.testing import DocumentIndexContract, OpenIndex, SubindexContract, TextContract
 from tests.milvus.servers import drop_all, lite_server, opened, server_of_environment
 
 

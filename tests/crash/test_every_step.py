@@ -17,7 +17,8 @@ import pytest
 
 from docindex import DocIndexError, Field, HnswDocumentIndex, NdArray
 from docindex.hnsw import unsynced
-from docindex.testing import SPACES, ExactIndex, Film, a_film, films
+from docindex.testing import ExactIndex
+from docindex.testing.films import SPACES, Film, a_film, films
 from tests.crash.agreement import check_agreement
 from tests.crash.disk import FILE_STEPS, Photographer, Saboteur
 

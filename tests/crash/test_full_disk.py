@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from docindex import Field, HnswDocumentIndex, NdArray, WorkDirError
-from docindex.testing import SPACES, ExactIndex, Film, films
+from docindex.testing import ExactIndex
+from docindex.testing.films import SPACES, Film, films
 from tests.crash.agreement import check_agreement
 from tests.crash.disk import FILE_STEPS, Saboteur
 from tests.crash.shelf import Shelf

@@ -28,7 +28,8 @@ from docindex import (
     WorkDirLockedError,
 )
 from docindex.hnsw.sidecar import Sidecar
-from docindex.testing import SPACES, ExactIndex, Film, a_film, a_vector, films
+from docindex.testing import ExactIndex
+from docindex.testing.films import SPACES, Film, a_film, a_vector, films
 from tests import programs
 from tests.words import WORDS, Word, Words, word
 

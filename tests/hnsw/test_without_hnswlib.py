@@ -14,8 +14,7 @@ import pytest
 from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray
 from docindex.errors import MissingLibraryError, SettingsError
 from docindex.hnsw import graphless
-from docindex.testing import DocumentIndexContract, OpenIndex
-from docindex.testing_lists import SubindexContract
+from docindex.testing import DocumentIndexContract, OpenIndex, SubindexContract
 from tests.programs import run
 
 

@@ -1,5 +1,5 @@
 """
-The promises about vectors that are made of texts as tests, for any backend; `docindex.testing` has all others.
+The promises about vectors that are made of texts as tests, for any backend.
 
     class TestMyEmbeddings(EmbeddingContract):
         @pytest.fixture
@@ -8,7 +8,6 @@ The promises about vectors that are made of texts as tests, for any backend; `do
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,14 +15,14 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from .doclist import DocList
-from .document import BaseDoc
-from .embedding import Embedder
-from .errors import DocIndexError, DocumentError, EmbeddingError, QueryError, SchemaMismatchError
-from .fields import Field
-from .index import DocumentIndex
-from .tensors import Float32Array, NdArray
-from .testing import OpenIndex
+from ..doclist import DocList
+from ..document import BaseDoc
+from ..embedding import Embedder
+from ..errors import DocIndexError, DocumentError, EmbeddingError, QueryError, SchemaMismatchError
+from ..fields import Field
+from ..index import DocumentIndex
+from ..tensors import Float32Array, NdArray
+from .contract import Contract, OpenIndex
 
 _LETTERS = 'abcdefgh'
 
@@ -148,20 +147,15 @@ _WRITES: dict[str, Callable[[DocumentIndex[Any]], object]] = {
 }
 
 
-class EmbeddingContract(ABC):
+class EmbeddingContract(Contract):
     """
-    What every backend does about vectors that are made of texts. A subclass supplies `open_index`.
+    What every backend does about vectors that are made of texts.
 
     Attributes:
         has_transactions: Whether several writes can be undone together.
     """
 
     has_transactions = True
-
-    @pytest.fixture
-    @abstractmethod
-    def open_index(self) -> OpenIndex:
-        """Return a function that opens the index of a document class; see `DocumentIndexContract`."""
 
     @pytest.fixture
     def index(self, open_index: OpenIndex) -> Iterator[DocumentIndex[Article]]:

@@ -1,5 +1,5 @@
 """
-The promises about full text as tests, for any backend; `docindex.testing` has all others.
+The promises about full text as tests, for any backend.
 
     class TestMyTexts(TextContract):
         @pytest.fixture
@@ -11,20 +11,19 @@ BM25 leaves numbers open, so what is compared is which documents are found, and 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from .document import BaseDoc
-from .errors import FilterError, QueryError
-from .fields import Field
-from .index import DocumentIndex
-from .query import TextMode
-from .tensors import NdArray
-from .testing import OpenIndex
+from ..document import BaseDoc
+from ..errors import FilterError, QueryError
+from ..fields import Field
+from ..index import DocumentIndex
+from ..query import TextMode
+from ..tensors import NdArray
+from .contract import Contract, OpenIndex
 
 
 class Author(BaseDoc):
@@ -99,13 +98,8 @@ _BAD_SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-class TextContract(ABC):
-    """What every backend does with full text. A subclass supplies `open_index`."""
-
-    @pytest.fixture
-    @abstractmethod
-    def open_index(self) -> OpenIndex:
-        """Return a function that opens the index of a document class; see `DocumentIndexContract`."""
+class TextContract(Contract):
+    """What every backend does with full text."""
 
     @pytest.fixture
     def pages(self, open_index: OpenIndex) -> Iterator[DocumentIndex[Page]]:

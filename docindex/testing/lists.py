@@ -1,5 +1,5 @@
 """
-The promises about documents in lists as tests, for any backend; `docindex.testing` has all others.
+The promises about documents in lists as tests, for any backend.
 
     class TestMyLists(SubindexContract):
         @pytest.fixture
@@ -8,21 +8,21 @@ The promises about documents in lists as tests, for any backend; `docindex.testi
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from .doclist import DocList
-from .document import BaseDoc
-from .errors import DocumentError, QueryError
-from .fields import Field
-from .index import DocumentIndex
-from .results import FindResult
-from .tensors import NdArray
-from .testing import ExactIndex, OpenIndex, same
+from ..doclist import DocList
+from ..document import BaseDoc
+from ..errors import DocumentError, QueryError
+from ..fields import Field
+from ..index import DocumentIndex
+from ..results import FindResult
+from ..tensors import NdArray
+from .contract import Contract, OpenIndex
+from .exact import ExactIndex, same
 
 _RANDOM = np.random.default_rng(20)
 
@@ -80,13 +80,8 @@ def books(count: int = 6) -> list[Book]:
     ]
 
 
-class SubindexContract(ABC):
-    """What every backend does with documents in lists. A subclass supplies `open_index`."""
-
-    @pytest.fixture
-    @abstractmethod
-    def open_index(self) -> OpenIndex:
-        """Return a function that opens the index of a document class; see `DocumentIndexContract`."""
+class SubindexContract(Contract):
+    """What every backend does with documents in lists."""
 
     @pytest.fixture
     def index(self, open_index: OpenIndex) -> Iterator[DocumentIndex[Book]]:
