@@ -455,7 +455,7 @@ def _nodes(
             raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
-        stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
+        stored = is_stored and not info.exclude
         embeds = next(filter(None, map(declared_embeds, (info, *annotated))), None)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
             if TEXT_SETTINGS & declared_settings(info, where).keys():
