@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from .doclist import DocList
 from .document import ID
 from .errors import SchemaError
+from .plain import types_within
 from .tensors import is_tensor_type
 
 
@@ -115,3 +116,9 @@ def aliases_of(cls: type[BaseModel]) -> set[str]:
     aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
     choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
     return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}
+
+
+def is_ambiguous(cls: type[BaseModel]) -> bool:
+    """Return whether the name of a field is an alias of another, in a document class or in one that it mentions."""
+    documents = (one for one in types_within(cls) if issubclass(one, BaseModel))
+    return any(not aliases_of(one).isdisjoint(one.model_fields) for one in documents)

@@ -274,7 +274,6 @@ class _Drawing:
                 said[name] = value
         if getattr(info, 'exclude_if', None) is not None:
             self.unknown.append(f'{where} has exclude_if')
-            said['exclude'] = True
         return field | {name: value for name, value in said.items() if value not in ([], {})}
 
     def _constraints(self, metadata: Iterable[Any], where: str) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from .annotations import aliases_of
 from .document import BaseDoc
 from .embedding import Recorded
-from .errors import QueryError
+from .errors import DocumentError, DocumentNotFoundError, QueryError
 from .filling import Made, check_texts, renewed
 from .plain import makes_as
 from .schema import Level
@@ -68,6 +69,26 @@ def _may_read_anything(doc_type: type[BaseModel]) -> bool:
     modes = {one.info.mode for one in decorators.model_validators.values()}
     modes |= {one.info.mode for one in decorators.root_validators.values()}
     return bool(modes - {'after'}) or not any(makes_as(doc_type, base) for base in (BaseModel, BaseDoc))
+
+
+@contextmanager
+def naming_what_has_no_id(docs: Sequence[BaseModel]) -> Iterator[None]:
+    """
+    Name a document that is to replace another one and was given no id, instead of the id that its class made up.
+
+    Raises:
+        DocumentError: there is such a document, and none with that id.
+    """
+    try:
+        yield
+    except DocumentNotFoundError as error:
+        for at, doc in enumerate(docs):
+            if 'id' not in doc.model_fields_set and getattr(doc, 'id', None) in error.ids:
+                raise DocumentError(
+                    f'document {at} has no id, which says what it replaces; to change some fields of a document: '
+                    "update('the id', price=3)"
+                ) from error
+        raise
 
 
 def touches(changes: Changes, fields: Iterable[str]) -> bool:

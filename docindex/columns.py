@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ._later import later
+from .annotations import is_ambiguous
 from .errors import DocumentError, QueryError, VectorError
 from .frameworks import NUMPY, framework_of
 from .plain import types_within
@@ -141,7 +142,9 @@ class GivenColumns(Generic[D]):
             DocumentError, IdTypeError, VectorError: one of them does not fit; the message names the row and the column.
             EmbeddingError: a function that makes vectors has failed.
         """
-        return self.schema.documents(self.rows(), 'row', show_progress)
+        # A key of a row is a field's name; taken for the alias of another one, it would give that its value.
+        by_alias = not is_ambiguous(self.schema.doc_type)
+        return self.schema.documents(self.rows(), 'row', show_progress, by_alias=by_alias)
 
     def _check_complete(self) -> None:
         missing = list(self._missing())

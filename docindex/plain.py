@@ -155,7 +155,7 @@ def json_loses(value: object) -> bool:
         return False
     if isinstance(value, (datetime, time)):
         offset = value.utcoffset()
-        return offset is not None and bool(offset.total_seconds() % 60)  # pydantic writes hours and minutes
+        return bool(value.fold if offset is None else offset.total_seconds() % 60)  # pydantic writes hours and minutes
     if isinstance(value, BaseModel):
         return any(map(json_loses, value.__dict__.values()))
     if isinstance(value, Mapping):

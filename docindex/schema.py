@@ -301,7 +301,9 @@ class Schema(Generic[D]):
         except PydanticInvalidForJsonSchema:
             return None
 
-    def documents(self, docs: object, what: str = 'document', show_progress: bool | None = False) -> list[D]:
+    def documents(
+        self, docs: object, what: str = 'document', show_progress: bool | None = False, *, by_alias: bool = True
+    ) -> list[D]:
         """
         Return documents of this schema from a document, a dict, or any iterable of these.
 
@@ -312,6 +314,7 @@ class Schema(Generic[D]):
             docs: The documents.
             what: What errors call each of them; they say where it stands.
             show_progress: Whether to show a bar while vectors are made.
+            by_alias: Whether a key of a dict may be the alias of a field, and not only its name.
 
         Raises:
             DocumentError: one of them does not fit; the message names it and its fields.
@@ -325,8 +328,8 @@ class Schema(Generic[D]):
         else:
             raise DocumentError(f'expected {self.name}s, dicts or a list of them, got {type(docs).__name__}')
         given = list(given)
-        found = self._documents_of_dicts(given) or [
-            doc if isinstance(doc, self.doc_type) else self._document(doc, f'{what} {at}')
+        found = self._documents_of_dicts(given, by_alias) or [
+            doc if isinstance(doc, self.doc_type) else self._document(doc, f'{what} {at}', by_alias)
             for at, doc in enumerate(given)
         ]
         if not self.makes_vectors:
@@ -334,12 +337,12 @@ class Schema(Generic[D]):
         filled: list[D] = later('filling').filled(self, found, what, show_progress=show_progress)
         return filled
 
-    def _documents_of_dicts(self, given: Sequence[Any]) -> list[D] | None:
+    def _documents_of_dicts(self, given: Sequence[Any], by_alias: bool) -> list[D] | None:
         """Return dicts as documents all at once, in two thirds of the time; None if one of them does not fit."""
         if len(given) < 2 or {*map(type, given)} != {dict}:
             return None
         try:
-            return self._all.validate_python([*map(dict, given)], by_alias=True, by_name=True)
+            return self._all.validate_python([*map(dict, given)], by_alias=by_alias, by_name=True)
         except ValidationError:
             return None  # `_document` says which of them
 
@@ -347,12 +350,12 @@ class Schema(Generic[D]):
     def _all(self) -> TypeAdapter[list[D]]:
         return TypeAdapter(list[self.doc_type])  # type: ignore[name-defined]
 
-    def _document(self, doc: object, what: str) -> D:
+    def _document(self, doc: object, what: str, by_alias: bool) -> D:
         if not isinstance(doc, (BaseModel, Mapping)):
             raise DocumentError(f'{what}: expected a {self.name} or a dict, got {type(doc).__name__}')
         try:
             if isinstance(doc, Mapping):
-                return self.doc_type.model_validate(dict(doc), by_alias=True, by_name=True)
+                return self.doc_type.model_validate(dict(doc), by_alias=by_alias, by_name=True)
             return self.doc_type.model_validate(doc, from_attributes=True, by_alias=False, by_name=True)
         except ValidationError as error:
             id_ = doc.get('id') if isinstance(doc, Mapping) else getattr(doc, 'id', None)
@@ -452,7 +455,7 @@ def _nodes(
             raise SchemaError(f'{where} is required but excluded from serialisation, so it could not be read back')
         none = ' | None' if can_be_none else ''
         optional, has_default = is_optional or can_be_none, not info.is_required()
-        stored = is_stored and not info.exclude and getattr(info, 'exclude_if', None) is None
+        stored = is_stored and not info.exclude
         embeds = next(filter(None, map(declared_embeds, (info, *annotated))), None)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel):
             if TEXT_SETTINGS & declared_settings(info, where).keys():

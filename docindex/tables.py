@@ -28,7 +28,7 @@ from uuid import UUID
 import numpy as np
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 
-from .annotations import aliases_of
+from .annotations import is_ambiguous
 from .doclist import DocList
 from .document import ID
 from .errors import TableError
@@ -218,7 +218,7 @@ class Rows(Generic[D]):
         self.doc_type = doc_type
         self.columns: dict[str, TableColumn] = {}
         self.doc_types: dict[str, type[BaseModel]] = {}
-        self.is_ambiguous = False
+        self.is_ambiguous = is_ambiguous(doc_type)
         self._nest = self._nested(doc_type, (), False, True, within)
         self._is_flat = all(isinstance(member, TableColumn) for member in self._nest.members.values())
 
@@ -226,7 +226,6 @@ class Rows(Generic[D]):
         self, cls: type[BaseModel], outer: tuple[str, ...], can_be_none: bool, is_key: bool, within: tuple[Any, ...]
     ) -> Nest:
         members: dict[str, TableColumn | Nest] = {}
-        self.is_ambiguous |= not aliases_of(cls).isdisjoint(cls.model_fields)
         for field, info in cls.model_fields.items():
             if info.exclude:
                 continue
@@ -239,7 +238,6 @@ class Rows(Generic[D]):
             else:
                 form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
                 members[field] = self._add(path, form, may_be_none, needed, bool(cls.model_config.get('strict')))
-                self.is_ambiguous |= form.rows is not None and form.rows.is_ambiguous
         if cls.model_config.get('extra') == 'allow':
             members[EXTRA] = self._add((*outer, EXTRA), Form('json', dict[str, Any]), True, False)
         nest = Nest('__'.join(outer), can_be_none, members)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
+from functools import partial
 from typing import Any, get_args
 from uuid import UUID
 
@@ -303,6 +304,15 @@ def _bytes_to_json(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _time_to_json(value: datetime | time) -> str | list[Any]:
+    text = value.isoformat()
+    return [text, value.fold] if value.fold and value.utcoffset() is None else text  # an offset says which of two it is
+
+
+def _time_from_json(kind: Any, content: str | list[Any]) -> Any:
+    return kind.fromisoformat(content) if isinstance(content, str) else kind.fromisoformat(content[0]).replace(fold=1)
+
+
 def _pattern_to_json(pattern: re.Pattern[Any]) -> list[Any]:
     text = pattern.pattern
     return [text, pattern.flags] if isinstance(text, str) else [_bytes_to_json(text), pattern.flags, 'bytes']
@@ -346,9 +356,9 @@ _FACTORIES: dict[str, Callable[[], Any]] = {
 }
 _ATOMS: dict[type, Atom] = {
     bytes: ('$bytes', _bytes_to_json, base64.b64decode),
-    datetime: ('$datetime', datetime.isoformat, datetime.fromisoformat),
+    datetime: ('$datetime', _time_to_json, partial(_time_from_json, datetime)),
     date: ('$date', date.isoformat, date.fromisoformat),
-    time: ('$time', time.isoformat, time.fromisoformat),
+    time: ('$time', _time_to_json, partial(_time_from_json, time)),
     timedelta: ('$timedelta', lambda value: [value.days, value.seconds, value.microseconds], lambda c: timedelta(*c)),
     complex: ('$complex', lambda value: [value.real, value.imag], lambda content: complex(*content)),
     SecretStr: ('$secretstr', SecretStr.get_secret_value, SecretStr),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,6 +224,11 @@ class Untitled(BaseDoc):
     embedding: NdArray[8]
 
 
+class Crossed(Flat):
+    pages: int = pydantic.Field(alias='price')
+    price: float = pydantic.Field(alias='pages')
+
+
 class Strict(Flat):
     title: str = Field(max_length=7)
 
@@ -255,6 +261,13 @@ def test_a_field_that_the_schema_lacks(new: Path) -> None:
     assert report.unknown_fields == ['title']
     assert (report.imported, report.is_complete) == (30, False)
     assert 'left out: the field title, which the schema does not have' in str(report)
+
+
+def test_an_alias_that_is_the_name_of_another_field(new: Path) -> None:
+    """Fields keep their values where the name of one is the alias of another."""
+    import_docarray(HERE / 'flat', new, Crossed)
+    with HnswDocumentIndex[Crossed](work_dir=new) as index:
+        assert [index['flat-7'].price, index['flat-7'].pages] == [1.0, -7_000_000]
 
 
 def test_what_docarray_adds_to_children(new: Path) -> None:

@@ -293,6 +293,18 @@ def test_lengths_that_only_the_index_was_told(tmp_path: Path) -> None:
         assert len(index) == 2
 
 
+def test_a_field_that_is_left_out_of_json_for_some_values(tmp_path: Path) -> None:
+    """A field with `exclude_if`, which is stored with each value, is there without the class, needed or not."""
+
+    class Counted(BaseDoc):
+        count: int = pydantic.Field(exclude_if=lambda count: count == 0)
+
+    with HnswDocumentIndex[Counted](work_dir=tmp_path) as index:
+        index.index([Counted(id='none', count=0), Counted(id='two', count=2)])
+    with open_index(tmp_path) as index:
+        assert [index['none'].count, index.filter({'count': 2}).id] == [0, ['two']]
+
+
 def test_beside_the_class_in_one_process(made: Path) -> None:
     """With and without the class, one process sees one directory, and each what the other writes."""
     with HnswDocumentIndex[Everything](work_dir=made) as index, open_index(made) as other:

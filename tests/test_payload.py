@@ -292,6 +292,15 @@ def test_a_number_of_too_many_digits_is_refused(more: dict[str, Any]) -> None:
         round_trip(doc_type(number=10**5000))
 
 
+@pytest.mark.parametrize('or_text', [False, True])
+@pytest.mark.parametrize('when', [datetime(2024, 10, 27, 2, 30, fold=1), time(2, 30, fold=1)], ids=str)
+def test_of_two_equal_times_it_is_the_same_one(when: datetime | time, or_text: bool) -> None:
+    """A time that a clock shows twice, when summer time ends, stays the second of the two."""
+    annotation: Any = type(when) | str if or_text else type(when)
+    doc_type = create_model('Doc', __base__=BaseDoc, value=(annotation, ...))
+    assert round_trip(doc_type(value=when)).value.fold == 1
+
+
 def test_a_datetime_is_the_same_moment() -> None:
     """A zone may come back as an offset; the moment does not move, by a second either."""
     doc_type = create_model('Doc', __base__=BaseDoc, value=(datetime, ...))

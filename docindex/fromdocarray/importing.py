@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from .._progress import check_progress, progress_bar
+from ..annotations import is_ambiguous
 from ..errors import CorruptIndexError, DocumentError, IdTypeError, QueryError, VectorError, WorkDirError
 from ..hnsw.config import HnswDBConfig
 from ..hnsw.index import HnswDocumentIndex
@@ -174,6 +175,7 @@ class _Import:
         self._source = source
         self._index = index
         self._schema = schema
+        self._by_alias = not is_ambiguous(schema)  # DocArray knows fields by their names
         self._on_error = on_error
         self._fitting = Fitting(schema)
         self._skipped: list[Skipped] = []
@@ -209,7 +211,7 @@ class _Import:
             id_ = values['id']
             from_graphs = self._add_vectors(row, values)
             self._fitting.fit(values)
-            doc = self._schema.model_validate(values, by_alias=True, by_name=True)
+            doc = self._schema.model_validate(values, by_alias=self._by_alias, by_name=True)
         except WireError as error:
             self._leave_out(Skipped(row, id_, str(error)), error)
             return None

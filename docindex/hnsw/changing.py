@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from pydantic import BaseModel
 
-from ..changes import Changes, changed, changes_of, touches
+from ..changes import Changes, changed, changes_of, naming_what_has_no_id, touches
 from ..distances import Labels
 from ..errors import DocumentNotFoundError
 from ..filling import Made
@@ -56,7 +56,7 @@ class Changing(Reading[D]):
             return
         # Before any lock, for the user's iterators and properties run here.
         replaced = self._level.schema.documents(docs)
-        with store.updating():
+        with store.updating(), naming_what_has_no_id(replaced):
             given = last_of_each(replaced)
             self._put_whole(store, self._placed(given, self._labels_of([one.doc.id for one in given])))
 

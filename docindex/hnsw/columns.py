@@ -275,8 +275,7 @@ class Columns(Generic[D]):
             for name, given in portion.vectors.items()
             if given.is_present.any()
         }
-        given = GivenColumns(self._schema, {**portion.columns, **vectors}, portion.count, vectors)
-        docs = self._schema.documents(given.rows(), 'row')
+        docs = GivenColumns(self._schema, {**portion.columns, **vectors}, portion.count, vectors).documents()
         return [Given(doc, None, 0, (portion.name(at),)) for at, doc in enumerate(docs)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
-from ..changes import changed, changes_of, touches
+from ..changes import changed, changes_of, naming_what_has_no_id, touches
 from ..errors import DocumentNotFoundError
 from ..incoming import Given, last_of_each
 from .limits import Row
@@ -40,8 +40,10 @@ class Changing(Reading[D]):
         self._usable()
         changes = changes_of(docs, fields, self._level.schema.doc_type)
         if changes is None:
-            replaced = last_of_each(self._level.schema.documents(docs))
-            self._replace(replaced, self._rows_of([one.doc.id for one in replaced]), keeps_lists=False)
+            replaced = self._level.schema.documents(docs)
+            with naming_what_has_no_id(replaced):
+                given = last_of_each(replaced)
+                self._replace(given, self._rows_of([one.doc.id for one in given]), keeps_lists=False)
             return
         rows = self._rows_of([*changes])
         schema, records = self._level.schema, self._tree.records[self._level.name]

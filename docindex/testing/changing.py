@@ -134,6 +134,23 @@ class ChangingContract(FilmContract):
         with pytest.raises(QueryError, match="give the document's id"):
             index.update(many, title='x')
 
+    @pytest.mark.parametrize(
+        ('docs', 'position'),
+        [
+            ({'title': 'x', 'plot': [1, 1, 1, 1]}, 0),
+            ([a_film('film 1', [1, 1, 1, 1]), {'title': 'x', 'plot': [1, 1, 1, 1]}], 1),
+            (Film(title='x', plot=np.ones(4)), 0),
+        ],
+        ids=['a dictionary', 'one of two', 'a document'],
+    )
+    def test_update_needs_an_id(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], docs: Any, position: int
+    ) -> None:
+        """A document that was given no id replaces none; the error says where it stands, and how one field changes."""
+        with pytest.raises(DocumentError, match=rf"document {position} has no id.*update\('the id', price=3\)"):
+            index.update(docs)
+        stored.check_all(index)
+
     def test_update_replaces_documents(self, index: DocumentIndex[Film], stored: ExactIndex[Film]) -> None:
         """`update(docs)` replaces documents that exist."""
         changed = [a_film('film 1', [1, 1, 1, 1]), films()[2].model_copy(update={'title': 'New'})]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -323,6 +324,25 @@ def test_many_rows_come_in_portions(index: HnswDocumentIndex[Word], monkeypatch:
         assert (index[id_].text, index[id_].weight) == (f'"{row}"', weights[row])
         np.testing.assert_array_equal(index[id_].vector, table['vector'][row])
     assert index.verify().is_sound
+
+
+class Crossed(BaseDoc):
+    title: str = pydantic.Field(alias='name')
+    name: str = pydantic.Field('', validation_alias='full_name')
+    rating: int | float = 0.0
+
+
+class CrossedAndPlain(Crossed):
+    rating: float = 0
+
+
+@pytest.mark.parametrize('doc_type', [Crossed, CrossedAndPlain])
+@pytest.mark.parametrize('rating', [0.5, float('inf')])
+def test_an_alias_that_is_the_name_of_another_field(tmp_path: Path, doc_type: type[Crossed], rating: float) -> None:
+    """Columns are read by the names of fields, also where documents are made of them and a name is an alias as well."""
+    with HnswDocumentIndex[doc_type](work_dir=tmp_path) as index:  # type: ignore[valid-type]
+        index.index_columns(id=['a'], title=['T'], name=['N'], rating=[rating])
+        assert (index['a'].title, index['a'].name, index['a'].rating) == ('T', 'N', rating)
 
 
 def test_columns_in_a_batch(index: HnswDocumentIndex[Word]) -> None:

@@ -506,6 +506,17 @@ def test_a_field_that_is_not_stored(work_dir: Path) -> None:
                 index.filter({'v': value})
 
 
+def test_a_field_that_is_left_out_of_json_for_some_values(work_dir: Path) -> None:
+    """A filter can ask for a field with `exclude_if`, which is stored with each value, and so it is sorted by."""
+
+    class One(BaseDoc):
+        v: int = pydantic.Field(exclude_if=lambda v: v < 3)
+
+    with HnswDocumentIndex[One](work_dir=work_dir) as index:
+        index.index(One(id=str(v), v=v) for v in (4, 2, 0))
+        assert index.filter({'v': {'$lt': 4}}, sort='v').id == ['0', '2']
+
+
 class Base(BaseModel):
     a: int = 1
 
