@@ -14,7 +14,7 @@ from tests.programs import ROOT
 PACKAGE = ROOT / 'docindex'
 
 LAYERS = [
-    {'errors', '_files', '_aio', '_later', '_optional'},
+    {'errors', '_files', '_aio', '_later', '_optional', 'locks'},
     {'_progress'},
     {'frameworks'},
     {'tensors', 'media'},

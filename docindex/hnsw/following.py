@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..errors import CorruptIndexError, SchemaMismatchError
+from ..locks import SharedLock
 from .fieldtable import FieldTables
 from .graphs import MovedError
-from .locks import SharedLock
 from .rows import Rows
 from .settings import Declared
 from .sidecar import Sidecar

@@ -17,11 +17,11 @@ import numpy as np
 
 from ..distances import Labels, comparable, unit
 from ..fields import VectorSettings
+from ..locks import processors
 from ..tensors import Float32Array
 from .graph_file import HEADER_SIZE
 from .hugepages import HugePages
 from .labels import FlagColumn, Flags
-from .locks import processors
 from .reduction import reduced
 from .twins import ReadVectors, Twins
 

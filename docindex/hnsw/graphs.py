@@ -23,10 +23,10 @@ from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import SettingsError
 from ..fields import VectorSettings
+from ..locks import SharedLock
 from . import graph_file
 from .graph import Graph, why_impossible
 from .labels import LabelTable
-from .locks import SharedLock
 from .reachability import ask, ask_all
 from .records import Snapshot
 from .reduction import built_in

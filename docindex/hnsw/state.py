@@ -18,12 +18,12 @@ from ..distances import Labels
 from ..embedding import Recorded
 from ..errors import CHECK, CorruptIndexError, SettingsError
 from ..fields import VectorSettings
+from ..locks import SharedLock
 from ..tensors import Float32Array
 from .conditions import Where
 from .fieldtable import FieldTables
 from .graphs import GraphCache
 from .labels import LabelTable
-from .locks import SharedLock
 from .matches import MatchCache, Matches
 from .records import Change
 from .rows import Rows

@@ -45,13 +45,13 @@ from ..errors import (
     WorkDirLockedError,
 )
 from ..fields import GRAPH_SETTINGS, SEARCH_SETTINGS, VectorSettings
+from ..locks import Turns, processors
 from ..schema import Schema
 from . import opening, upkeep
 from .batches import Batches
 from .extraction import Extractions, tables_of
 from .following import Following
 from .graphs import STEP_ROWS
-from .locks import Turns, processors
 from .rows import Rows
 from .settings import Declared
 from .sidecar import Sidecar

@@ -12,9 +12,9 @@ from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
 from ..errors import WorkDirError
+from ..locks import SharedLock
 from .graphs import GraphCache
 from .labels import LabelTable
-from .locks import SharedLock
 from .matches import MatchCache
 from .sidecar import Sidecar
 from .state import State

@@ -9,22 +9,39 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
 from .._optional import optional
+from ..locks import SharedLock
 
-WRITING = threading.Lock()
+LOCK = threading.RLock()
 """
-Held for each write.
+Held while a handle is opened or closed.
 
-Milvus Lite changes its log and its memory for new ones when it writes them out, and another write meanwhile would go to
-the old ones. So what is written to engines in this process goes in turn.
+By a thread that has it already, too: a handle that is opened may have Python collect another one, which closes it.
 """
-_handles: Counter[str] = Counter()
-LOCK = threading.Lock()
-"""Held while a handle is opened or closed."""
+
+
+class Engine:
+    """
+    The engine in one directory.
+
+    Attributes:
+        calls: Shared by calls that read rows, had alone by each other call.
+        handles: How many handles are on it.
+    """
+
+    # Milvus Lite changes its log and its memory for new ones when it writes them out: another write meanwhile would go
+    # to the old ones, and a read would find what was in them neither there nor in files. Two calls that are the first
+    # to need a collection open it twice, and what is written to the one is not in the other.
+
+    def __init__(self) -> None:
+        self.calls = SharedLock()
+        self.handles = 0
+
+
+_engines: dict[str, Engine] = {}
 
 
 def check_installed() -> None:
@@ -37,21 +54,24 @@ def check_installed() -> None:
     optional('milvus_lite', 'milvus', 'Milvus indexes in a directory', 'milvus-lite')
 
 
-def enter(directory: str) -> None:
-    """Count one handle more on a directory; `LOCK` is held."""
-    _handles[directory] += 1
+def enter(directory: str) -> Engine:
+    """Count one handle more on a directory, and return its engine; `LOCK` is held."""
     _leave_to_parent()
+    engine = _engines.setdefault(directory, Engine())
+    engine.handles += 1
+    return engine
 
 
 def leave(directory: str) -> None:
     """Count one handle less, and end the engine with the last; `LOCK` is held."""
-    _handles[directory] -= 1
-    if not _handles[directory]:
-        del _handles[directory]
-        _engines().release_server(directory)
+    engine = _engines[directory]
+    engine.handles -= 1
+    if not engine.handles:
+        del _engines[directory]
+        _manager().release_server(directory)
 
 
-def _engines() -> Any:
+def _manager() -> Any:
     return optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
 
 
@@ -65,10 +85,10 @@ def _leave_to_parent() -> None:
 
     def forget() -> None:
         global LOCK
-        LOCK = threading.Lock()  # a thread that is not in the child may have it
-        _handles.clear()
-        atexit.unregister(engines.release_all)
+        LOCK = threading.RLock()  # a thread that is not in the child may have it
+        _engines.clear()
+        atexit.unregister(manager.release_all)
 
-    engines = _engines()
+    manager = _manager()
     if hasattr(os, 'register_at_fork'):
         os.register_at_fork(after_in_child=forget)

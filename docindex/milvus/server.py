@@ -114,10 +114,15 @@ class Server:
         self._waited: dict[str, int] = {}  # how many of them a read has waited for
         quieten()
         given = {'token': token, 'db_name': db_name}
+        self._engine: engines.Engine | None = None
         with engines.LOCK:
-            self._client = self._failures.once('connect', lambda: self._connected(uri, given))
             if self._directory is not None:
-                engines.enter(self._directory)
+                self._engine = engines.enter(self._directory)
+            try:
+                self._client = self._failures.once('connect', lambda: self._connected(uri, given))
+            except BaseException:
+                self._leave()
+                raise
 
     def _connected(self, uri: str, given: dict[str, str]) -> Any:
         """Return a client that has asked for the version of the server."""
@@ -174,8 +179,11 @@ class Server:
                 return
             self._is_open = False
             self._client.close()
-            if self._directory is not None:
-                engines.leave(self._directory)
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._directory is not None:
+            engines.leave(self._directory)
 
     # -- collections -----------------------------------------------------------------------------------
 
@@ -266,8 +274,7 @@ class Server:
                 if not is_there(left):
                     raise
 
-        with self._in_turn():
-            self._call(what, call)
+        self._call(what, call)
 
     def _check_indexes(self, fields: Sequence[FieldOfCollection]) -> None:
         for field in fields if self.is_lite else ():
@@ -324,37 +331,29 @@ class Server:
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Store rows that fit into one call; `batches` makes such."""
-        with self._in_turn():
-            self._call(
-                f'store {len(rows):,} rows in {collection!r}',
-                lambda left: self._client.upsert(collection, list(rows), timeout=left),
-                collection,
-            )
-            self._unsettled[collection] += len(rows)
-
-    def _in_turn(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._directory is None else engines.WRITING
+        self._call(
+            f'store {len(rows):,} rows in {collection!r}',
+            lambda left: self._client.upsert(collection, list(rows), timeout=left),
+            collection,
+        )
+        self._unsettled[collection] += len(rows)
 
     def _settle(self, collection: str) -> None:
         """Have the engine in this process write out what it holds in memory, if that may be much."""
-        if self._directory is None or self._unsettled[collection] < _MOST_UNSETTLED:
-            return
-        with engines.WRITING:
-            if self._unsettled[collection] >= _MOST_UNSETTLED:
-                self._unsettled[collection] = 0
-                self._call(
-                    f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
-                )
+        if self._engine is not None and self._unsettled[collection] >= _MOST_UNSETTLED:
+            self._unsettled[collection] = 0
+            self._call(
+                f'write out {collection!r}', lambda left: self._client.flush(collection, timeout=left), collection
+            )
 
     def delete(self, collection: str, expression: str) -> None:
         """Delete the rows that an expression, which is not empty, is true of."""
         try:
-            with self._in_turn():
-                self._call(
-                    f'delete from {collection!r}',
-                    lambda left: self._client.delete(collection, filter=expression, timeout=left),
-                    collection,
-                )
+            self._call(
+                f'delete from {collection!r}',
+                lambda left: self._client.delete(collection, filter=expression, timeout=left),
+                collection,
+            )
         finally:  # also what has failed may come to pass
             self._deletes[collection] += 1
 
@@ -441,6 +440,7 @@ class Server:
                 collection, filter=expression, output_fields=fields, limit=limit, timeout=left, **own
             ),
             collection,
+            beside_others=True,
         )
 
     def search(
@@ -481,12 +481,24 @@ class Server:
         """
         deletes = self._deletes[collection]
         waits = self.consistency == 'Session' and deletes > self._waited.get(collection, 0)
-        found = self._call(what, lambda left: call(left, 'Strong' if waits else self.consistency), collection)
+        found = self._call(
+            what, lambda left: call(left, 'Strong' if waits else self.consistency), collection, beside_others=True
+        )
         if waits:
             self._waited[collection] = deletes
         return found
 
-    def _call(self, what: str, call: Callable[[float], T], collection: str = '') -> T:
-        """Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded."""
+    def _call(self, what: str, call: Callable[[float], T], collection: str = '', *, beside_others: bool = False) -> T:
+        """
+        Return what a call returns, which gets the seconds that it has; a collection that it needs is loaded.
+
+        The engine in this process answers only reads of rows beside one another; see `engines.Engine`.
+        """
         prepare = (lambda left: self._client.load_collection(collection, timeout=left)) if collection else None
-        return self._failures.repeated(what, call, prepare)
+        with self._turn(beside_others):
+            return self._failures.repeated(what, call, prepare)
+
+    def _turn(self, beside_others: bool) -> AbstractContextManager[None]:
+        if self._engine is None:
+            return nullcontext()
+        return self._engine.calls.shared() if beside_others else self._engine.calls.exclusive()

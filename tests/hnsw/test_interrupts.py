@@ -25,7 +25,6 @@ from docindex.hnsw.following import Following
 from docindex.hnsw.graph import Graph
 from docindex.hnsw.graphs import GraphCache
 from docindex.hnsw.labels import LabelTable
-from docindex.hnsw.locks import SharedLock
 from docindex.hnsw.rows import Rows
 from docindex.hnsw.settings import SettingsRecord
 from docindex.hnsw.sidecar import Sidecar
@@ -35,6 +34,7 @@ from docindex.hnsw.transaction import Transaction, _Ends
 from docindex.hnsw.twins import Twins
 from docindex.hnsw.vectors import VectorFile
 from docindex.hnsw.workdir import WorkDir
+from docindex.locks import SharedLock
 
 
 class Note(BaseDoc):

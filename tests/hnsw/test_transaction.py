@@ -13,13 +13,13 @@ import pytest
 from docindex import BaseDoc, NdArray, WorkDirError, _files
 from docindex.hnsw import opening, unsynced
 from docindex.hnsw.labels import LabelTable
-from docindex.hnsw.locks import SharedLock
 from docindex.hnsw.records import Change, Row
 from docindex.hnsw.sidecar import Sidecar
 from docindex.hnsw.state import Access, State
 from docindex.hnsw.transaction import Part, Transaction, Vectors
 from docindex.hnsw.tree import Tree
 from docindex.hnsw.workdir import WorkDir
+from docindex.locks import SharedLock
 from docindex.schema import Schema
 
 

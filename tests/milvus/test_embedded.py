@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import multiprocessing
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from milvus_lite.engine import collection
+from pymilvus import MilvusClient
 
 from docindex import BaseDoc, ClosedIndexError, Field, NdArray, ServerError
 from docindex.milvus.index import MilvusDocumentIndex
@@ -203,6 +208,72 @@ def test_opening_at_once(tmp_path: Path) -> None:
         assert max(pool.map(work, range(4))) <= 4
     with opened(tmp_path) as index:
         assert len(index) == 4
+
+
+def test_reads_beside_writing_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored is found while Milvus Lite writes out what it has in memory, for a search or within a write."""
+    found: list[list[str]] = []
+    log = collection.WAL
+
+    def read_meanwhile(*args: Any, **options: Any) -> collection.WAL:  # memory is empty by now, and no file is there
+        monkeypatch.setattr(collection, 'WAL', log)
+        reader = threading.Thread(target=lambda: found.append(sorted(index)))
+        readers.append(reader)
+        reader.start()
+        reader.join(0.3)
+        return log(*args, **options)
+
+    readers: list[threading.Thread] = []
+    with opened(tmp_path) as index:
+        index.index(films(0, 3))
+        monkeypatch.setattr(collection, 'WAL', read_meanwhile)
+        index.find([0, 1])
+        readers[0].join()
+        index.index(films(3, 5))
+        monkeypatch.setattr(collection, 'WAL', read_meanwhile)
+        monkeypatch.setattr(collection, 'MEMTABLE_MEMORY_LIMIT', 1)
+        index.index(films(5, 6))
+        readers[1].join()
+    assert found == [['0', '1', '2'], ['0', '1', '2', '3', '4', '5']]
+
+
+def test_an_index_that_exists_is_opened_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that open one index at once, while Milvus Lite reads it slowly, lose nothing that they write."""
+    first, barrier, number = collection.Collection.__init__, threading.Barrier(3), itertools.count()
+
+    def slowly(self: collection.Collection, *args: Any, **options: Any) -> None:
+        first(self, *args, **options)
+        time.sleep(0.1 * next(number))
+
+    def work(number: int) -> None:
+        barrier.wait()
+        with opened(tmp_path) as index:
+            index.index(films(number, number + 1))
+
+    opened(tmp_path).close()
+    monkeypatch.setattr(collection.Collection, '__init__', slowly)
+    with ThreadPoolExecutor(3) as pool, opened(tmp_path, index_name='other'):
+        list(pool.map(work, range(3)))
+        with opened(tmp_path) as index:
+            assert sorted(index) == ['0', '1', '2']
+
+
+def test_a_handle_is_collected_while_another_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle that Python collects while the same thread opens another one is closed, and hangs nobody."""
+    ask = MilvusClient.get_server_version
+
+    def ask_and_collect(self: MilvusClient, **options: Any) -> str:
+        gc.collect()
+        return ask(self, **options)
+
+    forgotten: list[Any] = [opened(tmp_path)]
+    forgotten[0].index(films(0, 3))
+    forgotten.append(forgotten)
+    del forgotten
+    monkeypatch.setattr(MilvusClient, 'get_server_version', ask_and_collect)
+    with opened(tmp_path) as index:
+        assert sorted(index) == ['0', '1', '2']
+    assert run(tmp_path, 'assert len(index) == 3').returncode == 0
 
 
 @pytest.mark.parametrize('dies_at', ['create_collection', 'create_index', 'load_collection'])

@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from docindex.hnsw import locks
-from docindex.hnsw.locks import SharedLock, Turns
+from docindex import locks
+from docindex.locks import SharedLock, Turns
 
 _LONG = 10  # seconds: how long a test waits for what should happen at once
 _SHORT = 0.05  # seconds: how long it looks that something does not happen
