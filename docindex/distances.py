@@ -24,19 +24,24 @@ def unit(vectors: Float32Array) -> Float32Array:
     """
     Return the rows of `vectors` (n, dim) scaled to length 1; a row of zeros stays zeros.
 
+    Equal rows stay equal, to the bit, whatever other rows are with them: equal vectors share a node of a graph.
+
     hnswlib's own normalisation squares in float32, where 1e-25 underflows and 1e25 overflows.
     """
-    if len(vectors) == 1:  # a query: a quarter of the time
-        length = float(vectors[0].dot(vectors[0])) ** 0.5
-        if _SMALLEST_NORM < length < _LARGEST_NORM:
-            return vectors / np.float32(length)
+    # Not by BLAS, which rounds a row in one way alone and in another beside many.
     norms: Float32Array = np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
-    if len(norms) and norms.min() > _SMALLEST_NORM and norms.max() < _LARGEST_NORM:
+    if len(norms) == 1 and _SMALLEST_NORM < norms[0] < _LARGEST_NORM:  # a query: half of the time
+        return vectors / norms
+    is_extreme = ~((norms > _SMALLEST_NORM) & (norms < _LARGEST_NORM))
+    if not is_extreme.any():
         return np.asarray(vectors / norms[:, None], np.float32)
-    exact = vectors.astype(np.float64)
+    exact = vectors[is_extreme].astype(np.float64)
     exact_norms = np.sqrt(np.einsum('ij,ij->i', exact, exact))
     exact_norms[exact_norms == 0] = 1
-    return np.asarray(exact / exact_norms[:, None], np.float32)
+    norms[is_extreme] = 1
+    found: Float32Array = vectors / norms[:, None]
+    found[is_extreme] = exact / exact_norms[:, None]
+    return found
 
 
 def check_comparable(

@@ -26,6 +26,18 @@ def test_unit_keeps_zeros() -> None:
     np.testing.assert_allclose(scaled, [[0, 0], [0.6, 0.8], [0, 1]], rtol=1e-6)
 
 
+@pytest.mark.parametrize('dim', [3, 8, 33, 384, 1024])
+def test_unit_makes_equal_rows_of_equal_ones(dim: int) -> None:
+    """A row comes out the same to the bit alone, beside others, and beside some that float32 cannot square."""
+    vectors = random(7, 40, dim)
+    vectors[::4] *= np.float32(1e-25)
+    vectors[1::4] *= np.float32(1e25)
+    beside = unit(vectors[2::4])
+    np.testing.assert_array_equal(unit(vectors)[2::4], beside)
+    for together in (vectors, vectors[2::4]):
+        np.testing.assert_array_equal(np.concatenate([unit(row[None]) for row in together]), unit(together))
+
+
 def test_unit_of_nothing() -> None:
     """No rows give no rows, without a warning."""
     assert unit(np.empty((0, 3), np.float32)).shape == (0, 3)

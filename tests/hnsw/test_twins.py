@@ -89,7 +89,7 @@ def recall(index: HnswDocumentIndex[Point], queries: np.ndarray[Any, Any]) -> fl
     return float((found.scores <= exact.scores[:, -1:] + 1e-4).mean())
 
 
-def graph(index: HnswDocumentIndex[Point]) -> Any:
+def graph(index: HnswDocumentIndex[Any]) -> Any:
     return index._store.state.graphs.get('embedding')
 
 
@@ -320,6 +320,22 @@ def test_twins_are_known_after_reopening(tmp_path: Path, space: str) -> None:
     with opened(tmp_path, space) as index:
         check_all(index, {id_: vector for id_, vector in docs.items() if id_[0] != 'e' and id_ != 'o0'})
         assert index.verify().is_sound
+
+
+class Text(BaseDoc):
+    embedding: NdArray[384]
+
+
+@pytest.mark.parametrize('space', SPACES)
+def test_an_equal_vector_in_each_call_joins_one_node(tmp_path: Path, space: str) -> None:
+    """One of many equal vectors in each call, alone or beside others, joins the node that is there."""
+    config = {np.ndarray: {'space': space}}
+    distinct = np.random.default_rng(5).normal(size=(30, 384)).astype('f4')
+    calls = [call for at in range(10) for call in ([at], [at, 10 + at], [at], [at, 20 + at])]
+    with HnswDocumentIndex[Text](work_dir=tmp_path, default_column_config=config) as index:
+        for number, call in enumerate(calls):
+            index.index(Text(id=f'{number}-{at}', embedding=distinct[at]) for at in call)
+        assert graph(index).held == len(distinct)
 
 
 def test_an_update_moves_a_document_off_its_node(tmp_path: Path) -> None:
