@@ -67,6 +67,7 @@ _COMPARED = {
     FilterOperator.ALL: '$all',
     FilterOperator.CONTAINS: '$contains',
 }
+_SEVERAL = {FilterOperator.ANY: '$or', FilterOperator.ALL: '$and'}
 _MMR_PREFETCH = 4  # times similarity_top_k, as LlamaIndex's other stores do
 
 
@@ -286,7 +287,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
             found = self._index.hybrid(text, vector, field, '', limit, filter=condition, weights=weights, **kwargs)
         else:
             raise QueryError(
-                f'there is no mode {query.mode.value!r} here; the modes are default, mmr, text_search and hybrid'
+                f'there is no mode {_mode_of(query)!r} here; the modes are default, mmr, text_search and hybrid'
             )
         return self._result(found, float)
 
@@ -348,11 +349,13 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     def _one(self, filter_: MetadataFilter) -> FilterLike:
         """Return one comparison; missing metadata is as in LlamaIndex's own: unequal to everything, and in no list."""
         name = self._layout.name_of(_REF if filter_.key in _ALSO_REF else filter_.key)
-        operator, value = filter_.operator, filter_.value
+        operator, value, kind = filter_.operator, filter_.value, self._layout.kind_of(name)
+        if operator in _SEVERAL and isinstance(value, list) and value and kind.name in ('text', 'any'):
+            return {_SEVERAL[operator]: [{name: {'$contains': one}} for one in value]}  # parts of a text, too
         if operator in _COMPARED:
             return {name: {_COMPARED[operator]: value}}
         if operator == FilterOperator.IS_EMPTY:
-            return {'$or': [{name: None}, *({name: empty} for empty in _empty_values(self._layout.kind_of(name)))]}
+            return {'$or': [{name: None}, *({name: empty} for empty in _empty_values(kind))]}
         if not isinstance(value, str):
             raise FilterError(f'{filter_.key}: {operator.value} takes a string, got {type(value).__name__} {value!r}')
         is_sensitive = operator == FilterOperator.TEXT_MATCH
@@ -402,8 +405,12 @@ def _opened(cls: type[DocIndexVectorStore], fields: dict[str, Any]) -> DocIndexV
 def _needed(query: VectorStoreQuery, name: str) -> Any:
     value = getattr(query, name)
     if value is None:
-        raise QueryError(f'a query in mode {query.mode.value!r} needs {name}')
+        raise QueryError(f'a query in mode {_mode_of(query)!r} needs {name}')
     return value
+
+
+def _mode_of(query: VectorStoreQuery) -> str:
+    return VectorStoreQueryMode(query.mode).value  # a plain string is one, too
 
 
 def _similarity_of(space: Space) -> Callable[[float], float]:
@@ -413,8 +420,8 @@ def _similarity_of(space: Space) -> Callable[[float], float]:
 
 
 def _empty_values(kind: Kind) -> list[Any]:
-    """Return what a value of this kind is when it is empty."""
+    """Return what a value of this kind is when LlamaIndex calls it empty: a dict never is."""
     if kind.choices is not None:
         return []
-    empty: dict[str, list[Any]] = {'text': [''], 'list': [[]], 'dict': [{}], 'any': ['', []]}
+    empty: dict[str, list[Any]] = {'text': [''], 'list': [[]], 'any': ['', []]}
     return [{'$eq': value} for value in empty.get(kind.name, [])]

@@ -58,7 +58,7 @@ METADATAS: list[dict[str, Any]] = [
     {'year': 1890, 'tags': ['game', 'machine'], 'title': 'The Turk'},
     {'year': 1950, 'tags': ['game'], 'title': 'Night of the KINGS'},
     {'year': 1950, 'title': '', 'price': 4.5},
-    {'tags': [], 'title': 'letters (old.)'},
+    {'tags': [], 'title': 'letters (old.)', 'facts': {}},
     {'year': None, 'price': -1},
     {},
 ]
@@ -83,6 +83,7 @@ class Page(BaseDoc):
     title: str | None = None
     price: float | None = None
     kind: Literal['letter', 'note'] | None = None
+    facts: dict[str, int] | None = None
     ref_doc_id: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     embedding: NdArray = Field(dim=len(WORDS), space='cosine')
@@ -131,6 +132,8 @@ COMPARISONS: list[tuple[str, FilterOperator, Any]] = [
     ('tags', FilterOperator.ANY, ['machine', 'x']),
     ('tags', FilterOperator.ALL, ['game', 'machine']),
     ('tags', FilterOperator.ALL, []),
+    ('title', FilterOperator.ANY, ['Turk', 'old']),
+    ('title', FilterOperator.ALL, ['of', 'Night']),
     ('tags', FilterOperator.CONTAINS, 'game'),
     ('title', FilterOperator.TEXT_MATCH, 'old.)'),
     ('title', FilterOperator.TEXT_MATCH, 'kings'),
@@ -138,6 +141,7 @@ COMPARISONS: list[tuple[str, FilterOperator, Any]] = [
     ('title', FilterOperator.IS_EMPTY, None),
     ('tags', FilterOperator.IS_EMPTY, None),
     ('year', FilterOperator.IS_EMPTY, None),
+    ('facts', FilterOperator.IS_EMPTY, None),
 ]
 
 
@@ -282,10 +286,14 @@ def test_other_modes_and_queries_that_lack_something_are_refused(store: DocIndex
     """A mode that is not there, and a query without what its mode needs, are errors that say so."""
     with pytest.raises(QueryError, match=r'svm.*the modes are default, mmr, text_search and hybrid'):
         store.query(asked('x', mode=VectorStoreQueryMode.SVM))
+    with pytest.raises(QueryError, match=r"'svm'.*the modes are default"):
+        store.query(asked('x', mode='svm'))
     with pytest.raises(QueryError, match="'default' needs query_embedding"):
         store.query(VectorStoreQuery(query_str='x'))
     with pytest.raises(QueryError, match="'hybrid' needs query_str"):
         store.query(VectorStoreQuery(query_embedding=vector('x'), mode=VectorStoreQueryMode.HYBRID))
+    with pytest.raises(QueryError, match="'hybrid' needs query_str"):
+        store.query(VectorStoreQuery(query_embedding=vector('x'), mode='hybrid'))  # type: ignore[arg-type]
 
 
 # -- nodes -------------------------------------------------------------------------------------------------
