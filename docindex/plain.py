@@ -23,6 +23,7 @@ import annotated_types
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
+from .annotations import stands_for
 from .doclist import DocList
 from .document import ID, BaseDoc
 from .embedding import Embeds
@@ -166,6 +167,10 @@ def json_loses(value: object) -> bool:
 def types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
     """Yield every class that a type mentions, also through the fields of documents, dataclasses and typed dicts."""
     seen = set() if seen is None else seen
+    named = stands_for(annotation)
+    if named is not annotation and annotation not in seen:
+        seen.add(annotation)  # it may be in itself
+        yield from types_within(named, seen)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         yield from {type(argument) for argument in arguments if isinstance(argument, Enum)} - seen

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel, SecretBytes, SecretStr, create_model
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from docindex import AnyTensor, BaseDoc, DocIndexError, DocList, DocumentError, Field, ImageUrl, NdArray
 from docindex.payload import Payloads
@@ -115,6 +115,11 @@ class Event:
 @pydantic.dataclasses.dataclass
 class Checked:
     colours: set[Colour]
+
+
+Hue = NewType('Hue', Colour)
+Prices = TypeAliasType('Prices', dict[str, Price])
+Twice = TypeAliasType('Twice', tuple[T, T], type_params=(T,))
 
 
 def round_trip(doc: BaseModel) -> Any:
@@ -251,6 +256,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'Counter': (Counter[str], Counter(a=2)),
     'OrderedDict': (OrderedDict[str, int], OrderedDict(b=1, a=2)),
     'Sequence': (Sequence[int], (1, 2)),
+    'NewType of an Enum': (Hue, Colour.RED),
+    'name of a type': (Prices | None, {'a': Price(Decimal('1.5'), date(2024, 1, 1))}),
+    'generic name of a type': (list[Twice[Colour]], [(Colour.RED, Colour.RED)]),
     'JsonValue': (pydantic.JsonValue, {'a': [1, None, 'x']}),
     'ByteSize': (pydantic.ByteSize, pydantic.ByteSize(3000)),
     'Base64Bytes': (pydantic.Base64Bytes, b'aGVsbG8='),
