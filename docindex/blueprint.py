@@ -182,7 +182,7 @@ class _Drawing:
         if origin in (Union, types.UnionType):
             return ['union', *(self.type_of(argument, where) for argument in arguments)]
         if origin is Literal:
-            return ['literal', *(self._value(argument, where) for argument in arguments)]
+            return ['literal', *(self._choice(argument, where) for argument in arguments)]
         if is_tensor_type(annotation):
             axes = [None if axis is ... else axis for axis in annotation.shape]
             return ['tensor', annotation.__mro__[1].__name__, axes]
@@ -194,6 +194,11 @@ class _Drawing:
         if isinstance(annotation, type) and origin is None:
             return self._class_type(annotation, where)
         return self._opaque(annotation, where)
+
+    def _choice(self, choice: Any, where: str) -> Any:
+        if isinstance(choice, Enum):
+            self._class_type(type(choice), where)  # nothing else may mention it
+        return self._value(choice, where)
 
     def _named_type(self, annotation: Any, where: str) -> Type:
         if annotation in self._within:

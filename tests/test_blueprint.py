@@ -305,6 +305,18 @@ def test_a_type_in_itself() -> None:
     assert TypedJson(cls).load(written, Tensors({})).nest == [1, [2, []]]
 
 
+def test_an_enum_that_is_only_in_a_literal() -> None:
+    """The class of a member that is one of a `Literal`'s values is known, though no field is of it."""
+
+    class Doc(BaseDoc):
+        colour: Literal[Colour.RED, 'none'] = Colour.RED
+
+    cls = again(Doc)
+    assert not unknown_of(cls)
+    written = TypedJson(Doc).dump(Doc(id='a'), Tensors({}))
+    assert TypedJson(cls).load(written, Tensors({})).colour.value == 'red'
+
+
 def test_generic_classes() -> None:
     """A class that was made of a generic one is there under its own name, and documents with it are read."""
 
