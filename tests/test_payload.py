@@ -76,6 +76,15 @@ class Kennel(BaseModel):
     lives: int = 1
 
 
+class Tag(BaseModel, frozen=True):
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    number: int
+
+
 class Node(BaseModel):
     name: str
     children: list['Node'] = []
@@ -127,7 +136,9 @@ def round_trip(doc: BaseModel) -> Any:
     columns = [schema.columns[name] for name in schema.vector_settings({})]
     payloads = Payloads(type(doc), columns)
     vectors = {column.name: column.value(doc) for column in columns}
-    text, packed = payloads.dump(doc, {name: None if v is None else np.asarray(v) for name, v in vectors.items()})
+    text, packed = payloads.dump(
+        payloads.fitting(doc), {name: None if v is None else np.asarray(v) for name, v in vectors.items()}
+    )
     as_float32 = {
         name: np.zeros(1, np.float32) if v is None else np.asarray(v).astype(np.float32) for name, v in vectors.items()
     }
@@ -228,6 +239,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'model or None': (Cat | None, Cat(lives=3)),
     'list of models': (list[Cat], [Cat(), Cat(lives=1)]),
     'DocList': (DocList[Cat], DocList[Cat]([Cat()])),
+    'set of models': (set[Tag], {Tag(name='a'), Tag(name='b')}),
+    'dict with model keys': (dict[Tag, int], {Tag(name='a'): 1}),
+    'set of dataclasses': (frozenset[Place], frozenset({Place(1)})),
     'recursive': (Node, Node(name='a', children=[Node(name='b', children=[Node(name='c')])])),
     'RootModel': (Words, Words(['a', 'b'])),
     'generic model': (Box[datetime | str], Box[datetime | str](content=datetime(2024, 1, 1))),
