@@ -18,13 +18,38 @@ from pydantic.fields import FieldInfo
 from .doclist import DocList
 from .document import ID
 from .errors import SchemaError
-from .plain import types_within
 from .tensors import is_tensor_type
 
 
+def stands_for(annotation: Any) -> Any:
+    """Return what the name of a type stands for, that of a `NewType` or of `type X = ...`; any other type as it is."""
+    if isinstance(annotation, typing.NewType):
+        return annotation.__supertype__
+    meant = None if isinstance(annotation, type) else getattr(annotation, '__value__', None)
+    if meant is None or isinstance(meant, str):
+        return annotation
+    arguments = typing.get_args(annotation)
+    return meant[arguments] if arguments else meant
+
+
+def members_of(annotation: Any) -> list[Any]:
+    """Return the types that one is a union of, without None; itself, if it is none."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return members_of(arguments[0])
+    if origin in (Union, types.UnionType):
+        return [one for member in arguments if member is not types.NoneType for one in members_of(member)]
+    named = stands_for(annotation)
+    return [annotation] if named is annotation else members_of(named)
+
+
 def unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
-    """Strip `Optional` and `Annotated`: the type inside, whether None is allowed, pydantic fields found."""
-    can_be_none = False
+    """
+    Strip `Optional`, `Annotated` and names of types: the type inside, whether None is allowed, pydantic fields found.
+
+    A union of several types keeps its name: it may be in itself, as pydantic's `JsonValue` is.
+    """
+    can_be_none, name = False, None
     found: list[FieldInfo] = []
     while True:
         origin = typing.get_origin(annotation)
@@ -35,8 +60,10 @@ def unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
             members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
             can_be_none = can_be_none or len(members) < len(typing.get_args(annotation))
             if len(members) != 1:
-                return annotation, can_be_none, found
+                return name or annotation, can_be_none, found
             annotation = members[0]
+        elif (named := stands_for(annotation)) is not annotation:
+            name, annotation = name or annotation, named
         else:
             return annotation, can_be_none, found
 
@@ -45,10 +72,11 @@ def listed(annotation: Any) -> type[BaseModel] | None:
     """Return the class of the documents in a list, if each of them can be stored by itself: it has an id."""
     item = annotation.doc_type if isinstance(annotation, type) and issubclass(annotation, DocList) else None
     if typing.get_origin(annotation) is list:
-        (item,) = typing.get_args(annotation)
+        item = stands_for(*typing.get_args(annotation))
     if not isinstance(item, type) or not issubclass(item, BaseModel) or issubclass(item, RootModel):
         return None
-    return item if 'id' in item.model_fields and item.model_fields['id'].annotation in (str, ID) else None
+    id_ = item.model_fields.get('id')
+    return item if id_ is not None and unwrap(id_.annotation)[:2] in ((str, False), (ID, False)) else None
 
 
 def tensor_settings(where: str, annotation: Any, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
@@ -116,9 +144,3 @@ def aliases_of(cls: type[BaseModel]) -> set[str]:
     aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
     choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
     return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}
-
-
-def is_ambiguous(cls: type[BaseModel]) -> bool:
-    """Return whether the name of a field is an alias of another, in a document class or in one that it mentions."""
-    documents = (one for one in types_within(cls) if issubclass(one, BaseModel))
-    return any(not aliases_of(one).isdisjoint(one.model_fields) for one in documents)

@@ -41,7 +41,7 @@ from pydantic import BaseModel, RootModel, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .annotations import type_name
+from .annotations import stands_for, type_name
 from .doclist import DocList
 from .document import ID, BaseDoc, fresh_id
 from .fields import declared_settings
@@ -164,6 +164,7 @@ class _Drawing:
         self.classes: dict[str, Any] = {}
         self.unknown: list[str] = []
         self._typed = TypedJson(doc_type)
+        self._within: list[Any] = []  # the names of types that are being taken down
 
     # -- types -------------------------------------------------------------------------------------
 
@@ -181,20 +182,32 @@ class _Drawing:
         if origin in (Union, types.UnionType):
             return ['union', *(self.type_of(argument, where) for argument in arguments)]
         if origin is Literal:
-            return ['literal', *(self._value(argument, where) for argument in arguments)]
+            return ['literal', *(self._choice(argument, where) for argument in arguments)]
         if is_tensor_type(annotation):
             axes = [None if axis is ... else axis for axis in annotation.shape]
             return ['tensor', annotation.__mro__[1].__name__, axes]
-        if isinstance(annotation, NewType):
-            return ['newtype', annotation.__name__, self.type_of(annotation.__supertype__, where)]
-        if hasattr(annotation, '__value__') and not isinstance(annotation, type):  # type X = ..., since Python 3.12
-            return ['alias', annotation.__name__, self.type_of(annotation.__value__, where)]
+        if stands_for(annotation) is not annotation:
+            return self._named_type(annotation, where)
         if _is_hashable(origin) and origin in _NAME_OF_ORIGIN:
             inner = [None if argument is ... else self.type_of(argument, where) for argument in arguments]
             return [_NAME_OF_ORIGIN[origin], *inner]
         if isinstance(annotation, type) and origin is None:
             return self._class_type(annotation, where)
         return self._opaque(annotation, where)
+
+    def _choice(self, choice: Any, where: str) -> Any:
+        if isinstance(choice, Enum):
+            self._class_type(type(choice), where)  # nothing else may mention it
+        return self._value(choice, where)
+
+    def _named_type(self, annotation: Any, where: str) -> Type:
+        if annotation in self._within:
+            return self._opaque(annotation, where)
+        self._within.append(annotation)
+        case = 'newtype' if isinstance(annotation, NewType) else 'alias'
+        drawn = [case, annotation.__name__, self.type_of(stands_for(annotation), where)]
+        self._within.pop()
+        return drawn
 
     def _class_type(self, cls: type[Any], where: str) -> Type:
         if issubclass(cls, DocList):

@@ -16,10 +16,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from ._later import later
-from .annotations import is_ambiguous
 from .errors import DocumentError, QueryError, VectorError
 from .frameworks import NUMPY, framework_of
-from .plain import types_within
+from .plain import is_ambiguous, types_within
 from .schema import Column, Schema
 from .tensors import as_array, framework_of_type, is_tensor_type
 

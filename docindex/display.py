@@ -26,6 +26,7 @@ from uuid import UUID
 import numpy as np
 from pydantic import BaseModel
 
+from .annotations import unwrap
 from .doclist import DocList
 from .embedding import declared_embeds
 from .errors import TableError
@@ -294,7 +295,7 @@ def _field_as_tree(name: str, info: Any, where: str, within: tuple[type[Any], ..
     said += [] if embeds is None else [f'embeds={embeds.of!r}', f'with_={embeds.embedder.name}']
     settings = ', '.join(said)
     label = f'{name}: {_type_name(info.annotation)}' + (f'  ({settings})' if settings else '')
-    classes = [cls for cls in _document_types(info.annotation) if cls not in within]
+    classes = [cls for cls in _document_types(unwrap(info.annotation)[0]) if cls not in within]
     return Branch(label, [branch for cls in classes for branch in schema_as_tree(cls, within).branches])
 
 

@@ -13,14 +13,12 @@ from operator import itemgetter
 from os import PathLike
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
     ClassVar,
     Literal,
     SupportsIndex,
     TypeVar,
     cast,
-    get_args,
     get_origin,
     overload,
 )
@@ -224,10 +222,11 @@ class DocList(list[D]):
             known = f'; its columns are {", ".join(self._fields())}' if self._fields() else ''
             raise AttributeError(f'{type(self).__name__!r} has no column {name!r}{known}')
         values = [None if doc is None else getattr(doc, name) for doc in self]
-        annotation = _without_none(self._fields()[name].annotation)
+        annotation, *_ = later('annotations').unwrap(self._fields()[name].annotation)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return _typed(DocList, annotation).trusted(values)
-        return _stacked(values) if is_tensor_type(annotation) or annotation is np.ndarray else values
+        is_tensor = is_tensor_type(annotation) or np.ndarray in (annotation, get_origin(annotation))
+        return _stacked(values) if is_tensor else values
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._fields():
@@ -372,16 +371,6 @@ class DocList(list[D]):
 def _is_position(key: Any) -> bool:
     # An array or tensor with one element in one axis could be an index, but is a list of positions.
     return hasattr(key, '__index__') and not getattr(key, 'ndim', 0)
-
-
-def _without_none(annotation: Any) -> Any:
-    """Return the type inside `Optional` and `Annotated`."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _without_none(arguments[0])
-    if type(None) in arguments and len(arguments) == 2:
-        return _without_none(arguments[0] if arguments[1] is type(None) else arguments[1])
-    return np.ndarray if origin is np.ndarray else annotation
 
 
 def _stacked(values: list[Any]) -> Any:

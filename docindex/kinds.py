@@ -16,6 +16,7 @@ from uuid import UUID
 import pydantic
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from .annotations import stands_for
 from .tensors import is_tensor_type
 from .values import LIST_TYPES, OPAQUE, TEXT_TYPES, UNORDERED, canonical, class_of, equal, in_order
 
@@ -216,20 +217,18 @@ def _kind_of_choices(annotation: Any, members: Iterable[Any], is_ordered: bool) 
 
 
 def _bare(annotation: Any) -> Any:
-    """Strip `Optional`, `Annotated` and `NewType`."""
+    """Strip `Optional`, `Annotated` and names of types."""
     while True:
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is Annotated:
             annotation = arguments[0]
-        elif isinstance(annotation, typing.NewType):
-            annotation = annotation.__supertype__
-        elif hasattr(annotation, '__value__') and not isinstance(annotation, type):  # type X = ..., since Python 3.12
-            annotation = annotation.__value__
         elif origin in (Union, types.UnionType):
             members = tuple(member for member in arguments if member is not types.NoneType)
             if len(members) == len(arguments):
                 return annotation
             annotation = Union[members]  # noqa: UP007 (of a tuple)
+        elif (named := stands_for(annotation)) is not annotation:
+            annotation = named
         else:
             return annotation
 

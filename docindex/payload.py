@@ -89,7 +89,7 @@ class Payloads(Generic[D]):
     def _has_other_types(self, doc: D) -> bool:
         try:
             self._doc_type.__pydantic_serializer__.to_python(doc, warnings='error')
-        except PydanticSerializationError:
+        except (PydanticSerializationError, TypeError):  # pydantic would put dicts into a set of documents
             return True
         except AttributeError:
             return False  # `dump` says which field is missing
@@ -257,7 +257,7 @@ class Payloads(Generic[D]):
         tensors.forget()
         try:
             self._doc_type.__pydantic_serializer__.to_python(doc, warnings='error')
-        except (PydanticSerializationError, AttributeError) as error:
+        except (PydanticSerializationError, AttributeError, TypeError) as error:
             self._check_types(doc, error)
         return self._typed.dump(doc, tensors)
 

@@ -23,6 +23,7 @@ import annotated_types
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
+from .annotations import aliases_of, stands_for
 from .doclist import DocList
 from .document import ID, BaseDoc
 from .embedding import Embeds
@@ -166,6 +167,10 @@ def json_loses(value: object) -> bool:
 def types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
     """Yield every class that a type mentions, also through the fields of documents, dataclasses and typed dicts."""
     seen = set() if seen is None else seen
+    named = stands_for(annotation)
+    if named is not annotation and annotation not in seen:
+        seen.add(annotation)  # it may be in itself
+        yield from types_within(named, seen)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         yield from {type(argument) for argument in arguments if isinstance(argument, Enum)} - seen
@@ -196,3 +201,9 @@ def _members(cls: Any) -> tuple[Any, ...]:
 
 def _is_hashable(annotation: object) -> bool:
     return getattr(annotation, '__hash__', None) is not None and get_origin(annotation) is None
+
+
+def is_ambiguous(cls: type[BaseModel]) -> bool:
+    """Return whether the name of a field is an alias of another, in a document class or in one that it mentions."""
+    documents = (one for one in types_within(cls) if issubclass(one, BaseModel))
+    return any(not aliases_of(one).isdisjoint(one.model_fields) for one in documents)

@@ -22,18 +22,19 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache, cached_property, partial
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 
-from .annotations import is_ambiguous
+from .annotations import members_of, unwrap
 from .doclist import DocList
 from .document import ID
 from .errors import TableError
 from .fields import declared_settings
 from .frameworks import Array
+from .plain import is_ambiguous
 from .refusals import explain
 from .tensorjson import InlineTensors
 from .tensors import is_tensor_type
@@ -111,18 +112,13 @@ class Form:
     @cached_property
     def may_be_text(self) -> bool:
         """Whether a string may be a value, and not only the text of one."""
-        return any(member in (str, Any, object) or typing.get_origin(member) is Literal for member in self._members)
+        members = members_of(self.annotation)
+        return any(member in (str, Any, object) or typing.get_origin(member) is Literal for member in members)
 
     @cached_property
     def may_be_nan(self) -> bool:
         """Whether NaN may be a value, and not only say that one is missing."""
-        return float in self._members
-
-    @property
-    def _members(self) -> list[Any]:
-        """The types that the annotation is a union of; itself, if it is none."""
-        is_union = typing.get_origin(self.annotation) in (Union, types.UnionType)
-        return [_unwrap(member)[0] for member in (typing.get_args(self.annotation) if is_union else [self.annotation])]
+        return float in members_of(self.annotation)
 
 
 @dataclass(frozen=True)
@@ -485,20 +481,10 @@ def strict_list(form: Form, items: Iterable[Any]) -> Any:
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:
-    """Strip `Optional` and `Annotated`: the type inside, and whether None is allowed."""
-    can_be_none = False
-    while True:
-        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-        if origin is Annotated:
-            annotation = arguments[0]
-        elif origin in (Union, types.UnionType):
-            members = [member for member in arguments if member is not types.NoneType]
-            can_be_none = can_be_none or len(members) < len(arguments)
-            if len(members) != 1:
-                return annotation, can_be_none
-            annotation = members[0]
-        else:
-            return annotation, can_be_none or annotation in (None, types.NoneType, Any)
+    """Return the type of a field without None and names of types, and whether None is allowed."""
+    inner, can_be_none, _ = unwrap(annotation)
+    is_among_choices = typing.get_origin(inner) is Literal and None in typing.get_args(inner)
+    return inner, can_be_none or is_among_choices or inner in (None, types.NoneType, Any)
 
 
 def is_document_type(annotation: Any) -> bool:
@@ -506,7 +492,9 @@ def is_document_type(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, RootModel)
 
 
-def _form(annotation: Any, within: tuple[type[BaseModel], ...], dim: int | None = None) -> Form:
+def _form(annotation: Any, within: tuple[Any, ...], dim: int | None = None) -> Form:
+    if annotation in within:
+        return Form('json', annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if is_tensor_type(annotation) or annotation is np.ndarray or origin is np.ndarray:
         return Form('tensor', annotation, shape=_shape(annotation, dim))
@@ -519,7 +507,7 @@ def _form(annotation: Any, within: tuple[type[BaseModel], ...], dim: int | None 
         item, can_be_none = _unwrap(arguments[0])
         if is_document_type(item) and not can_be_none and item not in within and origin is list:
             return Form('documents', annotation, rows=Rows(item, within))
-        form = _form(item, within)
+        form = _form(item, (*within, annotation))
         if form.kind not in ('documents', 'json'):
             return Form('list', annotation, item=form)
     return Form('json', annotation)

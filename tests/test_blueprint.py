@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import enum
 import json
+import sys
 import uuid
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -20,7 +21,7 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
+from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints, create_model
 from typing_extensions import TypedDict
 
 from docindex import (
@@ -290,6 +291,30 @@ T = TypeVar('T')
 class Box(BaseModel, Generic[T]):
     content: T
     when: datetime | str = ''
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason='a type that is in itself has a name since Python 3.12')
+def test_a_type_in_itself() -> None:
+    """A class with a type that is in itself is read and not written, for that type is not known to its end."""
+    names: dict[str, Any] = {}
+    exec('type Nest = list[Nest] | int', names)
+    doc_type = create_model('Doc', __base__=BaseDoc, nest=(names['Nest'], ...))
+    cls: Any = again(doc_type)
+    assert unknown_of(cls)
+    written = TypedJson(doc_type).dump(doc_type(id='a', nest=[1, [2, []]]), Tensors({}))  # type: ignore[call-arg]
+    assert TypedJson(cls).load(written, Tensors({})).nest == [1, [2, []]]
+
+
+def test_an_enum_that_is_only_in_a_literal() -> None:
+    """The class of a member that is one of a `Literal`'s values is known, though no field is of it."""
+
+    class Doc(BaseDoc):
+        colour: Literal[Colour.RED, 'none'] = Colour.RED
+
+    cls = again(Doc)
+    assert not unknown_of(cls)
+    written = TypedJson(Doc).dump(Doc(id='a'), Tensors({}))
+    assert TypedJson(cls).load(written, Tensors({})).colour.value == 'red'
 
 
 def test_generic_classes() -> None:

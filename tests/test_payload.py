@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel, SecretBytes, SecretStr, create_model
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from docindex import AnyTensor, BaseDoc, DocIndexError, DocList, DocumentError, Field, ImageUrl, NdArray
 from docindex.payload import Payloads
@@ -76,6 +76,15 @@ class Kennel(BaseModel):
     lives: int = 1
 
 
+class Tag(BaseModel, frozen=True):
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    number: int
+
+
 class Node(BaseModel):
     name: str
     children: list['Node'] = []
@@ -117,12 +126,19 @@ class Checked:
     colours: set[Colour]
 
 
+Hue = NewType('Hue', Colour)
+Prices = TypeAliasType('Prices', dict[str, Price])
+Twice = TypeAliasType('Twice', tuple[T, T], type_params=(T,))
+
+
 def round_trip(doc: BaseModel) -> Any:
     schema = Schema(type(doc))
     columns = [schema.columns[name] for name in schema.vector_settings({})]
     payloads = Payloads(type(doc), columns)
     vectors = {column.name: column.value(doc) for column in columns}
-    text, packed = payloads.dump(doc, {name: None if v is None else np.asarray(v) for name, v in vectors.items()})
+    text, packed = payloads.dump(
+        payloads.fitting(doc), {name: None if v is None else np.asarray(v) for name, v in vectors.items()}
+    )
     as_float32 = {
         name: np.zeros(1, np.float32) if v is None else np.asarray(v).astype(np.float32) for name, v in vectors.items()
     }
@@ -223,6 +239,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'model or None': (Cat | None, Cat(lives=3)),
     'list of models': (list[Cat], [Cat(), Cat(lives=1)]),
     'DocList': (DocList[Cat], DocList[Cat]([Cat()])),
+    'set of models': (set[Tag], {Tag(name='a'), Tag(name='b')}),
+    'dict with model keys': (dict[Tag, int], {Tag(name='a'): 1}),
+    'set of dataclasses': (frozenset[Place], frozenset({Place(1)})),
     'recursive': (Node, Node(name='a', children=[Node(name='b', children=[Node(name='c')])])),
     'RootModel': (Words, Words(['a', 'b'])),
     'generic model': (Box[datetime | str], Box[datetime | str](content=datetime(2024, 1, 1))),
@@ -251,6 +270,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'Counter': (Counter[str], Counter(a=2)),
     'OrderedDict': (OrderedDict[str, int], OrderedDict(b=1, a=2)),
     'Sequence': (Sequence[int], (1, 2)),
+    'NewType of an Enum': (Hue, Colour.RED),
+    'name of a type': (Prices | None, {'a': Price(Decimal('1.5'), date(2024, 1, 1))}),
+    'generic name of a type': (list[Twice[Colour]], [(Colour.RED, Colour.RED)]),
     'JsonValue': (pydantic.JsonValue, {'a': [1, None, 'x']}),
     'ByteSize': (pydantic.ByteSize, pydantic.ByteSize(3000)),
     'Base64Bytes': (pydantic.Base64Bytes, b'aGVsbG8='),

@@ -1,10 +1,11 @@
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, Literal, Optional, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypeVar
 
 import numpy as np
 import pydantic
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, RootModel, create_model, field_validator, model_validator
+from typing_extensions import TypeAliasType
 
 from docindex import (
     ID,
@@ -103,6 +104,8 @@ def test_a_column_is_optional_if_anything_on_its_way_is() -> None:
         Annotated[tuple[float, ...], Field(dim=3)],
         Annotated[list[float] | None, Field(dim=3)],
         Annotated[NdArray['d'], Field(dim=3)],  # noqa: F821
+        NewType('Point', NdArray[3]),  # type: ignore[valid-newtype]
+        TypeAliasType('MaybePoint', Annotated[NdArray, Field(dim=3)] | None),
     ],
     ids=str,
 )
@@ -240,7 +243,9 @@ def test_a_class_that_is_not_complete_is_refused() -> None:
         Schema(Doc)
 
 
-@pytest.mark.parametrize('annotation', [str, ID, str | None, Annotated[str, Field(max_length=5)]], ids=str)
+@pytest.mark.parametrize(
+    'annotation', [str, ID, str | None, Annotated[str, Field(max_length=5)], NewType('UserId', str)], ids=str
+)
 def test_ways_to_write_an_id(annotation: Any) -> None:
     """An id is a string, checked further or not."""
     assert Schema(create_model('Doc', id=(annotation, ...))).columns['id']
@@ -531,6 +536,19 @@ def test_a_change_keeps_what_extra_let_in() -> None:
 
     doc = Schema(Doc).changed(Doc(count=1, colour='red'), {'count': 2})  # type: ignore[call-arg]
     assert (doc.count, doc.colour) == (2, 'red')  # type: ignore[attr-defined]
+
+
+def test_names_of_documents_are_documents() -> None:
+    """A nested document, and those in a list, may be declared by a name of their class."""
+
+    class Page(BaseDoc):
+        text: str
+
+    pages = TypeAliasType('Pages', DocList[Page])
+    doc_type = create_model('Doc', __base__=BaseDoc, cover=(NewType('Cover', Page), ...), pages=(pages, ...))
+    schema = Schema(doc_type)
+    assert list(schema.columns) == ['id', 'cover__id', 'cover__text', 'pages']
+    assert list(schema.levels) == ['', 'pages']
 
 
 def test_generic_and_root_models_are_columns() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 from uuid import UUID
 
 import numpy as np
@@ -34,6 +34,7 @@ from docindex.testing import same
 from docindex.texts import row_of_texts
 
 Way = Callable[[DocList[Any], Path], DocList[Any]]
+Title = NewType('Title', str)
 
 
 class Colour(Enum):
@@ -196,6 +197,22 @@ def test_documents_come_back(way: Way, tmp_path: Path) -> None:
 def test_no_documents_come_back(way: Way, tmp_path: Path) -> None:
     """An empty list is an empty table with all columns, and an empty list again."""
     assert way(DocList[Book](), tmp_path) == []
+
+
+class Named(BaseDoc):
+    title: Title
+    value: pydantic.JsonValue
+    choice: Literal['a', 1, None]
+
+
+@every_way
+def test_values_of_named_types_come_back(way: Way, tmp_path: Path) -> None:
+    """A name of a type is the type: a text that looks like JSON is none, and None is a value where the type says so."""
+    docs = DocList[Named](
+        [Named(title=Title('5'), value='5', choice='a'), Named(title=Title('null'), value={'a': [None]}, choice=None)]
+    )
+    assert way(docs, tmp_path) == docs
+    assert docs.to_arrow().schema.field('title').type == pa.string()
 
 
 class Value(BaseDoc):
