@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -554,6 +555,15 @@ def test_a_file_that_is_not_there(index: Index, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         with pytest.raises(SourceError, match=rf'{name} cannot be read'):
             index.index_from(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+@pytest.mark.parametrize('name', ['x.jsonl', 'x.json', 'x.csv'])
+def test_a_pipe_is_no_file(index: Index, tmp_path: Path, name: str) -> None:
+    """A pipe, of which the beginning would be gone when it is read again, is refused and not waited for."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match=rf'{name} is a pipe, which can be read only once'):
+        index.index_from(tmp_path / name)
 
 
 def test_files_without_rows(index: Index, tmp_path: Path) -> None:
