@@ -699,6 +699,15 @@ def test_a_file_goes_on_after_it_was_mended(index: Index, tmp_path: Path) -> Non
     assert index.index_from(path).resumed_from == 0
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are UTF-8 here')
+def test_any_name_of_a_file(index: Index, tmp_path: Path) -> None:
+    """A file whose name is no UTF-8 is loaded, and goes on where it was."""
+    path = json_lines(tmp_path / os.fsdecode(b'x\xff.jsonl'), [*rows(10), b'bad', *rows(20)[11:]])
+    with pytest.raises(LoadError):
+        index.index_from(path, batch_size=4)
+    assert index.index_from(path, on_error='skip').resumed_from == 8
+
+
 def test_a_finished_file_is_loaded_anew(index: Index, tmp_path: Path) -> None:
     """After its end the same call begins anew: rows with ids replace themselves."""
     path = json_lines(tmp_path / 'x.jsonl', rows(20))
