@@ -39,7 +39,8 @@ class Bookmark:
 
     def __init__(self, index: Notebook, key: str | None, identity: list[Any], name: str) -> None:
         self._index = index
-        self._key = key
+        # The name of a file need not be UTF-8, as the texts of an index are.
+        self._key = None if key is None else key.encode(errors='backslashreplace').decode()
         self._identity = identity
         self._name = name
         self._noted: str | None = None

@@ -59,8 +59,9 @@ def export(
         raise QueryError(f'batch_size must be a positive number of documents, got {batch_size!r}')
     check_progress(show_progress)
     path = Path(path)
-    if path.is_dir():
-        raise ExportError('this file cannot be written: it is a directory', str(path))
+    if path.exists() and not path.is_file():
+        what = 'a directory' if path.is_dir() else 'a pipe or a device, whose place a file would take'
+        raise ExportError(f'this file cannot be written: it is {what}', str(path))
     file = _File(path, format_of(path, format), doc_type)
     with moment(batch_size) as now:
         while True:
@@ -104,11 +105,12 @@ class _File:
         Raises:
             ExportError: it cannot be written; there is nothing of it then.
         """
-        beside = self._path.with_name(f'.{self._path.name}.{os.getpid()}.new')
+        place = Path(os.path.realpath(self._path))  # not that of a link to it, for `/dev/stdout` is one
+        beside = place.with_name(f'.{place.name}.{os.getpid()}.new')
         try:
             _files.create_empty(beside)
             yield beside
-            _files.publish(beside, self._path)
+            _files.publish(beside, place)
         except (OSError, TableError, DocumentError, ValueError) as error:
             if isinstance(error, OSError) and type(error).__module__.startswith('docindex'):
                 raise  # the index cannot be read

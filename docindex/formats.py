@@ -430,6 +430,9 @@ def _open_text(given: Path | bytes) -> IO[bytes]:
 def _unpacked(given: Path | bytes) -> IO[bytes]:
     if isinstance(given, bytes):
         return io.BytesIO(given)
+    if given.is_fifo():
+        message = f'{given} is a pipe, which can be read only once; write it into a file first'
+        raise SourceError(message, str(given))
     with given.open('rb') as raw:
         is_packed = raw.read(2) == _GZIP
     return cast('IO[bytes]', gzip.open(given) if is_packed else given.open('rb', buffering=_BUFFER))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -337,6 +338,22 @@ def test_a_file_that_cannot_be_written(index: HnswDocumentIndex[Note], tmp_path:
             copy.index_from(tmp_path / name)
             assert copy['large'].number == 1 << 70
             del copy['large']
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+def test_only_files_are_replaced(index: HnswDocumentIndex[Note], tmp_path: Path) -> None:
+    """A pipe or a device stays where it is, and is refused; a link stays as well, and what it leads to is replaced."""
+    os.mkfifo(tmp_path / 'pipe.csv')
+    (tmp_path / 'x.csv').write_text('old')
+    (tmp_path / 'link.csv').symlink_to(tmp_path / 'x.csv')
+    (tmp_path / 'null.csv').symlink_to(os.devnull)
+    for name in ('pipe.csv', 'null.csv'):
+        with pytest.raises(ExportError, match=f'a pipe or a device.*{name}'):
+            index.export(tmp_path / name)
+    assert (tmp_path / 'pipe.csv').is_fifo()
+    index.export(tmp_path / 'link.csv')
+    assert (tmp_path / 'link.csv').is_symlink()
+    assert (tmp_path / 'x.csv').read_text().startswith('id,')
 
 
 def test_arguments_that_make_no_sense(index: HnswDocumentIndex[Note], tmp_path: Path) -> None:

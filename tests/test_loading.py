@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -556,6 +557,15 @@ def test_a_file_that_is_not_there(index: Index, tmp_path: Path) -> None:
             index.index_from(tmp_path / name)
 
 
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+@pytest.mark.parametrize('name', ['x.jsonl', 'x.json', 'x.csv'])
+def test_a_pipe_is_no_file(index: Index, tmp_path: Path, name: str) -> None:
+    """A pipe, of which the beginning would be gone when it is read again, is refused and not waited for."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match=rf'{name} is a pipe, which can be read only once'):
+        index.index_from(tmp_path / name)
+
+
 def test_files_without_rows(index: Index, tmp_path: Path) -> None:
     """No rows are no error, but a CSV file has a header at least."""
     pq.write_table(table().slice(0, 0), tmp_path / 'x.parquet')
@@ -687,6 +697,15 @@ def test_a_file_goes_on_after_it_was_mended(index: Index, tmp_path: Path) -> Non
         index.index_from(path, batch_size=7)
     json_lines(path, rows(60))
     assert index.index_from(path).resumed_from == 0
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are UTF-8 here')
+def test_any_name_of_a_file(index: Index, tmp_path: Path) -> None:
+    """A file whose name is no UTF-8 is loaded, and goes on where it was."""
+    path = json_lines(tmp_path / os.fsdecode(b'x\xff.jsonl'), [*rows(10), b'bad', *rows(20)[11:]])
+    with pytest.raises(LoadError):
+        index.index_from(path, batch_size=4)
+    assert index.index_from(path, on_error='skip').resumed_from == 8
 
 
 def test_a_finished_file_is_loaded_anew(index: Index, tmp_path: Path) -> None:

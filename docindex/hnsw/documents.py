@@ -162,10 +162,20 @@ class Documents(Generic[D]):
         return docs or [self._document(row, self._no_vectors, path) for row in contents]
 
     def reread(self, view: View, label: int, text: bytes, packed: bytes | None) -> D:
-        """Return the document that a row is of, with its vectors."""
+        """
+        Return the document that a row is of, with its vectors.
+
+        Raises:
+            DocumentError: a vector is searched that is none of it, or it cannot be read; see `Payloads.load`.
+        """
         labels = np.array([label], np.int64)
         vectors = {name: view.vectors_or_none(self.level.flat(name), labels)[0] for name in self.dims}
-        return self._payloads.load(text, packed, vectors)
+        doc = self._payloads.load(text, packed, vectors)
+        for column in self._columns:
+            # SQLite has forgotten that there is none, and searches take the zeros in its place for one.
+            if vectors[column.name] is not None and column.is_stored and column.value(doc) is None:
+                raise DocumentError(f'searches see a vector in {self.level.flat(column.name)!r}, and it has none')
+        return doc
 
     def _document(self, row: Content, vectors: Mapping[str, Float32Array | None], path: Path) -> D:
         try:

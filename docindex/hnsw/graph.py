@@ -8,6 +8,7 @@ without a word; normalises with underflow. So everything is checked before it ge
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -121,7 +122,7 @@ class Graph:
         room = max(covered, settings.max_elements)
         is_open = weakref.ref(graph)
         with HugePages(room * _node_size(settings), True, lambda: is_open() is not None):
-            index.load_index(str(path), max_elements=room, allow_replace_deleted=settings.allow_replace_deleted)
+            index.load_index(os.fsencode(path), max_elements=room, allow_replace_deleted=settings.allow_replace_deleted)
         return graph
 
     def save(self, path: Path) -> None:
@@ -131,7 +132,7 @@ class Graph:
         Raises:
             OSError: not all of it could be written (hnswlib itself would not say).
         """
-        self._index.save_index(str(path))
+        self._index.save_index(os.fsencode(path))  # a name need not be UTF-8
         written, expected = path.stat().st_size, self._index.index_file_size()
         if written != expected:
             raise OSError(f'only {written:,} of {expected:,} bytes could be written; is the disk full?')

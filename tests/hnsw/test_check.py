@@ -280,6 +280,22 @@ def test_a_changed_id_is_reported(churned: HnswDocumentIndex[Note], id_: str) ->
     assert not report.is_sound
 
 
+@pytest.mark.parametrize('is_repaired', [False, True])
+def test_a_vector_that_is_none_is_reported(tmp_path: Path, is_repaired: bool) -> None:
+    """Where it is lost that a document has no vector, that is told, and not taken for mended before it is indexed anew."""
+    with Notes(work_dir=tmp_path) as index:
+        index.index(notes(8))
+        edit(index, "DELETE FROM absences WHERE field = 'other' AND label = ?", label_of(index, 'n3'))
+    with Notes(work_dir=tmp_path) as index:
+        for _ in range(2):
+            report = index.verify(repair=is_repaired)
+            assert ('n3', None) in about(report)
+            assert not report.is_sound
+        index.index(notes(8)[3:4])
+        assert index.verify(repair=True).is_sound
+        assert 'n3' not in index.find(np.ones(8), 'other', limit=9).documents.id
+
+
 def test_a_lost_document_is_reported(churned: HnswDocumentIndex[Note]) -> None:
     """A row that is gone is told by its label, for its id went with it; the next opening refuses."""
     label = label_of(churned, 'n7')

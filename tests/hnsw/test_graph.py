@@ -195,8 +195,8 @@ def test_a_save_that_wrote_nothing_is_an_error(tmp_path: Path, monkeypatch: pyte
     class Full:
         """An index of hnswlib on a full disk."""
 
-        def save_index(self, path: str) -> None:
-            Path(path).write_bytes(b'some')
+        def save_index(self, path: bytes) -> None:
+            Path(os.fsdecode(path)).write_bytes(b'some')
 
         def index_file_size(self) -> int:
             return 1000

@@ -1,5 +1,7 @@
+import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +71,18 @@ def test_a_saved_graph_is_not_built_again(closed: Path, built: list[int]) -> Non
     with Index(work_dir=closed) as index:
         assert sum(built) == 0
         assert finds_everything(index)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are UTF-8 here')
+def test_any_name_of_a_directory(tmp_path: Path, built: list[int]) -> None:
+    """Graphs are saved and read in a directory whose name is no UTF-8, too."""
+    for _ in range(2):
+        with Index(work_dir=tmp_path / os.fsdecode(b'x\xff')) as index:
+            if not len(index):
+                index.index(docs())
+                built.clear()
+            assert finds_everything(index)
+    assert built == []
 
 
 def test_what_came_after_the_last_save_is_added(work_dir: Path, built: list[int]) -> None:
