@@ -26,10 +26,11 @@ from .annotations import aliases_of
 from .arrow import rows_from_record_batch
 from .bookmarks import Bookmark, Notebook
 from .errors import DocumentError, IdTypeError, LoadError, QueryError, TableError, VectorError
-from .formats import Piece, Records, Source, Unreadable, open_file, open_table
+from .formats import open_file, open_table
 from .frames import rows_from_pandas
 from .refusals import explain
 from .schema import Schema
+from .sources import Piece, Records, Source, Unreadable
 from .tables import EXTRA, Rows, rows_of
 from .texts import nested_row, row_of_json, row_of_texts
 

@@ -28,7 +28,7 @@ from typing import IO, Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from .errors import SourceError, TableError
-from .formats import CsvFile, JsonFile, Source, Unreadable
+from .sources import Source, Unreadable
 from .tables import (
     BLANK,
     EXTRA,
@@ -44,6 +44,7 @@ from .tables import (
     type_of,
 )
 from .tensorjson import tensor_from_json, tensor_to_json
+from .textfiles import CsvFile, JsonFile
 
 D = TypeVar('D', bound=BaseModel)
 

@@ -587,7 +587,7 @@ def test_a_json_array_is_read_piece_by_piece(index: Index, tmp_path: Path, monke
     starts = [at for at, line in enumerate(text.splitlines(), 1) if line in ('  {', '  [')]
     (tmp_path / 'x.json').write_text(f' {text}\n')
     for buffer in (2, 7, 100):
-        monkeypatch.setattr('docindex.formats._BUFFER', buffer)
+        monkeypatch.setattr('docindex.textfiles._BUFFER', buffer)
         report = index.index_from(tmp_path / 'x.json', on_error='skip', batch_size=2)
         assert [(bad.row, bad.line) for bad in report.skipped] == [(5, starts[4])]
         assert (report.stored, index['3'].title) == (8, given[3]['title'])
@@ -848,6 +848,6 @@ def test_how_many_rows_are_expected(tmp_path: Path, name: str) -> None:
 
 def test_how_many_rows_a_long_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long text only the beginning is looked at, and the rest is taken to be like it."""
-    monkeypatch.setattr('docindex.formats._LOOK', 100)
+    monkeypatch.setattr('docindex.textfiles._LOOK', 100)
     (tmp_path / 'x.jsonl').write_bytes(b'{"a": 1}\n' * 1000)
     assert open_file(tmp_path / 'x.jsonl', None).expected() == 990

@@ -45,6 +45,7 @@ LATE = [
     'docindex.plotting',
     'docindex.predefined',
     'docindex.responses',
+    'docindex.sources',
     'docindex.tables',
     'docindex.texts',
     'html',
