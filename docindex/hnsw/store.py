@@ -647,8 +647,9 @@ class _Reading:
     def __enter__(self) -> View:
         store = self._store
         store._check_process()
-        store._following.lock.acquire_shared()
+        lock = store._following.lock
         try:
+            lock.acquire_shared()
             store._check_usable()
             batch = store._batches.own()
             if batch is not None:
@@ -657,18 +658,9 @@ class _Reading:
             if store.access.follows:
                 store.check_in_place()
             self._rows = store._sidecar.take()
-            if not store.access.follows or store._following.is_current(self._rows):
-                return View(store.state, self._rows)
-        except BaseException:
-            self.__exit__()
-            raise
-        store._following.lock.release_shared()
-        try:
-            store._following.follow_and_share(self._rows, store._check_usable)
-        except BaseException:
-            self._give_back()
-            raise
-        try:
+            if store.access.follows and not store._following.is_current(self._rows):
+                lock.release()
+                store._following.follow_and_share(self._rows, store._check_usable)
             return View(store.state, self._rows)
         except BaseException:
             self.__exit__()
@@ -678,7 +670,7 @@ class _Reading:
         try:
             self._give_back()
         finally:
-            self._store._following.lock.release_shared()
+            self._store._following.lock.release()
 
     def _give_back(self) -> None:
         rows, self._rows = self._rows, None

@@ -556,6 +556,39 @@ def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
             check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
 
 
+def test_an_interrupted_search_leaves_no_lock(opened: HnswDocumentIndex[Note]) -> None:
+    """Wherever Ctrl-C comes in a search, the next search with another `ef` and the next write go on."""
+    directory = str(Path(docindex.hnsw.__file__).parent)
+
+    def interrupted_at(at: int) -> bool:
+        left = itertools.count(at, -1)
+
+        # It comes where Python looks for signals: when a function of its own begins, and when one of C has ended.
+        def profile(frame: Any, event: str, _: object) -> None:
+            if event in ('call', 'c_return') and frame.f_code.co_filename.startswith(directory) and not next(left):
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        try:
+            sys.setprofile(profile)
+            opened.find(np.ones(8), 'embedding', limit=3)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    def check() -> None:
+        at = 0
+        while interrupted_at(at):
+            assert len(opened.find(np.ones(8), 'embedding', limit=3, ef=at + 10).documents) == 3
+            opened.update('n31', text=f'after {at}')
+            at += 1
+        assert at > 100
+
+    in_time(opened, check)
+
+
 # -- beside other processes ----------------------------------------------------------------------
 
 
@@ -571,7 +604,7 @@ def in_time(index: HnswDocumentIndex[Note], check: Callable[[], object]) -> None
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(30)
     if thread.is_alive():
         index._release.detach()  # to close it would wait, too
         pytest.fail('an interrupt has left a lock taken')
