@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -556,37 +557,66 @@ def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
             check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
 
 
-def test_an_interrupted_search_leaves_no_lock(opened: HnswDocumentIndex[Note]) -> None:
-    """Wherever Ctrl-C comes in a search, the next search with another `ef` and the next write go on."""
-    directory = str(Path(docindex.hnsw.__file__).parent)
+class Signal:
+    """
+    Raises at the n-th moment at which Python looks for signals in some modules.
 
-    def interrupted_at(at: int) -> bool:
-        left = itertools.count(at, -1)
+    That is when a function of its own begins, and when one of C has ended.
+    """
 
-        # It comes where Python looks for signals: when a function of its own begins, and when one of C has ended.
-        def profile(frame: Any, event: str, _: object) -> None:
-            if event in ('call', 'c_return') and frame.f_code.co_filename.startswith(directory) and not next(left):
+    def __init__(self, at: int, *modules: str) -> None:
+        self._left = at
+        self._modules = modules
+        self.has_come = False
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._profile)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(None)
+
+    def _profile(self, frame: Any, event: str, _: object) -> None:
+        if event in ('call', 'c_return') and frame.f_globals['__name__'].startswith(self._modules):
+            self._left -= 1
+            if self._left < 0:
+                self.has_come = True
                 sys.setprofile(None)
                 raise KeyboardInterrupt
 
-        try:
-            sys.setprofile(profile)
-            opened.find(np.ones(8), 'embedding', limit=3)
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.setprofile(None)
-        return False
+
+def test_an_interrupted_search_leaves_no_lock(opened: HnswDocumentIndex[Note]) -> None:
+    """Wherever Ctrl-C comes in a search, the next search with another `ef` and the next write go on."""
 
     def check() -> None:
-        at = 0
-        while interrupted_at(at):
+        for at in itertools.count():
+            signal = Signal(at, 'docindex.hnsw')
+            with suppress(KeyboardInterrupt), signal:
+                opened.find(np.ones(8), 'embedding', limit=3)
             assert len(opened.find(np.ones(8), 'embedding', limit=3, ef=at + 10).documents) == 3
             opened.update('n31', text=f'after {at}')
-            at += 1
+            if not signal.has_come:
+                break
         assert at > 100
 
     in_time(opened, check)
+
+
+def test_an_interrupted_batch_is_over(opened: HnswDocumentIndex[Note]) -> None:
+    """Wherever Ctrl-C comes as a batch begins or ends, all of it is stored or nothing, and what is written next is."""
+    with Notes(work_dir=opened.work_dir, read_only=True) as reader:
+        for at in itertools.count():
+            signal = Signal(at, 'docindex.hnsw.store', 'docindex.hnsw.batches', 'contextlib')
+            batch = opened.batch()
+            with suppress(KeyboardInterrupt), signal, batch:
+                opened.update({id_: {'text': f'batch {at}'} for id_ in ('n11', 'n12')})
+            del batch
+            assert len({reader[id_].text == f'batch {at}' for id_ in ('n11', 'n12')}) == 1
+            opened.update('n31', text=f'after {at}')
+            assert state(reader) == state(opened)
+            assert reader['n31'].text == f'after {at}'
+            if not signal.has_come:
+                break
+    assert at > 100
 
 
 # -- beside other processes ----------------------------------------------------------------------
