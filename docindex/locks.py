@@ -14,6 +14,7 @@ Seconds to wait for a turn. On two cores eight threads that search without a pau
 0.92, 1.05, 1.19, 1.31 and 1.46 of what one finds; half of the answers come within 4.3, 3.8, 1.5, 1.0 and 0.9 ms, and
 99 of 100 within 17, 13, 11, 16 and 24.
 """
+LOOK = 1  # seconds after which who waits looks by itself: an interrupt may have kept the news from coming
 
 
 def processors() -> int:
@@ -28,16 +29,21 @@ class SharedLock:
 
     A waiting writer keeps new readers out, so it is not starved; a writer that comes back at once
     lets waiting readers go first, so they are not either.
+
+    Ctrl-C may come just after the lock was taken, or before `release` has done anything. So it knows which threads hold
+    it: what a thread has when it comes again, an interrupt has left to it.
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._readers = 0
+        # Taken by itself: an interrupt in `Condition.__enter__`, which is Python, would leave it taken for ever.
+        self._mutex = threading.Lock()
+        self._condition = threading.Condition(self._mutex)
+        self._readers: set[int] = set()
+        self._writer: int | None = None
         self._waiting_readers = 0
         self._waiting_writers = 0
-        self._is_exclusive = False
-        self._shared = _Held(self.acquire_shared, self.release_shared)
-        self._exclusive = _Held(self.acquire_exclusive, self.release_exclusive)
+        self._shared = _Held(self.acquire_shared, self.release)
+        self._exclusive = _Held(self.acquire_exclusive, self.release)
 
     def shared(self) -> AbstractContextManager[None]:
         """Hold the lock together with other readers."""
@@ -47,70 +53,86 @@ class SharedLock:
         """Hold the lock alone."""
         return self._exclusive
 
-    @property
-    def is_exclusive(self) -> bool:
-        """Whether somebody holds it alone."""
-        return self._is_exclusive
-
     def downgrade(self) -> None:
         """Turn the lock that this thread holds alone into a shared one, without letting a writer in between."""
-        with self._condition:
-            self._is_exclusive = False
-            self._readers += 1
+        thread = threading.get_ident()
+        with self._mutex:
+            self._readers.add(thread)
+            self._writer = None
             self._condition.notify_all()
 
     def acquire_shared(self) -> None:
         """Take the lock together with other readers."""
-        with self._condition:
-            if self._is_exclusive or self._waiting_writers:
+        thread = threading.get_ident()
+        with self._mutex:
+            if self._writer is not None or self._waiting_writers:
+                self._let_go(thread)
                 self._waiting_readers += 1
                 try:
-                    self._condition.wait_for(lambda: not self._is_exclusive and not self._waiting_writers)
+                    self._wait_until(lambda: self._writer is None and not self._waiting_writers)
                 finally:
                     self._waiting_readers -= 1
-            self._readers += 1
-
-    def release_shared(self) -> None:
-        """Give a shared lock back."""
-        with self._condition:
-            self._readers -= 1
-            if not self._readers and self._waiting_writers:
-                self._condition.notify_all()
+            self._readers.add(thread)
 
     def acquire_exclusive(self) -> None:
         """Take the lock alone."""
+        thread = threading.get_ident()
         if self._waiting_readers:
             time.sleep(0.0001)
-        with self._condition:
+        with self._mutex:
+            self._let_go(thread)
             self._waiting_writers += 1
             try:
-                self._condition.wait_for(lambda: not self._is_exclusive and not self._readers)
+                self._wait_until(lambda: self._writer is None and not self._readers)
             except BaseException:  # Ctrl-C: readers that have let this go first have nobody to wait for
                 self._condition.notify_all()
                 raise
             finally:
                 self._waiting_writers -= 1
-            self._is_exclusive = True
+            self._writer = thread
 
-    def release_exclusive(self) -> None:
-        """Give the lock back."""
-        with self._condition:
-            self._is_exclusive = False
+    def release(self) -> None:
+        """Give back what this thread holds, if it holds the lock."""
+        thread = threading.get_ident()
+        with self._mutex:
+            self._let_go(thread)
+
+    def _let_go(self, thread: int) -> None:
+        self._readers.discard(thread)
+        if self._writer == thread:
+            self._writer = None
+        if self._writer is None and not self._readers and (self._waiting_readers or self._waiting_writers):
             self._condition.notify_all()
+
+    def _wait_until(self, is_met: Callable[[], bool]) -> None:
+        while not self._condition.wait_for(is_met, LOOK):
+            pass
 
 
 class _Held:
-    """Acquires when entered, releases when left. A class, for a generator would cost each step a microsecond more."""
+    """
+    Acquires when entered, releases when left, also if an interrupt comes just then.
+
+    A class, for a generator would cost each step a microsecond more.
+    """
 
     def __init__(self, acquire: Callable[[], None], release: Callable[[], None]) -> None:
         self._acquire = acquire
         self._release = release
 
     def __enter__(self) -> None:
-        self._acquire()
+        try:
+            self._acquire()
+        except BaseException:
+            self._release()
+            raise
 
     def __exit__(self, *exception: object) -> None:
-        self._release()
+        try:
+            self._release()
+        except BaseException:
+            self._release()
+            raise
 
 
 class Turns:
@@ -118,29 +140,33 @@ class Turns:
     Lets so many threads at a time do what more of them do more slowly; a habit, and no lock.
 
     A thread that does it again and again keeps its turn, since waking another for each time is what is slow. So nobody
-    is made to wait for long: whose turn does not come goes on all the same.
+    is made to wait for long: whose turn does not come goes on all the same. An interrupt may leave a turn to a thread,
+    as it may a lock.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._free = threading.Semaphore(at_once)
+        self._at_once = at_once
+        self._mutex = threading.Lock()
+        self._condition = threading.Condition(self._mutex)
+        self._having: set[int] = set()
+        self._one = _Held(self._take, self._give_back)
 
     def one(self) -> AbstractContextManager[None]:
         """Have a turn while this is held, if one is free soon."""
-        return _Turn(self._free)
+        return self._one
 
+    def _take(self) -> None:
+        thread = threading.get_ident()
+        with self._mutex:
+            self._having.discard(thread)
+            if self._is_one_free() or self._condition.wait_for(self._is_one_free, _PATIENCE):
+                self._having.add(thread)
 
-class _Turn:
-    """A class, as `_Held` is."""
+    def _give_back(self) -> None:
+        thread = threading.get_ident()
+        with self._mutex:
+            self._having.discard(thread)
+            self._condition.notify()
 
-    __slots__ = ('_free', '_has_it')
-
-    def __init__(self, free: threading.Semaphore) -> None:
-        self._free = free
-        self._has_it = False
-
-    def __enter__(self) -> None:
-        self._has_it = self._free.acquire(timeout=_PATIENCE)
-
-    def __exit__(self, *exception: object) -> None:
-        if self._has_it:
-            self._free.release()
+    def _is_one_free(self) -> bool:
+        return len(self._having) < self._at_once

@@ -1,5 +1,10 @@
+import itertools
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -89,9 +94,9 @@ def test_a_writer_that_gives_up_holds_nobody_back(monkeypatch: pytest.MonkeyPatc
     wait_for, this = lock._condition.wait_for, threading.current_thread()
     late: list[Holder] = []
 
-    def interrupted(is_met: Callable[[], bool]) -> bool:
+    def interrupted(is_met: Callable[[], bool], seconds: float) -> bool:
         if threading.current_thread() is not this:
-            return wait_for(is_met)
+            return wait_for(is_met, seconds)
         late.append(Holder(lock.shared))
         while not lock._waiting_readers:
             lock._condition.wait(_SHORT)
@@ -154,7 +159,7 @@ class Downgrader:
         self._lock.downgrade()
         self.shares.set()
         self._let_go.wait(_LONG)
-        self._lock.release_shared()
+        self._lock.release()
 
     def share(self) -> None:
         self._share.set()
@@ -219,7 +224,7 @@ def test_nothing_changes_between_writing_and_sharing() -> None:
             lock.downgrade()
             if count[0] != mine:
                 wrong.append(mine)
-            lock.release_shared()
+            lock.release()
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
@@ -253,8 +258,7 @@ def test_whose_turn_does_not_come_goes_on() -> None:
     late.end()
     holder.end()
     with turns.one():
-        free = turns._free.acquire(blocking=False)
-    assert not free
+        assert not turns._is_one_free()
 
 
 def test_a_turn_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,3 +270,70 @@ def test_a_turn_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     holder = Holder(turns.one)
     assert holder.has_it.wait(_LONG / 2)
     holder.end()
+
+
+class Interrupter:
+    """Raises at the n-th moment inside of `locks` at which Python looks for signals."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.has_come = False
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._profile)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(None)
+
+    def _profile(self, frame: FrameType, event: str, _: object) -> None:
+        # It looks when a function of Python begins, and when one of C has ended.
+        if frame.f_code.co_filename == locks.__file__ and event in ('call', 'c_return'):
+            self._left -= 1
+            if self._left < 0:
+                self.has_come = True
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+
+def interrupted_at(at: int, hold: Callable[[], Any], then: Callable[[], Any]) -> bool:
+    """Interrupt a thread that holds something, and let it hold something else then; return whether it came to that."""
+    interrupter = Interrupter(at)
+
+    def run() -> None:
+        with suppress(KeyboardInterrupt), interrupter, hold():
+            pass
+        with then():
+            pass
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(_LONG)
+    assert not thread.is_alive()
+    return interrupter.has_come
+
+
+@pytest.mark.parametrize('then', ['shared', 'exclusive'])
+@pytest.mark.parametrize('hold', ['shared', 'exclusive'])
+def test_an_interrupt_leaves_a_lock_that_can_be_taken(hold: str, then: str) -> None:
+    """Whenever Ctrl-C comes while the lock is taken or released, its thread takes it again, and others after that."""
+    for at in itertools.count():
+        lock = SharedLock()
+        has_come = interrupted_at(at, getattr(lock, hold), getattr(lock, then))
+        writer = Holder(lock.exclusive)
+        assert writer.has_it.wait(_LONG)
+        writer.end()
+        if not has_come:
+            break
+    assert at > 10
+
+
+def test_an_interrupt_leaves_a_turn_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever Ctrl-C comes while a turn is taken or ended, its thread has another one, and others after that."""
+    monkeypatch.setattr(locks, '_PATIENCE', _LONG)
+    for at in itertools.count():
+        turns = Turns(1)
+        has_come = interrupted_at(at, turns.one, turns.one)
+        assert turns._is_one_free()
+        if not has_come:
+            break
+    assert at > 5

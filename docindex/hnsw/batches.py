@@ -41,6 +41,10 @@ class Batches:
         self.current = None
         _inside.set(_inside.get() - {self._token})
 
+    def is_left(self, transaction: Transaction) -> bool:
+        """Return whether this thread, in whatever task, is in the batch in which a transaction is staged."""
+        return self.current is transaction and self._is_of_this_thread
+
     def own(self) -> Transaction | None:
         """Return what is staged in the batch that this thread, and this task, is in; None, if it is in none."""
         return self.current if self._is_of_this_thread and self._token in _inside.get() else None

@@ -103,23 +103,19 @@ class Following:
         return not self.state.graphs.are_behind or not self._can_step()
 
     def follow_and_share(self, rows: Rows, check: Callable[[], None]) -> None:
-        """Bring the state and `rows` to one moment with the lock held alone, unless `check` raises; then share it."""
+        """
+        Bring the state and `rows` to one moment with the lock held alone, unless `check` raises; then share it.
+
+        The caller releases it, also if this raises.
+        """
         self.lock.acquire_exclusive()
-        try:
-            check()
-            rows.let_go()  # another thread may have moved the state on, beyond that moment
-            if rows.hold() != self.state.commits or self._is_torn:
-                self._follow(rows)
-            if self._can_step():
-                self.state.graphs.step()
-        except BaseException:
-            self.lock.release_exclusive()
-            raise
-        try:
-            self.lock.downgrade()
-        except BaseException:
-            (self.lock.release_exclusive if self.lock.is_exclusive else self.lock.release_shared)()
-            raise
+        check()
+        rows.let_go()  # another thread may have moved the state on, beyond that moment
+        if rows.hold() != self.state.commits or self._is_torn:
+            self._follow(rows)
+        if self._can_step():
+            self.state.graphs.step()
+        self.lock.downgrade()
 
     def _can_step(self) -> bool:
         # Not while a thread of this process writes, which works on the graphs itself.

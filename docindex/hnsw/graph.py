@@ -18,7 +18,7 @@ import numpy as np
 
 from ..distances import Labels, comparable, unit
 from ..fields import VectorSettings
-from ..locks import processors
+from ..locks import LOOK, processors
 from ..tensors import Float32Array
 from .graph_file import HEADER_SIZE
 from .hugepages import HugePages
@@ -335,8 +335,8 @@ class Graph:
     ) -> tuple[Labels, Float32Array]:
         """Return the nearest nodes that are wanted, dead or alive."""
         threads = 1 if len(ready) == 1 else _threads(self.settings)
-        self._ef.enter(self._index, ef)
         try:
+            self._ef.enter(self._index, ef)
             nodes, distances = self._index.knn_query(ready, k=k, num_threads=threads, filter=is_wanted)
         except RuntimeError as error:
             # "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
@@ -375,30 +375,36 @@ class _EfGate:
     Lets searches with one `ef` run side by side, and those with another wait for them.
 
     hnswlib has no `ef` for a query, only for the graph; two threads would take each other's.
+
+    Which threads are inside is known, for the reasons that `SharedLock` gives.
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._users = 0
+        self._mutex = threading.Lock()
+        self._condition = threading.Condition(self._mutex)
+        self._users: set[int] = set()
         self._ef = 0
         self._is_closing = False
 
     def enter(self, index: hnswlib.Index, ef: int) -> None:
         """Wait until searches with an `ef` may begin."""
-        with self._condition:
+        thread = threading.get_ident()
+        with self._mutex:
+            self._users.discard(thread)
             while not self._may_enter(ef):
-                self._condition.wait()
+                self._condition.wait(LOOK)
             if not self._users:
                 self._is_closing = False
             if self._ef != ef:
-                index.set_ef(ef)
                 self._ef = ef
-            self._users += 1
+                index.set_ef(ef)
+            self._users.add(thread)
 
     def leave(self) -> None:
         """Let those with another begin, if nobody else is inside."""
-        with self._condition:
-            self._users -= 1
+        thread = threading.get_ident()
+        with self._mutex:
+            self._users.discard(thread)
             if not self._users:
                 self._condition.notify_all()
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -506,21 +506,14 @@ class GraphCache:
         graph = self._graphs[field]
         return FieldSearch(field, graph.settings, graph, self._files[field], self._labels)
 
-    @contextmanager
-    def _giving_up(self, field: str) -> Iterator[None]:
+    def _giving_up(self, field: str) -> AbstractContextManager[None]:
         """
         Replace a graph that fails half-way by an empty one, which follows the truth from the start (I5).
 
         What is committed stays committed: a graph that hnswlib has no memory for must not make a write fail. An
         interrupt (Ctrl-C) goes on its way, but nobody knows how far the graph had come.
         """
-        try:
-            yield
-        except BaseException as error:
-            self._start_anew(field)
-            if not isinstance(error, Exception):
-                raise
-            logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', field, self._work_dir)
+        return _GivingUp(self, field)
 
     def save(
         self, at_least: int = 1, share: float = 0.0, only: str | None = None, show_progress: bool | None = False
@@ -604,6 +597,27 @@ class GraphCache:
             gone.add(replaced.file)
         for file in gone - {snapshot.file}:  # the name of one that was missing is given again
             _files.remove(self._work_dir.graph_file(file))
+
+
+class _GivingUp:
+    """See `GraphCache._giving_up`. A class: a generator that an interrupt left unfinished gives up once collected."""
+
+    def __init__(self, cache: GraphCache, field: str) -> None:
+        self._cache = cache
+        self._field = field
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if error is None:
+            return False
+        self._cache._start_anew(self._field)
+        if not isinstance(error, Exception):
+            return False
+        about = self._field, self._cache._work_dir
+        logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', *about)
+        return True
 
 
 def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:

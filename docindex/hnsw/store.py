@@ -233,6 +233,7 @@ class Store:
             always.callback(self._sidecar.close)
             always.callback(self._close_state)
             always.callback(self._turn_away)
+            always.callback(self._batches.end)
             always.callback(self._sync_at_last)
             try:
                 if not self.access.read_only:
@@ -647,8 +648,9 @@ class _Reading:
     def __enter__(self) -> View:
         store = self._store
         store._check_process()
-        store._following.lock.acquire_shared()
+        lock = store._following.lock
         try:
+            lock.acquire_shared()
             store._check_usable()
             batch = store._batches.own()
             if batch is not None:
@@ -657,18 +659,9 @@ class _Reading:
             if store.access.follows:
                 store.check_in_place()
             self._rows = store._sidecar.take()
-            if not store.access.follows or store._following.is_current(self._rows):
-                return View(store.state, self._rows)
-        except BaseException:
-            self.__exit__()
-            raise
-        store._following.lock.release_shared()
-        try:
-            store._following.follow_and_share(self._rows, store._check_usable)
-        except BaseException:
-            self._give_back()
-            raise
-        try:
+            if store.access.follows and not store._following.is_current(self._rows):
+                lock.release()
+                store._following.follow_and_share(self._rows, store._check_usable)
             return View(store.state, self._rows)
         except BaseException:
             self.__exit__()
@@ -678,7 +671,7 @@ class _Reading:
         try:
             self._give_back()
         finally:
-            self._store._following.lock.release_shared()
+            self._store._following.lock.release()
 
     def _give_back(self) -> None:
         rows, self._rows = self._rows, None
@@ -701,26 +694,28 @@ class _Committing:
 
     def __enter__(self) -> Transaction:
         store = self._store
-        self._transaction = Transaction(store.state, store._sidecar, store.access.is_synced)
+        self.transaction = Transaction(store.state, store._sidecar, store.access.is_synced)
         try:
             store._sidecar.begin()
         except BaseException:
             store._sidecar.roll_back()  # other processes wait for it
             raise
-        return self._transaction
+        return self.transaction
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         is_committed = False
         try:
             if kind is None:
-                self._transaction.check_whole()
-            if kind is None and not self._transaction.is_empty:
-                self._store._commit(self._transaction)
+                self._store._check_usable()
+                self.transaction.check_whole()
+            if kind is None and not self.transaction.is_empty:
+                self._store._commit(self.transaction)
                 is_committed = True
         finally:
-            self._store._sidecar.roll_back()
-            if not is_committed:
-                self._store._forget_rolled_back()
+            if not self._store._is_closed:  # by the end of the interpreter
+                self._store._sidecar.roll_back()
+                if not is_committed:
+                    self._store._forget_rolled_back()
 
 
 class _Batch:
@@ -728,21 +723,38 @@ class _Batch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._transaction: Transaction | None = None
+        self._end = ExitStack()
 
     def __enter__(self) -> None:
-        store = self._store
+        store, committing = self._store, _Committing(self._store)
+
+        def settle(kind: type[BaseException] | None, *_: object) -> None:
+            if kind is None:
+                store._settle(committing.transaction, show_progress=False)
+
         with ExitStack() as undo:
             # At the end the last comes first: no batch any more, the commit, what follows it, and others may write.
             undo.enter_context(store._alone('begin another batch'))
-            undo.push(self._settle)
-            self._transaction = undo.enter_context(_Committing(store))
+            undo.push(settle)
+            transaction = undo.enter_context(committing)
             undo.callback(store._batches.end)
-            store._batches.begin(self._transaction)
-            self._end = undo.pop_all()
+            store._batches.begin(transaction)
+            self._transaction, self._end = transaction, undo.pop_all()
 
     def __exit__(self, *exception: Any) -> None:
-        self._end.__exit__(*exception)
+        try:
+            self._end.__exit__(*exception)
+        except BaseException:
+            self._give_up()
+            raise
+        self._transaction = None
 
-    def _settle(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._store._settle(self._transaction, show_progress=False)
+    def __del__(self) -> None:
+        self._give_up()  # Ctrl-C may have come before `__exit__` did anything
+
+    def _give_up(self) -> None:
+        """End what Ctrl-C has kept from ending: what this thread writes later would be in it, and never stored."""
+        if self._transaction is not None and self._store._batches.is_left(self._transaction):
+            self._store._batches.end()
+            self._end.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)

@@ -18,6 +18,7 @@ import pytest
 
 from docindex import (
     BaseDoc,
+    ClosedIndexError,
     DimensionError,
     DocList,
     DocumentError,
@@ -659,6 +660,45 @@ def test_a_kill_inside_a_batch_leaves_what_was_before(work_dir: Path) -> None:
             expected = write_some(index)
             assert contents(index) == expected
         assert contents(reader) == expected
+
+
+LEFT_OPEN = """
+import sys
+from tests.words import Words
+index = Words(sys.argv[1])
+
+def deleting():
+    with index.batch():
+        index.delete(['1'])
+        yield
+
+one = deleting()
+next(one)
+"""
+
+
+def test_the_end_of_the_interpreter_inside_a_batch(index: HnswDocumentIndex[Word], work_dir: Path) -> None:
+    """A program that ends inside a batch stores nothing of it, and says nothing of what is inside of this library."""
+    index.close()
+    ended = programs.run(LEFT_OPEN, work_dir)
+    assert (ended.returncode, ended.stderr) == (0, '')
+    with Words(work_dir) as reopened:
+        assert '1' in reopened
+
+
+def test_an_index_that_is_forgotten_inside_a_batch(work_dir: Path) -> None:
+    """A batch whose index is collected before its end stores nothing, and says that the index was closed."""
+
+    def load() -> None:
+        indexes = [Words(work_dir)]
+        with indexes[0].batch():
+            indexes[0].index([word('1', 1, 1)])
+            indexes.clear()
+
+    with pytest.raises(ClosedIndexError, match='was closed'):
+        load()
+    with Words(work_dir) as reopened:
+        assert len(reopened) == 0
 
 
 def test_a_big_batch_is_as_one_call(tmp_path: Path) -> None:

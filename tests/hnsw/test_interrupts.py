@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -556,6 +557,68 @@ def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
             check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
 
 
+class Signal:
+    """
+    Raises at the n-th moment at which Python looks for signals in some modules.
+
+    That is when a function of its own begins, and when one of C has ended.
+    """
+
+    def __init__(self, at: int, *modules: str) -> None:
+        self._left = at
+        self._modules = modules
+        self.has_come = False
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._profile)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(None)
+
+    def _profile(self, frame: Any, event: str, _: object) -> None:
+        if event in ('call', 'c_return') and frame.f_globals['__name__'].startswith(self._modules):
+            self._left -= 1
+            if self._left < 0:
+                self.has_come = True
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+
+def test_an_interrupted_search_leaves_no_lock(opened: HnswDocumentIndex[Note]) -> None:
+    """Wherever Ctrl-C comes in a search, the next search with another `ef` and the next write go on."""
+
+    def check() -> None:
+        for at in itertools.count():
+            signal = Signal(at, 'docindex.hnsw')
+            with suppress(KeyboardInterrupt), signal:
+                opened.find(np.ones(8), 'embedding', limit=3)
+            assert len(opened.find(np.ones(8), 'embedding', limit=3, ef=at + 10).documents) == 3
+            opened.update('n31', text=f'after {at}')
+            if not signal.has_come:
+                break
+        assert at > 100
+
+    in_time(opened, check)
+
+
+def test_an_interrupted_batch_is_over(opened: HnswDocumentIndex[Note]) -> None:
+    """Wherever Ctrl-C comes as a batch begins or ends, all of it is stored or nothing, and what is written next is."""
+    with Notes(work_dir=opened.work_dir, read_only=True) as reader:
+        for at in itertools.count():
+            signal = Signal(at, 'docindex.hnsw.store', 'docindex.hnsw.batches', 'contextlib')
+            batch = opened.batch()
+            with suppress(KeyboardInterrupt), signal, batch:
+                opened.update({id_: {'text': f'batch {at}'} for id_ in ('n11', 'n12')})
+            del batch
+            assert len({reader[id_].text == f'batch {at}' for id_ in ('n11', 'n12')}) == 1
+            opened.update('n31', text=f'after {at}')
+            assert state(reader) == state(opened)
+            assert reader['n31'].text == f'after {at}'
+            if not signal.has_come:
+                break
+    assert at > 100
+
+
 # -- beside other processes ----------------------------------------------------------------------
 
 
@@ -571,7 +634,7 @@ def in_time(index: HnswDocumentIndex[Note], check: Callable[[], object]) -> None
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(30)
     if thread.is_alive():
         index._release.detach()  # to close it would wait, too
         pytest.fail('an interrupt has left a lock taken')
