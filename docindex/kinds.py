@@ -98,6 +98,8 @@ class Kind:
         if self.name == 'decimal':
             return _as_decimal(value)
         found = canonical(value)
+        if self.name == 'number' and isinstance(found, Decimal):
+            return _as_number(found)
         if isinstance(found, list) and (typing.get_origin(self.type) or self.type) in (set, frozenset):
             return in_order(found)
         if self.name == 'datetime' and type(found) is date:
@@ -146,6 +148,12 @@ def _as_decimal(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return None if found.is_nan() else found
+
+
+def _as_number(value: Decimal) -> int | float:
+    """Return the integer that a Decimal is, or the float that is written so."""
+    is_integer = -(1 << 63) <= value < 1 << 63 and value == int(value)
+    return int(value) if is_integer else float(value)
 
 
 def _parsed(type_: Any, text: str) -> Any:

@@ -6,7 +6,7 @@ into one form for all that is equal (`canonical`); what a field can hold of thes
 
     text       str, the url types, paths, string enums and literals; in the order of code points
     number     int, float, number enums; integers of more than 64 bits count as the nearest float
-    decimal    Decimal; a float is taken as it is written, 9.99 as Decimal('9.99')
+    decimal    Decimal; a float is taken as it is written, 9.99 as Decimal('9.99'), and the other way round
     boolean    bool, which is no number
     datetime   one without a time zone is taken as UTC
     date, time, duration (timedelta), uuid, bytes

@@ -400,7 +400,7 @@ ids = [f'{{sign}}{{at}}' for at in range({PAIRS}) for sign in '+-']
 index = Words(sys.argv[1], read_only=True)
 until, calls, last, seen = time.monotonic() + float(sys.argv[2]), 0, 0, set()
 print('open', flush=True)
-while time.monotonic() < until or (min(calls / 5, len(seen) / 3) < 1 and time.monotonic() < until + 60):  # a busy machine
+while time.monotonic() < until or (min(calls / 5, len(seen) / 3) < 1 and time.monotonic() < until + 60):
     query = np.array([1, last, 1, 1], np.float32)
     counts = [check(index.get(ids))]
     found = index.find(query, limit=100)

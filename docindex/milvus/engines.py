@@ -72,23 +72,29 @@ def leave(directory: str) -> None:
 
 
 def _manager() -> Any:
-    return optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory').server_manager_instance
+    return _managers().server_manager_instance
+
+
+def _managers() -> Any:
+    return optional('milvus_lite.server_manager', 'milvus', 'Milvus indexes in a directory')
 
 
 @lru_cache(maxsize=1)
 def _leave_to_parent() -> None:
     """
-    Have no child that is forked from here end the engines of its parent when it exits.
+    Have a child that is forked from here leave the engines to its parent, which writes to their logs.
 
-    Milvus Lite ends all of them at the exit of a process, of any: it would remove the log that the parent writes to.
+    Milvus Lite would end them at the exit of any process, and with a handle on the same directory that is closed there.
     """
+    of_parents: list[Any] = []  # kept, since what is collected closes its files
 
     def forget() -> None:
         global LOCK
         LOCK = threading.RLock()  # a thread that is not in the child may have it
         _engines.clear()
-        atexit.unregister(manager.release_all)
+        of_parents.append(_manager())
+        atexit.unregister(_manager().release_all)
+        _managers().server_manager_instance = _managers().ServerManager()
 
-    manager = _manager()
     if hasattr(os, 'register_at_fork'):
         os.register_at_fork(after_in_child=forget)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _FILTERS: list[Any] = [
     {},
     {'year': 1903},
     {'year': {'$gte': 1902, '$lt': 1907}},
+    {'year': {'$gt': Decimal('1902.5'), '$lte': Decimal(1907)}},
     {'year': {'$ne': 1903}, 'title': {'$nin': ['Title 1', 'Title 2']}},
     {'$or': [{'year': {'$lte': 1901}}, {'tags': {'$contains': 'b'}}]},
     {'$and': [{'tags': {'$any': ['b', 'z']}}, {'$not': {'year': {'$gt': 1906}}}]},

@@ -462,6 +462,18 @@ def test_decimals_of_more_digits_than_a_float(work_dir: Path) -> None:
         assert index.filter({'v': {'$gt': 1 << 63}}).id == ['0']
 
 
+@pytest.mark.parametrize('annotation', [int, float], ids=str)
+def test_decimals_among_numbers(work_dir: Path, annotation: Any) -> None:
+    """An integer or float is compared with a Decimal as with the number that is written so."""
+    with indexed(work_dir, annotation, [0, 1, 2, 1 << 60]) as index:
+        assert index.filter({'v': Decimal('1.0')}).id == ['1']
+        assert index.filter({'v': {'$gt': Decimal('0.5'), '$lte': Decimal(2)}}).id == ['1', '2']
+        assert index.filter({'v': {'$in': [Decimal(0), Decimal('1E+1000')]}}).id == ['0']
+        assert index.filter({'v': Decimal(1 << 60)}).id == ['3']
+    with indexed(work_dir / 'tenths', float, [0.1, 9.99]) as index:
+        assert [index.filter({'v': Decimal(written)}).id for written in ('0.1', '9.99')] == [['0'], ['1']]
+
+
 def test_infinity_is_above_all_decimals(work_dir: Path) -> None:
     """Decimals can be compared with infinity, as a float and as a Decimal."""
     with indexed(work_dir, AnyDecimal, [Decimal('1E+1000'), Decimal('-Infinity'), Decimal('Infinity')]) as index:

@@ -171,6 +171,42 @@ os._exit(7)  # as if it was killed: what is only in the log has to be there
         assert sorted(index) == ['a', 'b']
 
 
+def test_a_child_opens_the_directory_of_its_parent(tmp_path: Path) -> None:
+    """A child that was forked is told that another process has the directory, and takes nothing from its parent."""
+    rest = """
+import os
+index.index([Film(id='a', plot=[1, 1])])
+if not os.fork():
+    try:
+        MilvusDocumentIndex[Film](uri=sys.argv[1]).close()
+    except Exception as error:
+        os._exit('another process has it open' in str(error))
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
+index.index([Film(id='b', plot=[2, 1])])
+os._exit(7)  # as if it was killed: what is only in the log has to be there
+"""
+    assert run(tmp_path, rest).returncode == 7
+    with opened(tmp_path) as index:
+        assert sorted(index) == ['a', 'b']
+
+
+def test_a_child_has_a_directory_of_its_own(tmp_path: Path) -> None:
+    """A child that was forked opens another directory, writes there and reads."""
+    rest = """
+import os
+index.index([Film(id='a', plot=[1, 1])])
+if not os.fork():
+    with MilvusDocumentIndex[Film](uri=sys.argv[1] + '.child') as own:
+        own.index([Film(id='b', plot=[2, 1])])
+        assert own.find([2, 1]).documents.id == ['b']
+    os._exit(1)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
+assert sorted(index) == ['a']
+"""
+    assert run(tmp_path, rest).returncode == 0
+
+
 def test_threads(tmp_path: Path) -> None:
     """Many threads that write, find, count and delete at once, on two handles, see what they wrote themselves."""
     exact = ExactIndex[Film]({'plot': 'l2'})
