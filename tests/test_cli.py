@@ -6,9 +6,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -428,6 +430,23 @@ def test_a_class_with_code_of_its_own(docindex: Command, tmp_path: Path) -> None
     assert lines(docindex('get', tmp_path / 'i', 'a', '-s', 'text')) == [{'text': 'x'}]
     assert docindex('delete', tmp_path / 'i', 'a').stdout == '1 document deleted\n'
     assert docindex('check', tmp_path / 'i').returncode == 0
+
+
+def test_a_check_without_the_class(docindex: Command, tmp_path: Path) -> None:
+    """Where a class has a validator, `check` says what it cannot compare, and still tells of a damaged id."""
+    path = tmp_path / 'i'
+    with HnswDocumentIndex[Checked](work_dir=path) as index:
+        index.index([Checked(id=id_, text='x', vector=np.ones(2)) for id_ in 'ab'])
+    sound, said = docindex('check', path).stdout.splitlines()
+    assert sound == '2 documents and 2 vectors read: sound'
+    assert said == (
+        'What filters look at was not compared, which takes the class and index.verify(): Checked has not_empty().'
+    )
+    with closing(sqlite3.connect(path / 'documents.sqlite3', isolation_level=None)) as connection:
+        connection.execute("UPDATE documents SET id = 'c' WHERE id = 'b'")
+    checked = docindex('check', path)
+    assert checked.returncode == 1
+    assert "document 'c': its row says the id is 'b'" in checked.stdout
 
 
 def test_delete(docindex: Command, books: Path) -> None:

@@ -282,7 +282,7 @@ def test_a_changed_id_is_reported(churned: HnswDocumentIndex[Note], id_: str) ->
 
 @pytest.mark.parametrize('is_repaired', [False, True])
 def test_a_vector_that_is_none_is_reported(tmp_path: Path, is_repaired: bool) -> None:
-    """Where it is lost that a document has no vector, that is told, and not taken for mended before it is indexed anew."""
+    """Where it is lost that a document has no vector, that is told, and no repair makes it one with a vector."""
     with Notes(work_dir=tmp_path) as index:
         index.index(notes(8))
         edit(index, "DELETE FROM absences WHERE field = 'other' AND label = ?", label_of(index, 'n3'))
