@@ -394,7 +394,7 @@ class Rows:
     def check_labels(self, next_label: int, levels: int) -> None:
         """
         Check that each label up to `next_label` is either a document's or dead, and no other, nor any level of more
-        than there are, is anywhere.
+        than there are, is anywhere; and that the dead are counted from 1.
 
         Raises:
             CorruptIndexError: it is not so.
@@ -405,6 +405,8 @@ class Rows:
         outside = self._all(
             # Two conditions each, for which the keys serve: with NOT BETWEEN SQLite reads a million labels, 40 ms.
             'SELECT 1 FROM documents WHERE label < 0 UNION ALL SELECT 1 FROM documents WHERE label > :last UNION ALL '
+            'SELECT 1 FROM tombstones WHERE position < 1 UNION ALL SELECT 1 FROM tombstones WHERE position > :dead '
+            'UNION ALL '
             "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last "
@@ -412,7 +414,7 @@ class Rows:
             'SELECT 1 FROM documents WHERE level < 0 UNION ALL '
             'SELECT 1 FROM documents WHERE level > :deepest UNION ALL '
             'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',
-            {'last': next_label - 1, 'deepest': levels - 1},
+            {'last': next_label - 1, 'dead': dead, 'deepest': levels - 1},
         )
         if documents + dead != next_label or different != dead or outside:
             expected = next_label - dead
