@@ -33,6 +33,7 @@ def check(
     Read everything, and list every document that is damaged. The index may be in use.
 
     What filters look at is compared with the documents if all is known of their class; else a line says that it is not.
+    Full text is compared in a copy of documents.sqlite3, among the temporary files of the system.
     """
     access = Access(is_tolerant=True) if repair else Access(read_only=True, is_tolerant=True)
     with _store(directory, access, wait) as store:

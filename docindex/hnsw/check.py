@@ -372,7 +372,7 @@ def _check_text(store: Store, view: View) -> list[Problem]:
     try:
         store.check_text(view)
     except DocIndexError as error:
-        return [Problem(f'full text is not that of the documents: {error}')]
+        return [Problem(f'full text is not that of the documents, or cannot be compared with them: {error}')]
     return []
 
 

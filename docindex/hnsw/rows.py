@@ -29,7 +29,7 @@ from ..embedding import is_record
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
 from .connection import Connection
-from .fieldtable import are_safe
+from .fieldtable import FieldTables, are_safe
 from .fulltext import TextMatch
 from .records import PackedRows, Place, ScannedRow, Snapshot, mismatch, row_checksum, snapshot_checksum
 
@@ -475,23 +475,16 @@ class Rows:
         ]
         return [(id_.decode(errors='replace'), why) for id_, why in wrong]
 
-    def check_text(self, tables: Iterable[tuple[str, str]]) -> None:
+    def check_text(self, tables: FieldTables) -> None:
         """
-        Check that full text can be searched, and has as many texts as there are documents.
-
-        Args:
-            tables: Each table of full text, and the table of fields it is of.
+        Compare full text with the texts it is of; in a copy, for FTS5 compares only where it may write.
 
         Raises:
-            CorruptIndexError: it is not so.
+            CorruptIndexError: they differ.
         """
-        for table, fields in tables:
-            self._all(f"SELECT rowid FROM {table} WHERE {table} MATCH 'a'")
-            texts, documents = self._all(
-                f'SELECT (SELECT count(*) FROM {table}_docsize), (SELECT count(*) FROM {fields})'
-            )[0]
-            if texts != documents:
-                raise CorruptIndexError(f'{table} has {texts} texts of {documents} documents', self.path, CHECK)
+        statements = [statement for table in tables for statement in table.check_text()]
+        if statements:
+            self._connection.try_on_copy(statements)
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with its own file; nothing if it is sound."""
