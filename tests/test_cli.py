@@ -273,6 +273,28 @@ def test_a_terminal_without_unicode(books: Path) -> None:
     assert lines(ended) == [{**book(3), 'title': 'é 😀'}]
 
 
+def test_what_a_terminal_has_no_signs_for(books: Path) -> None:
+    """Where standard output has not all signs, tables and lists of damage escape what is not there."""
+    with HnswDocumentIndex[Book](work_dir=books) as index:
+        index.index({**book(20), 'id': '日'})
+    for command in (['get', books, '日', '--table'], ['check', books]):
+        code, env = [sys.executable, '-m', 'docindex', *map(str, command)], {'PYTHONIOENCODING': 'latin-1'}
+        ended = subprocess.run(code, capture_output=True, text=True, env={**environment(), **env}, check=False)
+        assert (r'\u65e5' in ended.stdout, ended.stderr) == (True, '')
+        with closing(sqlite3.connect(books / 'documents.sqlite3', isolation_level=None)) as connection:
+            connection.execute("UPDATE documents SET checksum = 0 WHERE id = '日'")
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='there descriptors cannot be closed beforehand')
+def test_closed_streams(books: Path) -> None:
+    """A program whose standard input and output are closed does its work, and says nothing."""
+    code = [sys.executable, '-m', 'docindex', 'count', str(books)]
+    ended = subprocess.run(
+        ['/bin/sh', '-c', '"$@" <&- >&-', 'sh', *code], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, '')
+
+
 def test_find_like(docindex: Command, books: Path) -> None:
     """`find --like` ranks by nearness to a document, which is left out, also among documents in lists."""
     found = lines(docindex('find', books, '--like', 'b5', '--field', 'cover', '--limit', 2, '-s', 'id'))
