@@ -110,7 +110,7 @@ class ParquetFile(Source):
         if groups:
             # In this thread: others would read ahead.
             batches = self._file.iter_batches(size, groups, columns, use_threads=False)
-            yield from _after(start, first, batches)
+            yield from _after(start, first, _validated(batches))
 
     def close(self) -> None:
         self._file.close()
@@ -139,9 +139,10 @@ class ArrowFile(Source):
         yield from _after(start, 0, _resized(self._batches(), size))
 
     def _batches(self) -> Iterator[Any]:
+        batches = self._file
         if hasattr(self._file, 'num_record_batches'):
-            return map(self._file.get_batch, range(self._file.num_record_batches))
-        return iter(self._file)
+            batches = map(self._file.get_batch, range(self._file.num_record_batches))
+        return _validated(batches)
 
     def close(self) -> None:
         self._mapped.close()
@@ -191,6 +192,13 @@ def _after(start: int, first: int, batches: Iterable[Any]) -> Iterator[Piece]:
         if skipped < len(batch):
             yield Piece(first + skipped + 1, batch.slice(skipped) if skipped else batch)
         first += len(batch)
+
+
+def _validated(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield record batches of a file; in a damaged one pyarrow may look for values where there are none, and crash."""
+    for batch in batches:
+        batch.validate(full=True)
+        yield batch
 
 
 def _resized(batches: Iterable[Any], size: int) -> Iterator[Any]:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +273,28 @@ def test_a_terminal_without_unicode(books: Path) -> None:
     assert lines(ended) == [{**book(3), 'title': 'é 😀'}]
 
 
+def test_what_a_terminal_has_no_signs_for(books: Path) -> None:
+    """Where standard output has not all signs, tables and lists of damage escape what is not there."""
+    with HnswDocumentIndex[Book](work_dir=books) as index:
+        index.index({**book(20), 'id': '日'})
+    for command in (['get', books, '日', '--table'], ['check', books]):
+        code, env = [sys.executable, '-m', 'docindex', *map(str, command)], {'PYTHONIOENCODING': 'latin-1'}
+        ended = subprocess.run(code, capture_output=True, text=True, env={**environment(), **env}, check=False)
+        assert (r'\u65e5' in ended.stdout, ended.stderr) == (True, '')
+        with closing(sqlite3.connect(books / 'documents.sqlite3', isolation_level=None)) as connection:
+            connection.execute("UPDATE documents SET checksum = 0 WHERE id = '日'")
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='there descriptors cannot be closed beforehand')
+def test_closed_streams(books: Path) -> None:
+    """A program whose standard input and output are closed does its work, and says nothing."""
+    code = [sys.executable, '-m', 'docindex', 'count', str(books)]
+    ended = subprocess.run(
+        ['/bin/sh', '-c', '"$@" <&- >&-', 'sh', *code], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, '')
+
+
 def test_find_like(docindex: Command, books: Path) -> None:
     """`find --like` ranks by nearness to a document, which is left out, also among documents in lists."""
     found = lines(docindex('find', books, '--like', 'b5', '--field', 'cover', '--limit', 2, '-s', 'id'))
@@ -428,6 +452,23 @@ def test_a_class_with_code_of_its_own(docindex: Command, tmp_path: Path) -> None
     assert lines(docindex('get', tmp_path / 'i', 'a', '-s', 'text')) == [{'text': 'x'}]
     assert docindex('delete', tmp_path / 'i', 'a').stdout == '1 document deleted\n'
     assert docindex('check', tmp_path / 'i').returncode == 0
+
+
+def test_a_check_without_the_class(docindex: Command, tmp_path: Path) -> None:
+    """Where a class has a validator, `check` says what it cannot compare, and still tells of a damaged id."""
+    path = tmp_path / 'i'
+    with HnswDocumentIndex[Checked](work_dir=path) as index:
+        index.index([Checked(id=id_, text='x', vector=np.ones(2)) for id_ in 'ab'])
+    sound, said = docindex('check', path).stdout.splitlines()
+    assert sound == '2 documents and 2 vectors read: sound'
+    assert said == (
+        'What filters look at was not compared, which takes the class and index.verify(): Checked has not_empty().'
+    )
+    with closing(sqlite3.connect(path / 'documents.sqlite3', isolation_level=None)) as connection:
+        connection.execute("UPDATE documents SET id = 'c' WHERE id = 'b'")
+    checked = docindex('check', path)
+    assert checked.returncode == 1
+    assert "document 'c': its row says the id is 'b'" in checked.stdout
 
 
 def test_delete(docindex: Command, books: Path) -> None:

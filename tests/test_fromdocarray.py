@@ -411,6 +411,17 @@ def test_a_damaged_document(old: Path, new: Path) -> None:
     assert (report.found, report.imported) == (30, 29)
 
 
+def test_a_damaged_name_of_a_table(old: Path, new: Path) -> None:
+    """Where SQLite quotes what is no text in its complaint, that is an error that names the file as well."""
+    content = (old / DATABASE).read_bytes()
+    at = content.index(b'tabledocs')
+    (old / DATABASE).write_bytes(
+        content[: at + 5] + b'\xff' * 4 + content[at + 9 :].replace(b'CREATE TABLE', b'CREATE TABL?', 1)
+    )
+    with pytest.raises(WorkDirError, match=DATABASE):
+        import_docarray(old, new, Flat)
+
+
 @pytest.mark.parametrize('value', [None, 5, 'text', b'', 1.5], ids=repr)
 def test_a_row_without_a_document(old: Path, new: Path, value: object) -> None:
     """A row that holds anything but its own document is damaged."""

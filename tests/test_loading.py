@@ -547,6 +547,35 @@ def test_a_broken_table(index: Index, tmp_path: Path, name: str, content: bytes)
     assert isinstance(raised.value, OSError)
 
 
+@pytest.mark.parametrize('name', ['x.parquet', 'x.arrow', 'x.feather'])
+def test_damage_inside_of_a_table(index: Index, tmp_path: Path, name: str) -> None:
+    """A text in a Parquet or Arrow file that is none is an error that names the file, as in the other formats."""
+    plain: dict[str, Callable[[], None]] = {
+        'x.parquet': lambda: pq.write_table(table(), tmp_path / name, compression='none', use_dictionary=False),
+        'x.arrow': lambda: arrow_file(tmp_path / name, table()),
+        'x.feather': lambda: feather.write_feather(table(), tmp_path / name, compression='uncompressed'),
+    }
+    plain[name]()
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content.replace(b'Book 33', b'Boo\xff 33'))
+    with pytest.raises(SourceError, match=f'{name} cannot be read after row 0: .*UTF8'):
+        index.index_from(tmp_path / name)
+    assert len(index) == 0
+
+
+def test_places_beyond_the_end_of_a_table(index: Index, tmp_path: Path) -> None:
+    """An Arrow file that says that a text is where there is none is an error that names the file, and no crash."""
+    arrow_file(tmp_path / 'x.arrow', table())
+    ends = np.cumsum([0, *(len(row['title']) for row in rows(50))]).astype(np.int32)
+    wrong = ends.copy()
+    wrong[20:] += 1 << 30
+    content = (tmp_path / 'x.arrow').read_bytes()
+    assert ends.tobytes() in content
+    (tmp_path / 'x.arrow').write_bytes(content.replace(ends.tobytes(), wrong.tobytes()))
+    with pytest.raises(SourceError, match=r'x.arrow cannot be read'):
+        index.index_from(tmp_path / 'x.arrow')
+
+
 def test_a_file_that_is_not_there(index: Index, tmp_path: Path) -> None:
     """A path at which there is nothing, or a directory, is an error that names it."""
     for name in ('x.parquet', 'x.arrow', 'x.jsonl', 'x.csv'):

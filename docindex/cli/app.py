@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, cast
 
@@ -102,6 +103,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command line."""
+    _open_streams()
     try:
         sys.exit(app(prog_name='docindex', standalone_mode=False) or 0)
     except KeyboardInterrupt:
@@ -116,6 +118,15 @@ def main() -> None:
         if message:  # none: there were no arguments, and the help was shown
             typer.echo(f'docindex: {message.removesuffix(".")}; see {where} --help', err=True)
         sys.exit(UNUSABLE)
+
+
+def _open_streams() -> None:
+    """Let all that is printed go out: signs that standard output has not are escaped."""
+    # Whoever has started this may have closed some; no file of an index is to get their numbers.
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    cast('TextIOWrapper', sys.stdout).reconfigure(errors='backslashreplace')
 
 
 @contextmanager

@@ -31,8 +31,10 @@ def documents(count: int) -> str:
 def write_json(value: Any) -> None:
     """Write a line of JSON; in ASCII if a text in it has half of a surrogate pair, or signs that the output has not."""
     for is_ascii in (False, True):
+        line = json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, separators=(',', ':'))
         with suppress(UnicodeEncodeError):
-            sys.stdout.write(json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, separators=(',', ':')) + '\n')
+            line.encode(sys.stdout.encoding)  # `write` would escape it in its own way, which is not JSON's
+            sys.stdout.write(line + '\n')
             return
 
 

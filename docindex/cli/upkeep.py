@@ -29,12 +29,19 @@ def check(
     repair: Annotated[bool, typer.Option('--repair', help='Mend the graphs; needs the index closed.')] = False,
     wait: Wait = 0,
 ) -> None:
-    """Read everything, and list every document that is damaged. The index may be in use."""
+    """
+    Read everything, and list every document that is damaged. The index may be in use.
+
+    What filters look at is compared with the documents if all is known of their class; else a line says that it is not.
+    Full text is compared in a copy of documents.sqlite3, among the temporary files of the system.
+    """
     access = Access(is_tolerant=True) if repair else Access(read_only=True, is_tolerant=True)
     with _store(directory, access, wait) as store:
-        read, extractions = _readers(directory)
+        read, extractions, unknown = _readers(directory)
         report = verify(store, read, extractions, repair, show_progress=None)
     typer.echo(str(report))
+    if unknown:
+        typer.echo(f'What filters look at was not compared, which takes the class and index.verify(): {unknown}.')
     raise typer.Exit(0 if report.is_sound else PROBLEM)
 
 
@@ -105,14 +112,15 @@ def _store(directory: Path, access: Access, wait: float) -> Iterator[Store]:
         store.close()
 
 
-def _readers(directory: Path) -> tuple[ReadDocument | None, Extractions | None]:
-    """Return what reads documents, and what filters look at; None, if the class is not known well enough."""
+def _readers(directory: Path) -> tuple[ReadDocument | None, Extractions | None, str]:
+    """Return what reads documents, and what filters look at; None, and why, if the class is not known well enough."""
     try:
         stored = Stored.of(directory)
-    except DocIndexError:  # damaged; what can be checked without is checked
-        return None, None
-    if unknown_of(stored.doc_type):
-        return None, None
+    except DocIndexError as error:  # damaged; what can be checked without is checked
+        return None, None, str(error)
+    unknown = unknown_of(stored.doc_type)
+    if unknown:
+        return None, None, '; '.join(unknown)
     dims = {field: given['dim'] for field, given in stored.declared.items()}
     tree = Tree(DocumentSchema(stored.doc_type), dims)
-    return tree.reread, tree.extractions
+    return tree.reread, tree.extractions, ''

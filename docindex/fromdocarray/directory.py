@@ -30,6 +30,7 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 DATABASE = 'docs_sqlite.db'
 _AGAIN = 'nothing in it was changed; restore it from a backup, or index the documents again'
 _READ_BYTES = 4 << 20
+_REFUSED = (sqlite3.Error, UnicodeDecodeError)  # SQLite quotes damaged names in what it says
 _HEADER = struct.Struct('<6Q')
 _ELEMENTS = 96  # where they begin in a graph file
 _WAL_FORMAT = 2  # byte 18 of a database that has a write-ahead log
@@ -103,7 +104,7 @@ class DocArrayDirectory:
             try:
                 found = connection.execute('SELECT rowid FROM docs')
                 return np.fromiter((row for (row,) in found), np.int64)
-            except sqlite3.Error as error:
+            except _REFUSED as error:
                 raise CorruptIndexError(f'SQLite cannot read this: {error}', database, _AGAIN) from error
 
     def check_unchanged(self) -> None:
@@ -124,13 +125,13 @@ class DocArrayDirectory:
     def _read(self, query: str) -> sqlite3.Cursor:
         try:
             return self._connection.execute(query)
-        except sqlite3.Error as error:
+        except _REFUSED as error:
             raise CorruptIndexError(f'SQLite cannot read the documents: {error}', self.database, _AGAIN) from error
 
     def _fetched(self, cursor: sqlite3.Cursor, size: int) -> list[tuple[int, object]]:
         try:
             return cursor.fetchmany(size)
-        except sqlite3.Error as error:
+        except _REFUSED as error:
             raise CorruptIndexError(f'SQLite cannot read on: {error}', self.database, _AGAIN) from error
 
 
@@ -156,7 +157,7 @@ def _opened(database: Path) -> sqlite3.Connection:
         connection.execute('PRAGMA trusted_schema = OFF')
         connection.execute('BEGIN')
         connection.execute('SELECT rowid, data FROM docs LIMIT 1')
-    except sqlite3.Error as error:
+    except _REFUSED as error:
         connection.close()
         raise WorkDirError(f'SQLite cannot read this as an index of DocArray: {error}', database) from error
     return connection

@@ -8,6 +8,7 @@ that disagrees with the documents is rebuilt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -208,8 +209,8 @@ def _check_documents(
             report.problems.append(Problem('its row does not match its checksum', row.id))
         elif not _is_of_its_level(view, row):
             report.problems.append(Problem('it counts as a document of another level than its row says', row.id))
-        elif row.id not in damaged and read is not None:
-            doc, problem = _document(view, row, read)
+        elif row.id not in damaged:
+            doc, problem = (None, _other_id(row)) if read is None else _document(view, row, read)
             if problem is not None:
                 report.problems.append(Problem(problem, row.id))
             elif fields_seen is not None:
@@ -232,6 +233,16 @@ def _document(view: View, row: ScannedRow, read: ReadDocument) -> tuple[Any, str
     except Exception as error:  # pydantic's, json's, anything: the bytes are as they were written
         return None, f'it cannot be read: {error}'
     return doc, None if doc.id == row.id else f'its row says the id is {doc.id!r}'
+
+
+def _other_id(row: ScannedRow) -> str | None:
+    """Return why a row is not that of the document that it has, whose JSON says its id as well; None, if it may be."""
+    try:
+        written = json.loads(row.data)
+        id_ = (written[0] if isinstance(written, list) else written)['id']
+    except (ValueError, TypeError, LookupError):  # whoever has the class says what is wrong with it
+        return None
+    return f'its row says the id is {id_!r}' if isinstance(id_, str) and id_ != row.id else None
 
 
 def _check_lists(view: View) -> list[Problem]:
@@ -361,7 +372,7 @@ def _check_text(store: Store, view: View) -> list[Problem]:
     try:
         store.check_text(view)
     except DocIndexError as error:
-        return [Problem(f'full text is not that of the documents: {error}')]
+        return [Problem(f'full text is not that of the documents, or cannot be compared with them: {error}')]
     return []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from functools import cache
 from pathlib import Path
@@ -125,6 +125,13 @@ class Connection:
         """Copy what is committed into a new SQLite file."""
         with _Translated(path), closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
+
+    def try_on_copy(self, statements: Iterable[str]) -> None:
+        """Execute statements on a copy of what is seen here, which is gone afterwards."""
+        with _Translated(self.path), closing(sqlite3.connect('', isolation_level=None)) as copy:
+            self._connection.backup(copy)
+            for sql in statements:
+                copy.execute(sql)
 
     def close(self) -> None:
         """Close it."""

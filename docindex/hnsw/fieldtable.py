@@ -127,10 +127,6 @@ class FieldTables:
         outer = [level for level, name in enumerate(self.names) if name and field.startswith(f'{name}__')]
         return max(outer, key=lambda level: len(self.names[level]), default=0)
 
-    def text_tables(self) -> list[tuple[str, str]]:
-        """Return each table of full text, and the table of fields it is of."""
-        return [(name, table.name) for table in self.tables for name in table.text_tables()]
-
 
 def are_safe(levels: Sequence[Any]) -> bool:
     """Return whether these can be what `to_json` returned, and put into SQL: a stranger may have written them."""

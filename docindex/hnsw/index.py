@@ -277,6 +277,9 @@ class HnswDocumentIndex(Steering[D], DocumentIndex[D]):
         """
         Read everything, compare it, and search for every document by its own vectors.
 
+        With `read_only=True` full text is compared in a copy of `documents.sqlite3`, among the temporary files of the
+        system.
+
         Args:
             repair: Mend what can be mended: link vectors anew that searches miss, rebuild a graph that lacks some, take
                 a damaged vector from the graph (which has it as it was, unless the space is 'cosine').

@@ -29,7 +29,7 @@ from ..embedding import is_record
 from ..errors import CHECK, CorruptIndexError, FormatVersionError, QueryError, WorkDirError
 from .conditions import Where
 from .connection import Connection
-from .fieldtable import are_safe
+from .fieldtable import FieldTables, are_safe
 from .fulltext import TextMatch
 from .records import PackedRows, Place, ScannedRow, Snapshot, mismatch, row_checksum, snapshot_checksum
 
@@ -394,7 +394,7 @@ class Rows:
     def check_labels(self, next_label: int, levels: int) -> None:
         """
         Check that each label up to `next_label` is either a document's or dead, and no other, nor any level of more
-        than there are, is anywhere.
+        than there are, is anywhere; and that the dead are counted from 1.
 
         Raises:
             CorruptIndexError: it is not so.
@@ -405,6 +405,8 @@ class Rows:
         outside = self._all(
             # Two conditions each, for which the keys serve: with NOT BETWEEN SQLite reads a million labels, 40 ms.
             'SELECT 1 FROM documents WHERE label < 0 UNION ALL SELECT 1 FROM documents WHERE label > :last UNION ALL '
+            'SELECT 1 FROM tombstones WHERE position < 1 UNION ALL SELECT 1 FROM tombstones WHERE position > :dead '
+            'UNION ALL '
             "SELECT 1 FROM tombstones WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM absences WHERE typeof(label) != 'integer' OR label NOT BETWEEN 0 AND :last UNION ALL "
             "SELECT 1 FROM runs WHERE typeof(level) != 'integer' OR label NOT BETWEEN 0 AND :last "
@@ -412,7 +414,7 @@ class Rows:
             'SELECT 1 FROM documents WHERE level < 0 UNION ALL '
             'SELECT 1 FROM documents WHERE level > :deepest UNION ALL '
             'SELECT 1 FROM tombstones JOIN documents USING (label) LIMIT 1',
-            {'last': next_label - 1, 'deepest': levels - 1},
+            {'last': next_label - 1, 'dead': dead, 'deepest': levels - 1},
         )
         if documents + dead != next_label or different != dead or outside:
             expected = next_label - dead
@@ -473,23 +475,16 @@ class Rows:
         ]
         return [(id_.decode(errors='replace'), why) for id_, why in wrong]
 
-    def check_text(self, tables: Iterable[tuple[str, str]]) -> None:
+    def check_text(self, tables: FieldTables) -> None:
         """
-        Check that full text can be searched, and has as many texts as there are documents.
-
-        Args:
-            tables: Each table of full text, and the table of fields it is of.
+        Compare full text with the texts it is of; in a copy, for FTS5 compares only where it may write.
 
         Raises:
-            CorruptIndexError: it is not so.
+            CorruptIndexError: they differ.
         """
-        for table, fields in tables:
-            self._all(f"SELECT rowid FROM {table} WHERE {table} MATCH 'a'")
-            texts, documents = self._all(
-                f'SELECT (SELECT count(*) FROM {table}_docsize), (SELECT count(*) FROM {fields})'
-            )[0]
-            if texts != documents:
-                raise CorruptIndexError(f'{table} has {texts} texts of {documents} documents', self.path, CHECK)
+        statements = [statement for table in tables for statement in table.check_text()]
+        if statements:
+            self._connection.try_on_copy(statements)
 
     def integrity(self) -> list[str]:
         """Return what SQLite finds wrong with its own file; nothing if it is sound."""

@@ -519,9 +519,9 @@ class Store:
             upkeep.backup(self._work_dir, self._sidecar, self.state, path, show_progress)
 
     def check_text(self, view: View) -> None:
-        """Raise `CorruptIndexError` if full text is not that of the documents; a reader sees less of that."""
+        """Raise `CorruptIndexError` if full text is not that of the documents."""
         if self.access.read_only:
-            view.rows.check_text(view.state.fields.text_tables())
+            view.rows.check_text(view.state.fields)
         else:
             self._sidecar.check_text()
 

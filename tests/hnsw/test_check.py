@@ -282,7 +282,7 @@ def test_a_changed_id_is_reported(churned: HnswDocumentIndex[Note], id_: str) ->
 
 @pytest.mark.parametrize('is_repaired', [False, True])
 def test_a_vector_that_is_none_is_reported(tmp_path: Path, is_repaired: bool) -> None:
-    """Where it is lost that a document has no vector, that is told, and not taken for mended before it is indexed anew."""
+    """Where it is lost that a document has no vector, that is told, and no repair makes it one with a vector."""
     with Notes(work_dir=tmp_path) as index:
         index.index(notes(8))
         edit(index, "DELETE FROM absences WHERE field = 'other' AND label = ?", label_of(index, 'n3'))
@@ -294,6 +294,27 @@ def test_a_vector_that_is_none_is_reported(tmp_path: Path, is_repaired: bool) ->
         index.index(notes(8)[3:4])
         assert index.verify(repair=True).is_sound
         assert 'n3' not in index.find(np.ones(8), 'other', limit=9).documents.id
+
+
+@pytest.mark.parametrize(
+    'sql',
+    [
+        "UPDATE text_unicode61_docsize SET sz = X'' WHERE id = 3",
+        "UPDATE fields SET f_text = 'a coat' WHERE label = 3",
+    ],
+)
+def test_damaged_full_text_is_reported_to_a_reader(tmp_path: Path, sql: str) -> None:
+    """Who may only read is told as well that full text is not that of the documents."""
+
+    class Line(BaseDoc):
+        text: str = Field(full_text=True)
+
+    with HnswDocumentIndex[Line](work_dir=tmp_path) as index:
+        index.index([Line(id=str(at), text=f'a boat of {at}') for at in range(9)])
+    with HnswDocumentIndex[Line](work_dir=tmp_path, read_only=True) as reader:
+        assert reader.verify().is_sound
+        edit(reader, sql)
+        assert any('full text is not that of the documents' in str(problem) for problem in reader.verify().problems)
 
 
 def test_a_lost_document_is_reported(churned: HnswDocumentIndex[Note]) -> None:

@@ -197,6 +197,17 @@ def test_tombstones_are_counted_anew_after_a_renumbering(sidecar: Sidecar, rows:
     assert [rows.tombstones(after) for after in range(3)] == [[1, 0], [0], []]
 
 
+@pytest.mark.parametrize('position', [-1, 0, 3])
+def test_a_tombstone_in_no_place_is_noticed(sidecar: Sidecar, rows: Rows, position: int) -> None:
+    """A tombstone that nobody would come to, or not in its turn, is an error, and not a document that lives."""
+    fill(sidecar, 'a', 'b', 'c')
+    commit(sidecar, Change(3, buried=[1, 2]))
+    rows.check_labels(3, 1)
+    execute(sidecar, 'UPDATE tombstones SET position = ? WHERE position = 1', position)
+    with pytest.raises(CorruptIndexError, match='label in two places'):
+        rows.check_labels(3, 1)
+
+
 def test_absences_of_some_fields_from_a_label_on(sidecar: Sidecar, rows: Rows) -> None:
     """For each field that is asked for, and no other, the labels without a vector in it come from a label on."""
     inserted = [row(id_) for id_ in 'abcd']
