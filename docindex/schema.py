@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import PydanticSerializationError
 
 from ._later import later
 from .annotations import listed, tensor_settings, type_name, unwrap
@@ -293,12 +294,12 @@ class Schema(Generic[D]):
         return types
 
     def json_schema(self) -> dict[str, Any] | None:
-        """Return the JSON schema of the document class; None if a type in it has none."""
+        """Return the JSON schema of the document class; None if a type, or what is said of a field, has none."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of defaults that JSON cannot say; they are left out
                 return self.doc_type.model_json_schema()
-        except PydanticInvalidForJsonSchema:
+        except (PydanticInvalidForJsonSchema, PydanticSerializationError):
             return None
 
     def documents(
