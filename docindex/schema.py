@@ -428,7 +428,8 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[s
     # Only this field is validated: the validators of the others need not like their own output. To
     # pydantic's core a frozen class is like others; its validators, which cannot change a document, may return another.
     changed = doc.model_copy()
-    made: object = type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
+    validator = type(doc).__pydantic_validator__
+    made: object = validator.validate_assignment(changed, step, value, by_alias=True, by_name=True)
     return made if isinstance(made, BaseModel) else changed
 
 
