@@ -180,7 +180,7 @@ class Columns(Generic[D]):
 
     def _is_none_by_default(self, column: Column) -> bool:
         info = self._class_of(column).model_fields[column.path[-1]]
-        return info.default is None and info.default_factory is None
+        return column.can_be_none and info.default is None and info.default_factory is None
 
     def _vectors(self, column: Column, values: Any, settings: VectorSettings, ready: _Ready) -> Vectors:
         matrix = whole_matrix(values, column, settings, ready.name)
@@ -346,6 +346,7 @@ class _Field:
         one = Annotated[(annotation, *info.metadata)] if info.metadata else annotation
         self.name = column.name
         self._by_alias = by_alias
+        self._can_be_none = column.can_be_none
         self._is_list_of_documents = column.inner is not None
         self._may_be_lost = not {float, datetime, time}.isdisjoint(types_within(annotation))
         whole = Annotated[list[one], FailFast()]  # type: ignore[valid-type]
@@ -377,12 +378,13 @@ class _Field:
     def allows(self, defaults: list[Any]) -> bool:
         """Return whether defaults, which nobody validates, can be written as values of the type."""
         if self._is_list_of_documents:  # which are rows of their own
-            return not any(defaults)
+            return not any(defaults) and (self._can_be_none or None not in defaults)
         try:
-            self._dumped(defaults, {*map(type, defaults)})
+            texts = self._dumped(defaults, {*map(type, defaults)})
         except ValueError:  # pydantic's: it is of another type
             return False
-        return True
+        each = zip(texts, defaults, strict=True)  # pydantic writes null for None where there may be none, too
+        return not any('null' in text and (value is not None or not self._can_be_none) for text, value in each)
 
     def texts(self, values: list[Any]) -> list[str]:
         """
