@@ -141,9 +141,7 @@ class GivenColumns(Generic[D]):
             DocumentError, IdTypeError, VectorError: one of them does not fit; the message names the row and the column.
             EmbeddingError: a function that makes vectors has failed.
         """
-        # A key of a row is a field's name; taken for the alias of another one, it would give that its value.
-        by_alias = not is_ambiguous(self.schema.doc_type)
-        return self.schema.documents(self.rows(), 'row', show_progress, by_alias=by_alias)
+        return self.schema.documents(self.rows(), 'row', show_progress, by_alias=takes_aliases(self.schema.doc_type))
 
     def _check_complete(self) -> None:
         missing = list(self._missing())
@@ -164,6 +162,15 @@ class GivenColumns(Generic[D]):
                 needed |= {name} if self.has_within(name) or not node.has_default else set()
             elif not node.has_default and name not in self.values:
                 yield name
+
+
+def takes_aliases(doc_type: type[BaseModel]) -> bool:
+    """
+    Return whether dicts in columns may have the aliases of fields, and not only their names.
+
+    A key of a row is a name. Taken for the alias of another field, it would give that one its value.
+    """
+    return not is_ambiguous(doc_type)
 
 
 def _documents_around(column: Column) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from .annotations import unwrap
 from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
@@ -55,6 +56,7 @@ class Payloads(Generic[D]):
         self._has_checks = self.is_plain and checks_values(doc_type)
         are_stored = all(column.is_stored for column in columns)
         self._is_alike = self.is_plain and are_stored and not self._packing.makes_tensors
+        self._optional = [name for name, info in doc_type.model_fields.items() if unwrap(info.annotation)[1]]
         types = set(types_within(doc_type))
         self._has_floats = float in types
         self._has_times = bool(types & {datetime, time})
@@ -138,7 +140,7 @@ class Payloads(Generic[D]):
             self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)
         ):
             return None
-        if self._has_checks:
+        if self._has_checks or self._may_lack_a_value(text, docs):
             back = self.load_alike([(one, None) for one in dumped], columns)
             if back is None or self._json_of(back, columns) != text:
                 return None  # see `fitting`
@@ -247,7 +249,14 @@ class Payloads(Generic[D]):
             return None
         except AttributeError as error:
             raise DocumentError(f'a field is missing: {error}') from error
+        if self._may_lack_a_value(dumped, [doc]):
+            self._check_types(doc)
         return None if self._may_be_lost(dumped) and json_loses(doc) else dumped
+
+    def _may_lack_a_value(self, dumped: bytes, docs: Sequence[D]) -> bool:
+        """Return whether there may be None where a value is needed, as a default say: pydantic writes null there."""
+        known = sum([doc.__dict__.get(name, '') is None for name in self._optional for doc in docs])
+        return dumped.count(b'null') > known
 
     def _may_be_lost(self, dumped: bytes) -> bool:
         """Return whether there may be a value of which pydantic's JSON does not say all: an infinite number, say."""
@@ -261,7 +270,7 @@ class Payloads(Generic[D]):
             self._check_types(doc, error)
         return self._typed.dump(doc, tensors)
 
-    def _check_types(self, doc: D, cause: Exception) -> None:
+    def _check_types(self, doc: D, cause: Exception | None = None) -> None:
         # Either a value is of a wrong type (put there by model_construct, say), or JSON has no way to say it.
         fields = {**doc.__dict__, **(doc.__pydantic_extra__ or {})}
         try:

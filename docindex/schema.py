@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import PydanticSerializationError
 
 from ._later import later
 from .annotations import listed, tensor_settings, type_name, unwrap
@@ -293,12 +294,12 @@ class Schema(Generic[D]):
         return types
 
     def json_schema(self) -> dict[str, Any] | None:
-        """Return the JSON schema of the document class; None if a type in it has none."""
+        """Return the JSON schema of the document class; None if a type, or what is said of a field, has none."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of defaults that JSON cannot say; they are left out
                 return self.doc_type.model_json_schema()
-        except PydanticInvalidForJsonSchema:
+        except (PydanticInvalidForJsonSchema, PydanticSerializationError):
             return None
 
     def documents(
@@ -427,7 +428,8 @@ def _replaced(doc: BaseModel, path: Sequence[str], value: object, outer: tuple[s
     # Only this field is validated: the validators of the others need not like their own output. To
     # pydantic's core a frozen class is like others; its validators, which cannot change a document, may return another.
     changed = doc.model_copy()
-    made: object = type(doc).__pydantic_validator__.validate_assignment(changed, step, value)
+    validator = type(doc).__pydantic_validator__
+    made: object = validator.validate_assignment(changed, step, value, by_alias=True, by_name=True)
     return made if isinstance(made, BaseModel) else changed
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ..columns import GivenColumns
+from ..columns import GivenColumns, takes_aliases
 from ..embedding import Embeds
 from ..errors import DocumentError
 from ..fields import VectorSettings
@@ -61,9 +61,10 @@ class Columns(Generic[D]):
         """The fields that have values, by flat name; nothing, if documents have to be made."""
         if not self._documents.is_plain or not all(map(self._is_ready, self._schema.columns.values())):
             return {}
+        by_alias = takes_aliases(self._schema.doc_type)
         columns = [column for column in self._schema.columns.values() if column.name not in self._documents.dims]
         try:
-            return {column.name: _Field(column, self._class_of(column)) for column in columns}
+            return {column.name: _Field(column, self._class_of(column), by_alias) for column in columns}
         except PydanticUserError:  # a type that pydantic takes in this class only
             return {}
 
@@ -179,7 +180,7 @@ class Columns(Generic[D]):
 
     def _is_none_by_default(self, column: Column) -> bool:
         info = self._class_of(column).model_fields[column.path[-1]]
-        return info.default is None and info.default_factory is None
+        return column.can_be_none and info.default is None and info.default_factory is None
 
     def _vectors(self, column: Column, values: Any, settings: VectorSettings, ready: _Ready) -> Vectors:
         matrix = whole_matrix(values, column, settings, ready.name)
@@ -336,13 +337,16 @@ class _Field:
     Args:
         column: The field.
         doc_type: The document class that has it.
+        by_alias: Whether a key of a dict in it may be the alias of a field, and not only its name.
     """
 
-    def __init__(self, column: Column, doc_type: type[BaseModel]) -> None:
+    def __init__(self, column: Column, doc_type: type[BaseModel], by_alias: bool) -> None:
         info = doc_type.model_fields[column.path[-1]]
         annotation: Any = info.annotation
         one = Annotated[(annotation, *info.metadata)] if info.metadata else annotation
         self.name = column.name
+        self._by_alias = by_alias
+        self._can_be_none = column.can_be_none
         self._is_list_of_documents = column.inner is not None
         self._may_be_lost = not {float, datetime, time}.isdisjoint(types_within(annotation))
         whole = Annotated[list[one], FailFast()]  # type: ignore[valid-type]
@@ -362,7 +366,7 @@ class _Field:
         """
         given = list(values) if there is None else list(compress(values, there))
         try:
-            found = self._values.validate_python(given)
+            found = self._values.validate_python(given, by_alias=self._by_alias, by_name=True)
         except ValidationError as error:
             complaint = error.errors(include_url=False, include_input=False)[0]
             at, *inside = complaint['loc']
@@ -374,12 +378,13 @@ class _Field:
     def allows(self, defaults: list[Any]) -> bool:
         """Return whether defaults, which nobody validates, can be written as values of the type."""
         if self._is_list_of_documents:  # which are rows of their own
-            return not any(defaults)
+            return not any(defaults) and (self._can_be_none or None not in defaults)
         try:
-            self._dumped(defaults, {*map(type, defaults)})
+            texts = self._dumped(defaults, {*map(type, defaults)})
         except ValueError:  # pydantic's: it is of another type
             return False
-        return True
+        each = zip(texts, defaults, strict=True)  # pydantic writes null for None where there may be none, too
+        return not any('null' in text and (value is not None or not self._can_be_none) for text, value in each)
 
     def texts(self, values: list[Any]) -> list[str]:
         """

@@ -32,6 +32,16 @@ class Offer(BaseDoc):
     look: NdArray = Field(dim=2)
 
 
+_NAMELESS = Poster(look=np.ones(3)).model_copy(update={'url': None})
+
+
+class Undecided(BaseDoc):
+    """A document whose default its class would refuse, as DocArray's users write it."""
+
+    text: str = None  # type: ignore[assignment]
+    note: str | None = None
+
+
 def _offer(id_: str) -> Offer:
     return Offer(id=id_, look=np.ones(2, np.float32))
 
@@ -247,6 +257,36 @@ class StoringContract(FilmContract):
                 index.index(offers)
             assert list(index) == ['there']
             assert index.find([1, 1], 'look').documents.id == ['there']
+
+    @pytest.mark.parametrize('count', [1, 3])
+    @pytest.mark.parametrize(
+        'other', [{'title': None}, {'tags': [None]}, {'poster': _NAMELESS}], ids=lambda other: next(iter(other))
+    )
+    def test_none_where_a_value_is_needed(
+        self, index: DocumentIndex[Film], stored: ExactIndex[Film], other: dict[str, Any], count: int
+    ) -> None:
+        """None that nobody has checked, in a field, a list or a nested document that needs a value, is refused."""
+        bad = a_film('bad', poster=Poster(look=np.ones(3))).model_copy(update=other)
+        with pytest.raises(DocumentError, match=f"id 'bad'.*{next(iter(other))}"):
+            index.index([*(a_film(str(at)) for at in range(count - 1)), bad])
+        with pytest.raises(DocumentError, match=f"id 'film 0'.*{next(iter(other))}"):
+            index.update(bad.model_copy(update={'id': 'film 0'}))
+        stored.check_all(index)
+
+    def test_a_default_of_none_where_a_value_is_needed(self, open_index: OpenIndex) -> None:
+        """A default that the class would refuse is refused where it is needed, in documents, dicts and columns."""
+        with open_index(Undecided) as index:
+            for store in (
+                lambda: index.index(Undecided(id='a')),
+                lambda: index.index([{'id': 'a', 'text': 'x'}, {'id': 'b'}]),
+                lambda: index.index_columns(id=['a', 'b'], note=['x', None]),
+            ):
+                with pytest.raises(DocumentError, match='text'):
+                    store()
+            index.index_columns(id=['a', 'b'], text=['null', 'x'], note=['x', None])
+            index.index([Undecided(id='c', text='null'), Undecided(id='d', text='x', note='y')])
+            assert index.filter({'text': 'null', 'note': None}).id == ['c']
+            assert [index[id_].note for id_ in 'abcd'] == ['x', None, None, 'y']
 
     def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
         """The error for a vector of a wrong length names the document, the field, both lengths."""

@@ -345,6 +345,33 @@ def test_an_alias_that_is_the_name_of_another_field(tmp_path: Path, doc_type: ty
         assert (index['a'].title, index['a'].name, index['a'].rating) == ('T', 'N', rating)
 
 
+class Signer(BaseModel):
+    name: str = pydantic.Field(alias='fullName')
+
+
+class Letter(BaseDoc):
+    signers: list[Signer] = []  # noqa: RUF012
+
+
+@pytest.mark.parametrize('key', ['name', 'fullName'])
+@pytest.mark.parametrize(
+    'store',
+    [
+        lambda index, signers: index.index({'id': 'a', 'signers': signers}),
+        lambda index, signers: index.index_columns(id=['a'], signers=[signers]),
+        lambda index, signers: index.update('b', signers=signers),
+        lambda index, signers: index.update({'b': {'signers': signers}}),
+    ],
+    ids=['index', 'index_columns', 'update', 'update of many'],
+)
+def test_dictionaries_in_a_list_name_fields_or_aliases(tmp_path: Path, key: str, store: Callable[..., None]) -> None:
+    """However a document is stored, dictionaries in it may have the names of fields or their aliases."""
+    with HnswDocumentIndex[Letter](work_dir=tmp_path) as index:
+        index.index(Letter(id='b'))
+        store(index, [{key: 'Ada'}])
+        assert index.filter({'signers': {'$contains': {'name': 'Ada'}}})[0].signers[0].name == 'Ada'
+
+
 def test_columns_in_a_batch(index: HnswDocumentIndex[Word]) -> None:
     """Columns are part of a batch: undone with it, and seen inside."""
     with contextlib.suppress(ZeroDivisionError), index.batch():

@@ -843,6 +843,17 @@ def configured(config: Any) -> Any:
     return config
 
 
+def test_what_json_cannot_say_of_a_field(work_dir: Path) -> None:
+    """A field may have notes of the user's that JSON has no word for, DocArray's `col_type` say."""
+
+    class Noted(BaseDoc):
+        vector: NdArray[2] = pydantic.Field(json_schema_extra={'col_type': np.ndarray})  # type: ignore[dict-item]
+
+    with HnswDocumentIndex[Noted](work_dir=work_dir) as index:
+        index.index(Noted(id='a', vector=np.ones(2)))
+        assert index.find([1, 1]).documents.id == ['a']
+
+
 def test_where_an_index_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory is a string or a path, first or by name; `index_name` is one in it; the default is where one is."""
     monkeypatch.chdir(tmp_path)
