@@ -152,7 +152,9 @@ class TypedJson:
             return {'$dataclass': [name, self._encode_all(fields, tensors)]}
         if isinstance(value, tuple) and hasattr(value, '_asdict'):
             return {'$namedtuple': [name, self._encode_all(value._asdict(), tensors)]}
-        if isinstance(value, (dict, list, set, frozenset, tuple, deque, DocList, Secret)):
+        if isinstance(value, DocList):
+            return {'$doclistof': [name, [self._encode(item, tensors) for item in value]]}
+        if isinstance(value, (dict, list, set, frozenset, tuple, deque, Secret)):
             return self._encode_container(value, tensors)
         try:
             return {'$as': [name, _adapter(type(value)).dump_python(value, mode='json')]}
@@ -184,6 +186,9 @@ class TypedJson:
             return defaultdict(_FACTORIES.get(content[0]), self._pairs(content[1], tensors))
         if tag == '$deque':
             return deque((self._decode(item, tensors) for item in content[1]), content[0])
+        if tag == '$doclistof':
+            # The class now may have lists instead: in a directory both are documents.
+            return self._classes.get(content[0], DocList).trusted([self._decode(item, tensors) for item in content[1]])
         if tag == '$secret':
             return Secret(self._decode(content, tensors))
         return self._decode_instance(tag, content[0], content[1], tensors)

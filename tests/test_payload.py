@@ -239,6 +239,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'model or None': (Cat | None, Cat(lives=3)),
     'list of models': (list[Cat], [Cat(), Cat(lives=1)]),
     'DocList': (DocList[Cat], DocList[Cat]([Cat()])),
+    'DocLists in a dict': (dict[str, DocList[Cat]], {'a': DocList[Cat]([Cat()]), 'b': DocList[Cat]()}),
     'set of models': (set[Tag], {Tag(name='a'), Tag(name='b')}),
     'dict with model keys': (dict[Tag, int], {Tag(name='a'): 1}),
     'set of dataclasses': (frozenset[Place], frozenset({Place(1)})),
