@@ -248,7 +248,7 @@ def cell_of_text(column: TableColumn, text: str) -> Any:
         return None
     if form.kind in _IN_JSON or (form.kind == 'bytes' and text.startswith(f'{{"{_BYTES}"')):
         return _read(column, _parsed(column, text))
-    return text_reader(form, _NO_TEXT if column.is_strict else ())(text)
+    return text_reader(form, _NO_TEXT if column.is_strict or form.is_choice else ())(text)
 
 
 def _is_text_when_empty(column: TableColumn) -> bool:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 import numpy as np
@@ -617,6 +617,22 @@ def through_a_file_for_pandas(docs: DocList[Any], path: Path) -> DocList[Any]:
 def test_strict_documents_come_back(way: Way, tmp_path: Path) -> None:
     """A class that converts nothing, sets, tuples, enums, is written and read as any other."""
     assert [*map(repr, way(STRICT, tmp_path))] == [*map(repr, STRICT)]
+
+
+class Choosy(BaseDoc):
+    count: pydantic.StrictInt = 1
+    flag: pydantic.StrictBool | None = True
+    money: Decimal = pydantic.Field(Decimal('1.50'), strict=True)
+    days: Annotated[set[date], pydantic.Strict()] = {date(2026, 1, 31)}  # noqa: RUF012
+    level: Literal[1, 2] = 1
+    always: Literal[True] = True
+
+
+@every_way
+def test_strict_fields_and_choices_come_back(way: Way, tmp_path: Path) -> None:
+    """A single field that converts nothing, or takes some numbers only, is written and read as any other."""
+    docs = DocList[Choosy]([Choosy(id='a'), Choosy(id='b', flag=None, level=2)])
+    assert [*map(repr, way(docs, tmp_path))] == [*map(repr, docs)]
 
 
 def test_a_strict_class_refuses_other_types() -> None:
