@@ -118,6 +118,10 @@ class TypedJson:
         if kind in _ATOMS:
             tag, to_json, _ = _ATOMS[kind]
             return {tag: to_json(value)}
+        base = next((base for base in _BASES if isinstance(value, base)), None)
+        if base is not None and value == value:  # pandas has a datetime that is none, NaT, and is not itself
+            tag, to_json, _ = _ATOMS[base]
+            return {tag: to_json(value)}
         return self._encode_container(value, tensors)
 
     def _encode_container(self, value: Any, tensors: Tensors) -> Any:
@@ -383,4 +387,6 @@ _ATOMS: dict[type, Atom] = {
     pathlib.PosixPath: ('$path', str, pathlib.Path),
     pathlib.WindowsPath: ('$path', str, pathlib.Path),
 }
+_BASES = (datetime, date, time, timedelta, UUID, Decimal, bytes)
+"""Of what pydantic leaves a subclass as it is; as which a value of it is stored. A datetime is a date, too."""
 _ATOMS_BY_TAG: dict[str, Callable[[Any], Any]] = {tag: read for tag, _, read in _ATOMS.values()} | {'$float': float}
