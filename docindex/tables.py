@@ -445,7 +445,7 @@ def read_cells(cells: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
     for row, cell in enumerate(cells):
         try:
             values.append(None if cell is None else read(cell))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise BadCellError(row, str(error)) from error
     return values
 

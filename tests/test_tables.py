@@ -619,6 +619,29 @@ def test_strict_documents_come_back(way: Way, tmp_path: Path) -> None:
     assert [*map(repr, way(STRICT, tmp_path))] == [*map(repr, STRICT)]
 
 
+NOT_UTF8 = pa.array([b'fine', b'\xff'], pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    ('column', 'cells'),
+    [
+        ('when', pa.array([0, 10**15], pa.timestamp('ms'))),
+        ('when', pa.array([0, 16 * 10**14], pa.timestamp('s', 'UTC'))),
+        ('delta', pa.array([0, 10**17], pa.duration('s'))),
+        ('day', pa.array([0, 10**8], pa.date32())),
+        ('title', NOT_UTF8),
+        ('tags', pa.ListArray.from_arrays([0, 1, 2], NOT_UTF8)),
+    ],
+)
+def test_what_python_has_no_value_for(column: str, cells: pa.Array) -> None:
+    """A time after the year 9999, or a text that is not UTF-8, is an error with its row, not another time or text."""
+    table = pa.table({'title': ['a', 'b'], 'embedding': [[1, 2, 3, 4]] * 2, 'ragged': [[1]] * 2})
+    table = table.drop_columns([column] if column in table.column_names else []).append_column(column, cells)
+    with pytest.raises(TableError, match=f'row 1: {column}: ') as caught:
+        DocList[Book].from_arrow(table)
+    assert (caught.value.row, caught.value.column) == (1, column)
+
+
 class Choosy(BaseDoc):
     count: pydantic.StrictInt = 1
     flag: pydantic.StrictBool | None = True
