@@ -209,7 +209,11 @@ class Named(BaseDoc):
 def test_values_of_named_types_come_back(way: Way, tmp_path: Path) -> None:
     """A name of a type is the type: a text that looks like JSON is none, and None is a value where the type says so."""
     docs = DocList[Named](
-        [Named(title=Title('5'), value='5', choice='a'), Named(title=Title('null'), value={'a': [None]}, choice=None)]
+        [
+            Named(title=Title('5'), value='5', choice='a'),
+            Named(title=Title('null'), value={'a': [None]}, choice=None),
+            Named(title=Title(''), value=None, choice=1),
+        ]
     )
     assert way(docs, tmp_path) == docs
     assert docs.to_arrow().schema.field('title').type == pa.string()
