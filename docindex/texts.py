@@ -48,7 +48,7 @@ from .tensorjson import tensor_from_json, tensor_to_json
 D = TypeVar('D', bound=BaseModel)
 
 _BYTES, _FLOAT = '$bytes', '$float'
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',', ':'))
 _DURATION = TypeAdapter(timedelta)
 _PIECE = 1000
 _IN_JSON = ('tensor', 'list', 'documents', 'json', 'presence')
@@ -123,6 +123,11 @@ def _list_from_json(form: Form, items: list[Any], is_strict: bool) -> Any:
         return items
     values = [value_from_json(form.item, item, is_strict) for item in items]
     return strict_list(form, values) if is_strict else values
+
+
+def _encode(value: Any) -> str:
+    """Return JSON, with half of a surrogate pair, for which UTF-8 has no bytes, by its number."""
+    return _ENCODER.encode(value).encode(errors='backslashreplace').decode()
 
 
 # -- documents as JSON ---------------------------------------------------------------------------------------

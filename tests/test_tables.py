@@ -448,6 +448,13 @@ def test_an_empty_cell(tmp_path: Path) -> None:
     assert through_csv(films, tmp_path) == films
 
 
+@pytest.mark.parametrize('way', [through_json, through_json_file], ids=lambda way: way.__name__)
+def test_half_of_a_surrogate_pair_comes_back(way: Way, tmp_path: Path) -> None:
+    """A text that UTF-8 has no bytes for is written to JSON by its number."""
+    films = DocList[Film]([Film(title='\ud83d is half of \U0001f600')])
+    assert way(films, tmp_path) == films
+
+
 def test_a_csv_file_is_csv(tmp_path: Path) -> None:
     """Numbers, words and times stand in it as themselves, vectors as JSON lists."""
     BOOKS.to_csv(tmp_path / 'b.csv')
