@@ -33,12 +33,12 @@ def stands_for(annotation: Any) -> Any:
 
 
 def members_of(annotation: Any) -> list[Any]:
-    """Return the types that one is a union of, without None; itself, if it is none."""
+    """Return the types that one is a union of, to any depth; itself, if it is none."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return members_of(arguments[0])
     if origin in (Union, types.UnionType):
-        return [one for member in arguments if member is not types.NoneType for one in members_of(member)]
+        return [one for member in arguments for one in members_of(member)]
     named = stands_for(annotation)
     return [annotation] if named is annotation else members_of(named)
 
@@ -49,7 +49,7 @@ def unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
 
     A union of several types keeps its name: it may be in itself, as pydantic's `JsonValue` is.
     """
-    can_be_none, name = False, None
+    can_be_none, name = types.NoneType in members_of(annotation), None
     found: list[FieldInfo] = []
     while True:
         origin = typing.get_origin(annotation)
@@ -57,8 +57,7 @@ def unwrap(annotation: Any) -> tuple[Any, bool, list[FieldInfo]]:
             annotation, *metadata = typing.get_args(annotation)
             found += [item for item in metadata if isinstance(item, FieldInfo)]
         elif origin in (Union, types.UnionType):
-            members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
-            can_be_none = can_be_none or len(members) < len(typing.get_args(annotation))
+            members = [one for one in typing.get_args(annotation) if members_of(one) != [types.NoneType]]
             if len(members) != 1:
                 return name or annotation, can_be_none, found
             annotation = members[0]

@@ -285,12 +285,19 @@ def _values(form: Form, array: Any, is_strict: bool) -> Sequence[Any]:
         return _list_values(form, array, is_strict)
     if _is_text(of):
         reader = text_reader(form, STRICT_TEXTS if is_strict else ())
-        return read_cells(array.to_pylist(), form.cells.load if form.kind == 'json' else reader)
-    if types.is_timestamp(of) or types.is_duration(of) or types.is_time(of):
-        # Finer than a microsecond is finer than Python's.
+        return read_cells(_cells(array), form.cells.load if form.kind == 'json' else reader)
+    if getattr(of, 'unit', '') == 'ns':  # finer than Python's times; coarser ones may be beyond all microseconds
         unit = arrow.timestamp('us', of.tz) if types.is_timestamp(of) else arrow.duration('us')
         array = array.cast(arrow.time64('us') if types.is_time(of) else unit, safe=False)
-    return list(array.to_pylist(maps_as_pydicts='lossy'))
+    return _cells(array)
+
+
+def _cells(array: Any) -> list[Any]:
+    """Return the cells of an Arrow array as values that Python has."""
+    try:
+        return list(array.to_pylist(maps_as_pydicts='lossy'))
+    except _UNFIT:  # a year after 9999, a text that is not UTF-8
+        return read_cells(array, lambda cell: cell.as_py(maps_as_pydicts='lossy'))
 
 
 def _decoded(form: Form, array: Any, is_strict: bool) -> Sequence[Any]:

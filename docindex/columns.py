@@ -220,6 +220,8 @@ def _values(column: Column, given: Any) -> Sequence[Any]:
 
 
 def _tensors(given: Any) -> Sequence[Any]:
+    if type(given).__module__.partition('.')[0] == 'polars' and given.null_count():
+        return list(given)  # as an array it would have NaN where one is missing
     array: Any = given if isinstance(given, (list, tuple)) or framework_of(given) is not None else np.asarray(given)
     is_array = isinstance(array, np.ndarray) and array.dtype.kind != 'O' and array.ndim > 1
     return array if is_array else list(array)

@@ -21,6 +21,7 @@ from .errors import FilterError
 from .filters import Filter, FilterLike
 from .parsing import is_field, parse
 from .schema import Schema
+from .values import step_to
 
 D = TypeVar('D', bound=BaseModel)
 T = TypeVar('T')
@@ -207,10 +208,11 @@ class FieldExpression:
         """See `size`."""
         return FieldExpression(self._schema, self._name, '$size')
 
-    def __getitem__(self, key: str | int) -> FieldExpression:
-        if '__' in str(key):
+    def __getitem__(self, key: Any) -> FieldExpression:
+        step = step_to(key)
+        if '__' in step:
             raise FilterError(f'{self!r}: the key {key!r} has two underscores in it, and cannot be named in a filter')
-        return _expression(self._schema, f'{self._name}__{key}')
+        return _expression(self._schema, f'{self._name}__{step}')
 
     def __getattribute__(self, name: str) -> Any:
         # A field of a document may be called `size`, as a method is here; the field is meant then.

@@ -99,10 +99,15 @@ class Form:
         """What reads and writes the JSON of these cells."""
         return JsonCells(self.annotation)
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is one of the values of a `Literal`, for which pydantic takes no text."""
+        return typing.get_origin(self.annotation) is Literal
+
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """What validates a value of the type by itself."""
-        return TypeAdapter(self.annotation)
+        """What validates a value of the type by itself; of a `Literal`, of the type that all of its values have."""
+        return TypeAdapter(type(typing.get_args(self.annotation)[0]) if self.is_choice else self.annotation)
 
     @property
     def is_vector(self) -> bool:
@@ -132,7 +137,7 @@ class TableColumn:
         form: What its cells hold.
         can_be_none: Whether the field itself may be None.
         is_key: Whether there is no document without it: neither it nor a document on the way has a default.
-        is_strict: Whether its class converts nothing, no text to a time.
+        is_strict: Whether it converts nothing, no text to a time, by itself or like all fields of its class.
     """
 
     name: str
@@ -233,7 +238,8 @@ class Rows(Generic[D]):
                 members[field] = self._nested(annotation, path, may_be_none, needed, (*within, cls))
             else:
                 form = _form(annotation, (*within, cls), declared_settings(info, f'{cls.__name__}.{field}').get('dim'))
-                members[field] = self._add(path, form, may_be_none, needed, bool(cls.model_config.get('strict')))
+                is_strict = cls.model_config.get('strict') or any(map(_says_strict, (info.annotation, *info.metadata)))
+                members[field] = self._add(path, form, may_be_none, needed, bool(is_strict))
         if cls.model_config.get('extra') == 'allow':
             members[EXTRA] = self._add((*outer, EXTRA), Form('json', dict[str, Any]), True, False)
         nest = Nest('__'.join(outer), can_be_none, members)
@@ -438,7 +444,7 @@ def read_cells(cells: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
     for row, cell in enumerate(cells):
         try:
             values.append(None if cell is None else read(cell))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise BadCellError(row, str(error)) from error
     return values
 
@@ -475,6 +481,11 @@ def strict_list(form: Form, items: Iterable[Any]) -> Any:
     """Return the items of a list as what a strict class takes: a set, a tuple, a list."""
     container = typing.get_origin(form.annotation)
     return container(items) if container in (set, frozenset, tuple) else list(items)
+
+
+def _says_strict(said: Any) -> bool:
+    """Return whether a type, or what stands beside it in its declaration, says that nothing is to be converted."""
+    return getattr(said, 'strict', None) is True or any(map(_says_strict, typing.get_args(said)))
 
 
 # -- the form of a type --------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ from .textfiles import CsvFile, JsonFile
 D = TypeVar('D', bound=BaseModel)
 
 _BYTES, _FLOAT = '$bytes', '$float'
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(',', ':'))
 _DURATION = TypeAdapter(timedelta)
 _PIECE = 1000
 _IN_JSON = ('tensor', 'list', 'documents', 'json', 'presence')
@@ -124,6 +124,11 @@ def _list_from_json(form: Form, items: list[Any], is_strict: bool) -> Any:
         return items
     values = [value_from_json(form.item, item, is_strict) for item in items]
     return strict_list(form, values) if is_strict else values
+
+
+def _encode(value: Any) -> str:
+    """Return JSON, with half of a surrogate pair, for which UTF-8 has no bytes, by its number."""
+    return _ENCODER.encode(value).encode(errors='backslashreplace').decode()
 
 
 # -- documents as JSON ---------------------------------------------------------------------------------------
@@ -249,7 +254,7 @@ def cell_of_text(column: TableColumn, text: str) -> Any:
         return None
     if form.kind in _IN_JSON or (form.kind == 'bytes' and text.startswith(f'{{"{_BYTES}"')):
         return _read(column, _parsed(column, text))
-    return text_reader(form, _NO_TEXT if column.is_strict else ())(text)
+    return text_reader(form, _NO_TEXT if column.is_strict or form.is_choice else ())(text)
 
 
 def _is_text_when_empty(column: TableColumn) -> bool:

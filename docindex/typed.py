@@ -119,6 +119,10 @@ class TypedJson:
         if kind in _ATOMS:
             tag, to_json, _ = _ATOMS[kind]
             return {tag: to_json(value)}
+        base = next((base for base in _BASES if isinstance(value, base)), None)
+        if base is not None and value == value:  # pandas has a datetime that is none, NaT, and is not itself
+            tag, to_json, _ = _ATOMS[base]
+            return {tag: to_json(value)}
         return self._encode_container(value, tensors)
 
     def _encode_container(self, value: Any, tensors: Tensors) -> Any:
@@ -153,7 +157,9 @@ class TypedJson:
             return {'$dataclass': [name, self._encode_all(fields, tensors)]}
         if isinstance(value, tuple) and hasattr(value, '_asdict'):
             return {'$namedtuple': [name, self._encode_all(value._asdict(), tensors)]}
-        if isinstance(value, (dict, list, set, frozenset, tuple, deque, DocList, Secret)):
+        if isinstance(value, DocList):
+            return {'$doclistof': [name, [self._encode(item, tensors) for item in value]]}
+        if isinstance(value, (dict, list, set, frozenset, tuple, deque, Secret)):
             return self._encode_container(value, tensors)
         try:
             return {'$as': [name, _adapter(type(value)).dump_python(value, mode='json')]}
@@ -185,6 +191,9 @@ class TypedJson:
             return defaultdict(_FACTORIES.get(content[0]), self._pairs(content[1], tensors))
         if tag == '$deque':
             return deque((self._decode(item, tensors) for item in content[1]), content[0])
+        if tag == '$doclistof':
+            # The class now may have lists instead: in a directory both are documents.
+            return self._classes.get(content[0], DocList).trusted([self._decode(item, tensors) for item in content[1]])
         if tag == '$secret':
             return Secret(self._decode(content, tensors))
         return self._decode_instance(tag, content[0], content[1], tensors)
@@ -388,4 +397,6 @@ _ATOMS: dict[type, Atom] = {
     pathlib.PosixPath: ('$path', str, pathlib.Path),
     pathlib.WindowsPath: ('$path', str, pathlib.Path),
 }
+_BASES = (datetime, date, time, timedelta, UUID, Decimal, bytes)
+"""Of what pydantic leaves a subclass as it is; as which a value of it is stored. A datetime is a date, too."""
 _ATOMS_BY_TAG: dict[str, Callable[[Any], Any]] = {tag: read for tag, _, read in _ATOMS.values()} | {'$float': float}

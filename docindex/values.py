@@ -116,7 +116,7 @@ def canonical(value: Any) -> Any:
 
 def _canonical_container(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(canonical(key)): canonical(item) for key, item in value.items()}
+        return {step_to(key): canonical(item) for key, item in value.items()}
     if isinstance(value, BaseModel):
         fields = {name: value.__dict__.get(name) for name in type(value).model_fields}
         return {name: canonical(item) for name, item in {**fields, **(value.__pydantic_extra__ or {})}.items()}
@@ -127,6 +127,11 @@ def _canonical_container(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return OPAQUE
+
+
+def step_to(key: Any) -> str:
+    """Return what filters call the value of a key in a dict, which need not be a string."""
+    return str(canonical(key))
 
 
 def in_order(items: Iterable[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -264,6 +265,21 @@ def test_a_dict_whose_name_ends_in_an_underscore() -> None:
 
     fields: Any = fields_of(Message)
     assert (fields.from_['a'] == 1).matches(Message(from_={'a': 1}))
+
+
+def test_keys_that_are_no_strings() -> None:
+    """The key of a dict in a filter may be what it is in the document: a member of an enum, a datetime, a tuple."""
+
+    class Keyed(BaseDoc):
+        colours: dict[Colour, int]
+        times: dict[datetime, int]
+        pairs: dict[tuple[int, int], int]
+
+    fields: Any = fields_of(Keyed)
+    when = datetime(2026, 1, 31)
+    doc = Keyed(colours={Colour.RED: 1}, times={when: 1}, pairs={(1, 2): 1})
+    for field in (fields.colours[Colour.RED], fields.colours['red'], fields.times[when], fields.pairs[1, 2]):
+        assert (field == 1).matches(doc)
 
 
 def test_a_class_that_cannot_be_indexed() -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel, SecretBytes, SecretStr, create_model
@@ -239,6 +240,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     'model or None': (Cat | None, Cat(lives=3)),
     'list of models': (list[Cat], [Cat(), Cat(lives=1)]),
     'DocList': (DocList[Cat], DocList[Cat]([Cat()])),
+    'DocLists in a dict': (dict[str, DocList[Cat]], {'a': DocList[Cat]([Cat()]), 'b': DocList[Cat]()}),
     'set of models': (set[Tag], {Tag(name='a'), Tag(name='b')}),
     'dict with model keys': (dict[Tag, int], {Tag(name='a'): 1}),
     'set of dataclasses': (frozenset[Place], frozenset({Place(1)})),
@@ -294,6 +296,37 @@ def test_a_value_comes_back(annotation: Any, value: Any, beside: str) -> None:
     again = round_trip(doc)
     assert type(again) is doc_type
     assert same(again.value, doc.value), f'{doc.value!r} came back as {again.value!r}'
+
+
+class Drivers(UUID):
+    """Database drivers have classes of their own for UUIDs."""
+
+
+@pytest.mark.parametrize('more', [{}, {'raw': (bytes, b'\xff')}], ids=['alone', 'beside bytes'])
+@pytest.mark.parametrize(
+    ('annotation', 'value', 'stored'),
+    [
+        (datetime, pd.Timestamp('2026-01-31 12:00:00.5'), datetime(2026, 1, 31, 12, 0, 0, 500_000)),
+        (datetime | str, pd.Timestamp('2026-01-31', tz='UTC'), datetime(2026, 1, 31, tzinfo=UTC)),
+        (timedelta, pd.Timedelta(days=1), timedelta(days=1)),
+        (dict[str, UUID], {'a': Drivers(int=1)}, {'a': ONE}),
+    ],
+)
+def test_a_value_of_a_subclass_is_stored_as_its_base(
+    annotation: Any, value: Any, stored: Any, more: dict[str, Any]
+) -> None:
+    """What pandas and others make of datetimes and UUIDs is stored, and comes back as Python's."""
+    doc_type = create_model('Doc', __base__=BaseDoc, value=(annotation, ...), **more)
+    again: Any = round_trip(doc_type(value=value))
+    assert same(again.value, stored)
+
+
+@pytest.mark.parametrize('more', [{}, {'raw': (bytes, b'\xff')}], ids=['alone', 'beside bytes'])
+def test_a_time_that_is_none_is_refused(more: dict[str, Any]) -> None:
+    """NaT of pandas is a datetime to Python and to pydantic, and is no time that could be read back."""
+    doc_type = create_model('Doc', __base__=BaseDoc, value=(datetime, ...), **more)
+    with pytest.raises(DocumentError, match='value'):
+        round_trip(doc_type(value=pd.NaT))
 
 
 def test_secrets_come_back() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 import numpy as np
@@ -209,7 +209,11 @@ class Named(BaseDoc):
 def test_values_of_named_types_come_back(way: Way, tmp_path: Path) -> None:
     """A name of a type is the type: a text that looks like JSON is none, and None is a value where the type says so."""
     docs = DocList[Named](
-        [Named(title=Title('5'), value='5', choice='a'), Named(title=Title('null'), value={'a': [None]}, choice=None)]
+        [
+            Named(title=Title('5'), value='5', choice='a'),
+            Named(title=Title('null'), value={'a': [None]}, choice=None),
+            Named(title=Title(''), value=None, choice=1),
+        ]
     )
     assert way(docs, tmp_path) == docs
     assert docs.to_arrow().schema.field('title').type == pa.string()
@@ -444,6 +448,13 @@ def test_an_empty_cell(tmp_path: Path) -> None:
     assert through_csv(films, tmp_path) == films
 
 
+@pytest.mark.parametrize('way', [through_json, through_json_file], ids=lambda way: way.__name__)
+def test_half_of_a_surrogate_pair_comes_back(way: Way, tmp_path: Path) -> None:
+    """A text that UTF-8 has no bytes for is written to JSON by its number."""
+    films = DocList[Film]([Film(title='\ud83d is half of \U0001f600')])
+    assert way(films, tmp_path) == films
+
+
 def test_a_csv_file_is_csv(tmp_path: Path) -> None:
     """Numbers, words and times stand in it as themselves, vectors as JSON lists."""
     BOOKS.to_csv(tmp_path / 'b.csv')
@@ -617,6 +628,45 @@ def through_a_file_for_pandas(docs: DocList[Any], path: Path) -> DocList[Any]:
 def test_strict_documents_come_back(way: Way, tmp_path: Path) -> None:
     """A class that converts nothing, sets, tuples, enums, is written and read as any other."""
     assert [*map(repr, way(STRICT, tmp_path))] == [*map(repr, STRICT)]
+
+
+NOT_UTF8 = pa.array([b'fine', b'\xff'], pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    ('column', 'cells'),
+    [
+        ('when', pa.array([0, 10**15], pa.timestamp('ms'))),
+        ('when', pa.array([0, 16 * 10**14], pa.timestamp('s', 'UTC'))),
+        ('delta', pa.array([0, 10**17], pa.duration('s'))),
+        ('day', pa.array([0, 10**8], pa.date32())),
+        ('title', NOT_UTF8),
+        ('tags', pa.ListArray.from_arrays([0, 1, 2], NOT_UTF8)),
+    ],
+)
+def test_what_python_has_no_value_for(column: str, cells: pa.Array) -> None:
+    """A time after the year 9999, or a text that is not UTF-8, is an error with its row, not another time or text."""
+    table = pa.table({'title': ['a', 'b'], 'embedding': [[1, 2, 3, 4]] * 2, 'ragged': [[1]] * 2})
+    table = table.drop_columns([column] if column in table.column_names else []).append_column(column, cells)
+    with pytest.raises(TableError, match=f'row 1: {column}: ') as caught:
+        DocList[Book].from_arrow(table)
+    assert (caught.value.row, caught.value.column) == (1, column)
+
+
+class Choosy(BaseDoc):
+    count: pydantic.StrictInt = 1
+    flag: pydantic.StrictBool | None = True
+    money: Decimal = pydantic.Field(Decimal('1.50'), strict=True)
+    days: Annotated[set[date], pydantic.Strict()] = {date(2026, 1, 31)}  # noqa: RUF012
+    level: Literal[1, 2] = 1
+    always: Literal[True] = True
+
+
+@every_way
+def test_strict_fields_and_choices_come_back(way: Way, tmp_path: Path) -> None:
+    """A single field that converts nothing, or takes some numbers only, is written and read as any other."""
+    docs = DocList[Choosy]([Choosy(id='a'), Choosy(id='b', flag=None, level=2)])
+    assert [*map(repr, way(docs, tmp_path))] == [*map(repr, docs)]
 
 
 def test_a_strict_class_refuses_other_types() -> None:

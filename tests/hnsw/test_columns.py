@@ -438,6 +438,24 @@ def test_columns_of_other_libraries(index: HnswDocumentIndex[Word], column: Call
     ]
 
 
+class Slide(BaseDoc):
+    vector: NdArray[2] | None = None
+    pixels: NdArray[2, 2] | None = None
+
+
+def test_a_tensor_that_is_missing_in_polars_is_none(tmp_path: Path) -> None:
+    """In a column of arrays of one shape, too, which numpy would fill with NaN."""
+    polars = pytest.importorskip('polars')
+    vectors = polars.Series([[1, 2], None], dtype=polars.Array(polars.Float32, 2))
+    pixels = polars.Series([None, [[1, 2], [3, 4]]], dtype=polars.Array(polars.Int16, (2, 2)))
+    with HnswDocumentIndex[Slide](work_dir=tmp_path) as index:
+        index.index_columns(id=['a', 'b'], vector=vectors, pixels=pixels)
+        first, second = index.get(['a', 'b'])
+    assert (first.pixels, second.vector) == (None, None)
+    assert first.vector.tolist() == [1, 2]
+    assert (second.pixels.dtype, second.pixels.tolist()) == (np.int16, [[1, 2], [3, 4]])
+
+
 class Visit(BaseDoc):
     """What pandas has no None for."""
 
