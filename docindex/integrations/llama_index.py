@@ -53,6 +53,7 @@ _REF = 'ref_doc_id'
 _REST = '_node'
 """Keys of the metadata beside that of users: the document a node is of, and all else that is known of the node."""
 _ALSO_REF = ('doc_id', 'document_id')  # LlamaIndex's stores know it by three names
+_RESOURCES = ('text_resource', 'image_resource', 'audio_resource', 'video_resource')
 
 _COMPARED = {
     FilterOperator.EQ: '$eq',
@@ -368,6 +369,10 @@ class DocIndexVectorStore(BasePydanticVectorStore):
         rest.pop('text', None)
         if rest.get('text_resource'):
             rest['text_resource'].pop('text', None)
+        for name in _RESOURCES:
+            resource = getattr(node, name, None)
+            if resource is not None and resource.data is not None:  # base64, which LlamaIndex leaves out of its JSON
+                rest[name]['data'] = resource.data.decode()
         kept: dict[str, Any] = {_REST: {'type': str(ObjectType(node.get_type()).value), 'data': rest}}
         if node.metadata.keys() & {_REF, _REST}:  # somebody's own, which ours would hide
             kept[_REST]['metadata'] = node.metadata

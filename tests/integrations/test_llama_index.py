@@ -309,9 +309,11 @@ def test_nodes_come_back_as_they_were(store: DocIndexVectorStore) -> None:
         ImageNode(id_='4', image='abcd', embedding=embedding),
         Node(id_='5', text_resource=MediaResource(text='some prose', mimetype='text/markdown'), embedding=embedding),
         TextNode(id_='6', text='', start_char_idx=3, excluded_llm_metadata_keys=['a'], embedding=embedding),
+        Document(id_='7', image_resource=MediaResource(data=b'\x89PNG', mimetype='image/png'), embedding=embedding),
+        Node(id_='8', audio_resource=MediaResource(data=b'RIFF'), embedding=embedding),
     ]
-    assert store.add(nodes) == list('123456')
-    back = store.get_nodes(list('654321'))[::-1]
+    assert store.add(nodes) == list('12345678')
+    back = store.get_nodes(list('87654321'))[::-1]
     assert list(map(type, back)) == list(map(type, nodes))
     assert back == [one.model_copy(update={'embedding': None}) for one in nodes]
     assert [one.hash for one in back] == [one.hash for one in nodes]
