@@ -84,7 +84,8 @@ class DocIndexVectorStore(BasePydanticVectorStore):
             `metadata: dict[str, Any] = {}`.
         work_dir: Instead of an index, a directory; it is made if it is missing.
         dim: In a directory, how long the vectors are.
-        space: In a directory, what distance means: 'cosine', 'l2' or 'ip'.
+        space: In a directory, what distance means: 'cosine', 'l2' or 'ip'. Left out: what it means there; 'cosine' in
+            a new one.
         read_only: In a directory, beside the process that writes; see `HnswDocumentIndex`.
         shared_writes: In a directory, beside other processes that write.
         settings: In a directory, more settings of the vector field, `{'M': 32}`; see `docindex.fields.VectorSettings`.
@@ -105,7 +106,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     work_dir: str | None = None
     dim: int | None = None
-    space: str = 'cosine'
+    space: str | None = None
     read_only: bool = False
     shared_writes: bool = False
     settings: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
@@ -119,7 +120,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
         *,
         work_dir: str | os.PathLike[str] | None = None,
         dim: int | None = None,
-        space: Space = 'cosine',
+        space: Space | None = None,
         read_only: bool = False,
         shared_writes: bool = False,
         settings: Mapping[str, Any] | None = None,
@@ -155,12 +156,12 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     def _own_index(self) -> DocumentIndex[Any]:
         if self.work_dir is None or self.dim is None:
             raise SettingsError('say how long the vectors of your embedding model are: dim=384')
-        settings = {'space': self.space, **self.settings}
-        return open_texts(self.work_dir, Node, self.dim, self.read_only, self.shared_writes, **settings)
+        settings = {'space': self.space, **self.settings, 'read_only': self.read_only}
+        return open_texts(self.work_dir, Node, self.dim, shared_writes=self.shared_writes, **settings)
 
     @classmethod
     def from_params(
-        cls, work_dir: str | os.PathLike[str], dim: int, space: Space = 'cosine', **settings: Any
+        cls, work_dir: str | os.PathLike[str], dim: int, space: Space | None = None, **settings: Any
     ) -> DocIndexVectorStore:
         """Open a directory, or make one; `settings` are those of the vector field, `M=32`."""
         return cls(work_dir=work_dir, dim=dim, space=space, settings=settings)

@@ -460,6 +460,26 @@ def test_a_store_is_opened_again(tmp_path: Path) -> None:
         assert len(reader.index) == 5
 
 
+def test_what_distance_means_stays_as_it_was(tmp_path: Path) -> None:
+    """Who opens a directory and says no space has the one that it was made with, as a writer and as a reader."""
+    words, work_dir = LangChainWords(), str(tmp_path)
+    with DocIndexVectorStore.from_texts(TEXTS, words, ids=IDS, work_dir=work_dir, space='l2') as store:
+        found = store.similarity_search_with_score('chess engine', 5)
+    for again in (
+        DocIndexVectorStore.open(work_dir, words, read_only=True),
+        DocIndexVectorStore.open(work_dir, words),
+        DocIndexVectorStore.from_texts([], words, work_dir=work_dir),
+        DocArrayHnswSearch.from_params(words, work_dir, n_dim=len(WORDS)),
+    ):
+        assert again.index.settings()['space'] == 'l2'
+        assert again.similarity_search_with_score('chess engine', 5) == found
+        again.close()
+    with DocIndexVectorStore.open(work_dir, words, space='ip') as store:
+        assert store.index.settings()['space'] == 'ip'
+    with DocIndexVectorStore.open(tmp_path / 'new', words) as store:
+        assert store.index.settings()['space'] == 'cosine'
+
+
 @pytest.mark.parametrize('made', [DocIndexVectorStore, DocArrayHnswSearch])
 def test_a_store_that_cannot_be_filled_is_closed(tmp_path: Path, made: type[DocIndexVectorStore]) -> None:
     """When `from_texts` fails, nobody has the store, and its directory is free again at once."""

@@ -460,6 +460,22 @@ def test_a_store_is_made_again_from_what_it_says_of_itself(store: DocIndexVector
             pickle.dumps(over)
 
 
+def test_what_similarity_means_stays_as_it_was(tmp_path: Path) -> None:
+    """Who opens a directory and says no space has the one that it was made with, copies of the store too."""
+    made = DocIndexVectorStore(work_dir=tmp_path, dim=len(WORDS), space='l2')
+    made.add(NODES)
+    found = made.query(asked('chess'))
+    made.client.close()
+    opened = DocIndexVectorStore.from_params(tmp_path, len(WORDS))
+    for again in (opened, pickle.loads(pickle.dumps(opened))):
+        assert again.client.settings()['space'] == 'l2'
+        assert again.query(asked('chess')).similarities == found.similarities
+        again.client.close()
+    new = DocIndexVectorStore(work_dir=tmp_path / 'new', dim=len(WORDS))
+    assert new.client.settings()['space'] == 'cosine'
+    new.client.close()
+
+
 def test_a_place_is_needed(store: DocIndexVectorStore, tmp_path: Path) -> None:
     """A directory with the length of vectors, or an index, has to be given, and has to fit."""
     with pytest.raises(SettingsError, match='work_dir='):
