@@ -136,9 +136,9 @@ class Payloads(Generic[D]):
             return None
         text = self._json_of(docs, columns)
         dumped = None if text is None else _objects_in(text, len(docs))
-        if dumped is None or any(
-            self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)
-        ):
+        if text is None or dumped is None:
+            return None
+        if any(self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)):
             return None
         if self._has_checks or self._may_lack_a_value(text, docs):
             back = self.load_alike([(one, None) for one in dumped], columns)

@@ -118,6 +118,15 @@ class ClasslessIndex(HnswDocumentIndex[D]):
         return replace(super()._access(), keeps_schema=True)
 
 
+def is_index(work_dir: str | os.PathLike[str]) -> bool:
+    """Return whether there is an index in a directory."""
+    file = Path(work_dir) / _FILE
+    if not file.is_file():
+        return False
+    with closing(Sidecar(file, read_only=True)) as sidecar:
+        return not sidecar.is_new()
+
+
 def open_index(
     work_dir: str | os.PathLike[str],
     *,

@@ -89,7 +89,7 @@ class DocIndexVectorStore(VectorStore):
         embedding: Embeddings,
         *,
         dim: int | None = None,
-        space: Space = 'cosine',
+        space: Space | None = None,
         read_only: bool = False,
         shared_writes: bool = False,
         relevance_score_fn: Callable[[float], float] | None = None,
@@ -102,7 +102,7 @@ class DocIndexVectorStore(VectorStore):
             work_dir: The directory.
             embedding: What makes vectors of texts.
             dim: How long the vectors are. Left out: `embedding` is asked for one.
-            space: What distance means: 'cosine', 'l2' or 'ip'.
+            space: What distance means: 'cosine', 'l2' or 'ip'. Left out: what it means there; 'cosine' in a new one.
             read_only: Beside the process that writes; see `HnswDocumentIndex`.
             shared_writes: Beside other processes that write.
             relevance_score_fn: See the class.
@@ -113,7 +113,7 @@ class DocIndexVectorStore(VectorStore):
             SettingsError: a setting is out of range, or nobody knows it.
         """
         dim = len(embedding.embed_query(_PROBE)) if dim is None else dim
-        index = open_texts(work_dir, Text, dim, read_only, shared_writes, space=space, **settings)
+        index = open_texts(work_dir, Text, dim, space, read_only, shared_writes, **settings)
         return cls(index, embedding, relevance_score_fn=relevance_score_fn)
 
     @classmethod
@@ -545,7 +545,7 @@ class DocArrayHnswSearch(DocIndexVectorStore):
         embedding: Embeddings,
         work_dir: str,
         n_dim: int,
-        dist_metric: Space = 'cosine',
+        dist_metric: Space | None = None,
         max_elements: int = 1024,
         index: bool = True,
         ef_construction: int = 200,
@@ -558,8 +558,9 @@ class DocArrayHnswSearch(DocIndexVectorStore):
         """
         Open a store, or make one; see `DocIndexVectorStore.open` and `docindex.fields.VectorSettings`.
 
-        Two settings have other defaults than in langchain-community: `ef` there is 10, which finds three of four true
-        neighbours (see `VectorSettings`), and `num_threads` 1.
+        Three settings have other defaults than in langchain-community: `ef` there is 10, which finds three of four true
+        neighbours (see `VectorSettings`), `num_threads` 1, and `dist_metric` 'cosine' also where the directory has
+        another one.
         """
         return cls.open(
             work_dir,

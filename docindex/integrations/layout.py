@@ -110,7 +110,7 @@ class TextLayout:
             )
         if self.metadata_field is not None:
             values[self.metadata_field] = rest
-        values |= {self.fields[key]: metadata[key] for key in metadata if key in self.fields}
+        values |= self._given({self.fields[key]: metadata[key] for key in metadata if key in self.fields})
         return self._nested(values)
 
     def text(self, doc: BaseModel) -> str:
@@ -149,6 +149,17 @@ class TextLayout:
     def kind_of(self, name: str) -> Kind:
         """Return what the values are that a filter calls `name`, if it is the name of a field; anything, otherwise."""
         return self.schema.columns[name].kind if name in self.schema.columns else Kind('any', is_ordered=True)
+
+    def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values without None where a field cannot be it, and where nothing else is known of its document."""
+        columns, nodes = self.schema.columns, self.schema.nodes
+        begun = {columns[name].outer for name, value in values.items() if value is not None}
+
+        def is_missing(column: Column) -> bool:
+            is_alone = column.outer in nodes and nodes[column.outer].can_be_none and column.outer not in begun
+            return is_alone or not (column.can_be_none or column.annotation is Any)
+
+        return {name: value for name, value in values.items() if value is not None or not is_missing(columns[name])}
 
     def _vector(self, vector: Sequence[float]) -> Any:
         # float64, which a list becomes, would be stored beside the vector file's float32.

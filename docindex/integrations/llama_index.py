@@ -53,6 +53,7 @@ _REF = 'ref_doc_id'
 _REST = '_node'
 """Keys of the metadata beside that of users: the document a node is of, and all else that is known of the node."""
 _ALSO_REF = ('doc_id', 'document_id')  # LlamaIndex's stores know it by three names
+_RESOURCES = ('text_resource', 'image_resource', 'audio_resource', 'video_resource')
 
 _COMPARED = {
     FilterOperator.EQ: '$eq',
@@ -83,7 +84,8 @@ class DocIndexVectorStore(BasePydanticVectorStore):
             `metadata: dict[str, Any] = {}`.
         work_dir: Instead of an index, a directory; it is made if it is missing.
         dim: In a directory, how long the vectors are.
-        space: In a directory, what distance means: 'cosine', 'l2' or 'ip'.
+        space: In a directory, what distance means: 'cosine', 'l2' or 'ip'. Left out: what it means there; 'cosine' in
+            a new one.
         read_only: In a directory, beside the process that writes; see `HnswDocumentIndex`.
         shared_writes: In a directory, beside other processes that write.
         settings: In a directory, more settings of the vector field, `{'M': 32}`; see `docindex.fields.VectorSettings`.
@@ -104,7 +106,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     work_dir: str | None = None
     dim: int | None = None
-    space: str = 'cosine'
+    space: str | None = None
     read_only: bool = False
     shared_writes: bool = False
     settings: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
@@ -118,7 +120,7 @@ class DocIndexVectorStore(BasePydanticVectorStore):
         *,
         work_dir: str | os.PathLike[str] | None = None,
         dim: int | None = None,
-        space: Space = 'cosine',
+        space: Space | None = None,
         read_only: bool = False,
         shared_writes: bool = False,
         settings: Mapping[str, Any] | None = None,
@@ -154,12 +156,12 @@ class DocIndexVectorStore(BasePydanticVectorStore):
     def _own_index(self) -> DocumentIndex[Any]:
         if self.work_dir is None or self.dim is None:
             raise SettingsError('say how long the vectors of your embedding model are: dim=384')
-        settings = {'space': self.space, **self.settings}
-        return open_texts(self.work_dir, Node, self.dim, self.read_only, self.shared_writes, **settings)
+        settings = {'space': self.space, **self.settings, 'read_only': self.read_only}
+        return open_texts(self.work_dir, Node, self.dim, shared_writes=self.shared_writes, **settings)
 
     @classmethod
     def from_params(
-        cls, work_dir: str | os.PathLike[str], dim: int, space: Space = 'cosine', **settings: Any
+        cls, work_dir: str | os.PathLike[str], dim: int, space: Space | None = None, **settings: Any
     ) -> DocIndexVectorStore:
         """Open a directory, or make one; `settings` are those of the vector field, `M=32`."""
         return cls(work_dir=work_dir, dim=dim, space=space, settings=settings)
@@ -368,6 +370,10 @@ class DocIndexVectorStore(BasePydanticVectorStore):
         rest.pop('text', None)
         if rest.get('text_resource'):
             rest['text_resource'].pop('text', None)
+        for name in _RESOURCES:
+            resource = getattr(node, name, None)
+            if resource is not None and resource.data is not None:  # base64, which LlamaIndex leaves out of its JSON
+                rest[name]['data'] = resource.data.decode()
         kept: dict[str, Any] = {_REST: {'type': str(ObjectType(node.get_type()).value), 'data': rest}}
         if node.metadata.keys() & {_REF, _REST}:  # somebody's own, which ours would hide
             kept[_REST]['metadata'] = node.metadata

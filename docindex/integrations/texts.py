@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from ..document import BaseDoc
-from ..fields import Field
+from ..fields import Field, Space
+from ..hnsw.classless import is_index
 from ..hnsw.index import HnswDocumentIndex
 from ..tensors import NdArray
 
@@ -32,6 +33,7 @@ def open_texts(
     work_dir: str | PathLike[str],
     doc_type: type[BaseModel],
     dim: int,
+    space: Space | None = None,
     read_only: bool = False,
     shared_writes: bool = False,
     **settings: Any,
@@ -39,10 +41,14 @@ def open_texts(
     """
     Open an index of documents of a class that leaves the settings of its vectors open: `Text` or `Node`.
 
+    What is not set is as the directory has it. In a new one the space is 'cosine', as texts want it.
+
     Raises:
         SettingsError: nobody knows a setting, or it is out of range.
         WorkDirError: the directory cannot be used: it holds vectors of another length, say.
     """
+    if space is not None or not is_index(work_dir):
+        settings['space'] = space or 'cosine'
     made = _with_vectors(doc_type, tuple(sorted({'dim': dim, **settings}.items())))
     return HnswDocumentIndex[made](work_dir=work_dir, read_only=read_only, shared_writes=shared_writes)  # type: ignore[valid-type]
 

@@ -318,6 +318,27 @@ def test_metadata_comes_back_as_it_was(store: DocIndexVectorStore, books: DocInd
     assert (b.metadata, d.metadata) == ({'year': 1950, 'published': date(1950, 5, 1)}, {'x': 1})
 
 
+def test_none_in_a_typed_field_counts_as_missing(tmp_path: Path) -> None:
+    """None stands for what is not there, also where a field, or a nested document, cannot hold it."""
+
+    class Report(BaseDoc):
+        text: str
+        pages: int = 1
+        year: int | None = 1900
+        author: Author | None = None
+        embedding: NdArray = Field(dim=len(WORDS))
+
+    with HnswDocumentIndex[Report](work_dir=tmp_path) as index:
+        store = DocIndexVectorStore(index, LangChainWords())
+        nothing = {'pages': None, 'year': None, 'author__name': None, 'author__born': None}
+        store.add_texts(['a', 'b'], [nothing, {'author__name': 'Ada', 'author__born': None}], ids=['a', 'b'])
+        a, b = index['a'], index['b']
+        assert (a.pages, a.year, a.author) == (1, None, None)
+        assert b.author is not None
+        assert (b.author.name, b.author.born) == ('Ada', None)
+        assert store.get_by_ids(['a'])[0].metadata == {'pages': 1}
+
+
 def test_documents_of_the_index_are_found(books: DocIndexVectorStore) -> None:
     """What the index has stored itself is found, with its fields as metadata under the keys that were chosen."""
     books.index.index(Book(id='z', title='Engine', author=Author(name='Bob', born=1900), embedding=[0, 0, 1, 0, 0, 0]))
@@ -437,6 +458,26 @@ def test_a_store_is_opened_again(tmp_path: Path) -> None:
         DocIndexVectorStore.open(tmp_path, LangChainWords(), dim=7)
     with DocIndexVectorStore.open(tmp_path, LangChainWords(), read_only=True, space='l2') as reader:
         assert len(reader.index) == 5
+
+
+def test_what_distance_means_stays_as_it_was(tmp_path: Path) -> None:
+    """Who opens a directory and says no space has the one that it was made with, as a writer and as a reader."""
+    words, work_dir = LangChainWords(), str(tmp_path)
+    with DocIndexVectorStore.from_texts(TEXTS, words, ids=IDS, work_dir=work_dir, space='l2') as store:
+        found = store.similarity_search_with_score('chess engine', 5)
+    for again in (
+        DocIndexVectorStore.open(work_dir, words, read_only=True),
+        DocIndexVectorStore.open(work_dir, words),
+        DocIndexVectorStore.from_texts([], words, work_dir=work_dir),
+        DocArrayHnswSearch.from_params(words, work_dir, n_dim=len(WORDS)),
+    ):
+        assert again.index.settings()['space'] == 'l2'
+        assert again.similarity_search_with_score('chess engine', 5) == found
+        again.close()
+    with DocIndexVectorStore.open(work_dir, words, space='ip') as store:
+        assert store.index.settings()['space'] == 'ip'
+    with DocIndexVectorStore.open(tmp_path / 'new', words) as store:
+        assert store.index.settings()['space'] == 'cosine'
 
 
 @pytest.mark.parametrize('made', [DocIndexVectorStore, DocArrayHnswSearch])

@@ -309,9 +309,11 @@ def test_nodes_come_back_as_they_were(store: DocIndexVectorStore) -> None:
         ImageNode(id_='4', image='abcd', embedding=embedding),
         Node(id_='5', text_resource=MediaResource(text='some prose', mimetype='text/markdown'), embedding=embedding),
         TextNode(id_='6', text='', start_char_idx=3, excluded_llm_metadata_keys=['a'], embedding=embedding),
+        Document(id_='7', image_resource=MediaResource(data=b'\x89PNG', mimetype='image/png'), embedding=embedding),
+        Node(id_='8', audio_resource=MediaResource(data=b'RIFF'), embedding=embedding),
     ]
-    assert store.add(nodes) == list('123456')
-    back = store.get_nodes(list('654321'))[::-1]
+    assert store.add(nodes) == list('12345678')
+    back = store.get_nodes(list('87654321'))[::-1]
     assert list(map(type, back)) == list(map(type, nodes))
     assert back == [one.model_copy(update={'embedding': None}) for one in nodes]
     assert [one.hash for one in back] == [one.hash for one in nodes]
@@ -456,6 +458,22 @@ def test_a_store_is_made_again_from_what_it_says_of_itself(store: DocIndexVector
         assert copy.deepcopy(over).client is index
         with pytest.raises(SettingsError, match='one with a work_dir can'):
             pickle.dumps(over)
+
+
+def test_what_similarity_means_stays_as_it_was(tmp_path: Path) -> None:
+    """Who opens a directory and says no space has the one that it was made with, copies of the store too."""
+    made = DocIndexVectorStore(work_dir=tmp_path, dim=len(WORDS), space='l2')
+    made.add(NODES)
+    found = made.query(asked('chess'))
+    made.client.close()
+    opened = DocIndexVectorStore.from_params(tmp_path, len(WORDS))
+    for again in (opened, pickle.loads(pickle.dumps(opened))):
+        assert again.client.settings()['space'] == 'l2'
+        assert again.query(asked('chess')).similarities == found.similarities
+        again.client.close()
+    new = DocIndexVectorStore(work_dir=tmp_path / 'new', dim=len(WORDS))
+    assert new.client.settings()['space'] == 'cosine'
+    new.client.close()
 
 
 def test_a_place_is_needed(store: DocIndexVectorStore, tmp_path: Path) -> None:
