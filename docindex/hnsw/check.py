@@ -391,6 +391,9 @@ def _check_graph(view: View, name: str, repair: bool, report: CheckReport, advan
             graphs.rebuild(name)
         report.problems.append(Problem(problem, field=name, is_mended=repair))
         return
+    if search.is_exact:  # whatever the graph misses
+        report.unreachable[name] = 0
+        return
     missed = answer.missed
     if repair and len(missed):
         missed = graphs.mend(name, missed)

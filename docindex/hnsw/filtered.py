@@ -68,7 +68,7 @@ class FilteredSearch:
 
     def nearest(self, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
         """Return the `limit` nearest to each query (q, dim) of the vectors that match, or all if there are fewer."""
-        if exact or self._search.graph is None or self._are_few(limit):
+        if exact or self._search.is_exact or self._are_few(limit):
             return self._scan(queries, limit)
         settings = self._search.settings
         ef = ef or settings.search_ef(limit)

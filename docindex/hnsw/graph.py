@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,11 @@ except ImportError as error:  # or not installed, or compiled for another Python
     _failure = error
 
 _MANY = 1_000
+MOST_STRAYS = 256
+"""To compare with so many takes a fifth of a search."""
+LOOK_ROWS = 32
+"""So many that were added are enough to ask whether searches find the last of them."""
+_MOST_STRAYS_SHARE = 0.01  # or so large a part of a large graph: 10,000 of 1,000,000 x 128 take 1 ms
 _Strays = tuple[list[int], Labels, Float32Array]
 _NO_STRAYS: _Strays = ([], np.empty(0, np.int64), np.empty((0, 0), np.float32))
 
@@ -60,6 +66,8 @@ class Graph:
         dead: On how many of its nodes nobody lives any more.
         churn: How many vectors were added since somebody last looked for vectors that nobody links to.
         strays: Labels in it that searches miss all the same, ascending: they are to be compared with one by one.
+        looked_at: Of the labels from this one on nobody has asked yet whether searches find them.
+        is_suspect: Whether some of those before it were hidden: what comes next may be, and may hide others.
         left_out: Labels below `covered` that are not in it, for their vectors are damaged.
 
     Args:
@@ -73,6 +81,8 @@ class Graph:
         self.buried = 0
         self.dead = 0
         self.churn = 0
+        self.looked_at = 0
+        self.is_suspect = False
         self._is_dead = FlagColumn()
         self.strays: list[int] = []
         self._read_strays = _NO_STRAYS
@@ -109,7 +119,8 @@ class Graph:
         """
         graph = cls.__new__(cls)
         graph.settings, graph.covered, graph.buried, graph.dead = settings, covered, len(dead_labels), dead
-        graph.churn, graph.strays, graph.left_out = 0, strays, []
+        graph.churn, graph.strays, graph.left_out = 0, sorted({*strays}), []
+        graph.looked_at, graph.is_suspect = max(0, covered - LOOK_ROWS), False
         graph._read_strays = _NO_STRAYS
         graph._ef = _EfGate()
         graph._twins = Twins.from_json(twins)
@@ -164,6 +175,11 @@ class Graph:
         place = _node_size(self.settings)
         above = int(self._index.index_file_size()) - HEADER_SIZE - (place + 4) * self.held
         return self.capacity * (place + 54) + 40 * self.held + above
+
+    @property
+    def hides_many(self) -> bool:
+        """Whether so many are strays, or may be soon, that searches had better compare with every vector."""
+        return self.is_suspect or len(self.strays) > max(MOST_STRAYS, _MOST_STRAYS_SHARE * self.live)
 
     def twins(self) -> list[list[int]]:
         """Return which labels share a node, as JSON."""
@@ -232,8 +248,9 @@ class Graph:
         vectors were not found by themselves after replacing half, and without marks none), takes longer, and where only
         marked nodes are near, hnswlib crashes (`selectedNeighbors.back()` of none; with M=2, in 7 of 12 runs).
         """
-        if label in self.strays:
-            self.strays.remove(label)
+        at = bisect_left(self.strays, label)
+        if self.strays[at : at + 1] == [label]:
+            del self.strays[at]
         node = self._twins.leave(label)
         if node is not None:
             self._is_dead.mark([node])

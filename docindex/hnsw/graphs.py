@@ -21,11 +21,11 @@ import numpy as np
 from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
-from ..errors import SettingsError
+from ..errors import CorruptIndexError, SettingsError
 from ..fields import VectorSettings
 from ..locks import SharedLock
 from . import graph_file
-from .graph import Graph, why_impossible
+from .graph import LOOK_ROWS, MOST_STRAYS, Graph, why_impossible
 from .labels import LabelTable
 from .reachability import ask, ask_all
 from .records import Snapshot
@@ -47,8 +47,12 @@ _SAVE_SHARE = 0.5
 _FEW_LINKS = 4
 _CHURN_ROWS = 100
 _CHURN_SHARE = 0.25
-_MOST_STRAYS = 256  # to compare with so many takes a fifth of a search
+_LOOKED_AT, _SUSPECT_ROWS = 8, 2_048
 _THOROUGH = 10  # times the usual `ef`
+_HIDING = (
+    'the graph of %r in %s does not lead to many of its vectors; searches compare with every vector until it does. '
+    "With space='l2' one vector in the middle of all others, zeros say, can be the cause"
+)
 _MOSTLY_DEAD = 4  # nodes for each living one
 # What other processes write is added a little at a call, 20 ms or so, and scanned until then; a graph file of theirs
 # that is ahead by more than this is loaded instead.
@@ -97,6 +101,7 @@ class GraphCache:
         self._snapshots: dict[str, Snapshot] = {}
         self._disowned: set[str] = set()
         self._trusts_files = True
+        self._said_to_hide: set[str] = set()
         self.asleep: dict[str, VectorSettings] = {}
         self.rejected: dict[str, str] = {}
         self.loading_seconds: dict[str, float] = {}
@@ -422,6 +427,30 @@ class GraphCache:
         graph.add(labels, file.peek(labels), file.peek, self._labels.is_living)
         graph.churn += len(labels)
         graph.covered = stop
+        self._look_at_latest(field)
+
+    def _look_at_latest(self, field: str) -> None:
+        """Where what was added lately is hidden from searches, take it as strays. Called with the lock held alone."""
+        # In l2 hnswlib links all that comes to one vector in the middle of all others, if there is one, and that links
+        # back to a few. Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
+        graph = self._graphs[field]
+        labels = self._labels.living(field, graph.looked_at, graph.covered)
+        if len(labels) >= LOOK_ROWS and not graph.left_out:
+            graph.looked_at = graph.covered
+            was_suspect, some = graph.is_suspect, labels[:: len(labels) // _LOOKED_AT]
+            graph.is_suspect = self._hides_some(field, some)
+            if not was_suspect:  # it may have begun some time ago
+                labels = self._labels.living(field, max(0, graph.covered - _SUSPECT_ROWS), graph.covered)
+        if graph.is_suspect:
+            self._put_strays(field, np.union1d(graph.strays, labels).astype(np.int64))
+
+    def _hides_some(self, field: str, labels: Labels) -> bool:
+        """Return whether searches, even thorough ones, miss more than one of these vectors."""
+        search = self._search(field)
+        try:
+            return len(ask(search, ask(search, labels).missed, _THOROUGH).missed) > 1
+        except CorruptIndexError:
+            return False  # whoever searches for what is damaged will hear of it
 
     def rebuild(self, field: str) -> None:
         """Make a field's graph anew from the vectors."""
@@ -446,24 +475,35 @@ class GraphCache:
         for is_last in (False, True):
             self.relink(field, missed)
             missed = ask_all(self._search(field)).missed
-            if is_last or len(self._hidden(field, missed)) <= _MOST_STRAYS:
+            if is_last or len(self._hidden(field, missed)) <= MOST_STRAYS:
                 break
             self.rebuild(field)
             missed = ask_all(self._search(field)).missed
         return self._take_as_strays(field, np.union1d(missed, self._graphs[field].strays).astype(np.int64))
 
     def _hidden(self, field: str, missed: Labels) -> Labels:
-        """Return those of the vectors that searches miss that are hidden from far more thorough ones, too; few: all."""
+        """Return what searches miss, or, if that is much, and far more thorough ones find most of it, the rest."""
         # Where vectors lie in clusters far apart, a search may come to a wrong one and miss all of another: 2 % of
         # 1,000,000. That is a matter of `ef`; with ten times as much it found all but 51 of 861 with few links.
-        return missed if len(missed) <= _MOST_STRAYS else ask(self._search(field), missed, _THOROUGH).missed
+        if len(missed) <= MOST_STRAYS:
+            return missed
+        hidden = ask(self._search(field), missed, _THOROUGH).missed
+        return hidden if 2 * len(hidden) < len(missed) else missed
 
     def _take_as_strays(self, field: str, missed: Labels) -> Labels:
-        """Let searches look at vectors that the graph does not lead to; return those for which that is too much."""
-        strays = self._hidden(field, missed)[:_MOST_STRAYS]
+        """Let searches look at vectors that the graph hides; return those that it only misses."""
+        strays = self._hidden(field, missed)
         with self._lock.exclusive():
-            self._graphs[field].strays = strays.tolist()
+            self._put_strays(field, strays)
         return np.setdiff1d(missed, strays)
+
+    def _put_strays(self, field: str, strays: Labels) -> None:
+        """Let searches look at these labels, ascending. Called with the lock held alone."""
+        graph = self._graphs[field]
+        graph.strays = strays.tolist()
+        if graph.hides_many and field not in self._said_to_hide:
+            self._said_to_hide.add(field)
+            logger.warning(_HIDING, field, self._work_dir)
 
     def mend_all(self, show_progress: bool | None) -> None:
         """Search for every vector by itself, and let searches find what they miss."""
@@ -496,10 +536,11 @@ class GraphCache:
         graph.churn = 0
         scarce = scarce[[self._labels.is_living(label) for label in scarce.tolist()]]
         # What has been added since may lead to what was a stray.
-        missed = ask(self._search(field), np.union1d(scarce, graph.strays).astype(np.int64)).missed
+        some = np.union1d(scarce, graph.strays).astype(np.int64)
+        missed = ask(self._search(field), some).missed
         if len(missed):
             self.relink(field, missed)
-            missed = ask(self._search(field), missed).missed
+            missed = ask(self._search(field), some).missed  # others may have lost their links by that
         self._take_as_strays(field, missed)
 
     def _search(self, field: str) -> FieldSearch:

@@ -39,6 +39,11 @@ class FieldSearch:
     file: VectorFile
     labels: LabelTable
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether each search compares with every vector: there is no graph, or it hides too many of them."""
+        return self.graph is None or self.graph.hides_many
+
     def nearest(self, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
         """Return the `limit` vectors nearest to each query (q, dim), or all if there are fewer."""
         k = min(limit, self.labels.vectors(self.field))
@@ -46,7 +51,7 @@ class FieldSearch:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         graph = self.graph
         # In the middle of a transaction the graph does not know yet who is dead.
-        if exact or graph is None or graph.live == 0 or graph.buried < len(self.labels.dead):
+        if exact or graph is None or graph.hides_many or graph.live == 0 or graph.buried < len(self.labels.dead):
             return self._scan(queries, k, 0, self.labels.next)
         if graph.left_out:
             message = f'the vectors of {len(graph.left_out)} documents are damaged'

@@ -102,9 +102,9 @@ class Searching(Backend[int]):
     def find(self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter) -> Found:
         """Return labels and distances of the vectors in a field that are nearest to each query (q, dim)."""
         if filter_ == ALL and self._scope.root_filter == ALL:
-            is_scan = exact or self._view.state.graphs.get(name) is None
-            with self.step(f'{name}: {"compare with all vectors" if is_scan else "ask the graph"}'):
-                return self._view.search(name, queries, limit, exact, ef)
+            whole = self._view.searching(name)
+            with self.step(f'{name}: {"compare with all vectors" if exact or whole.is_exact else "ask the graph"}'):
+                return whole.nearest(queries, limit, exact, ef)
         search = FilteredSearch(self._view, name, self.where(filter_))
         found = search.nearest(queries, limit, exact, ef)
         self.estimate = search.estimate

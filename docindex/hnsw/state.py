@@ -27,7 +27,7 @@ from .labels import LabelTable
 from .matches import MatchCache, Matches
 from .records import Change
 from .rows import Rows
-from .scan import Found, Gathered
+from .scan import Gathered
 from .search import FieldSearch
 from .settings import Declared, SettingsRecord
 from .sidecar import Sidecar
@@ -267,10 +267,6 @@ class View:
     def keep(self, matches: Matches, name: str, gathered: Gathered, most: int) -> None:
         """Keep the vectors of matches; see `MatchCache`."""
         self.state.matches.keep(matches, name, gathered, most)
-
-    def search(self, field: str, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
-        """Return labels and distances of the vectors nearest to each query; see `FieldSearch`."""
-        return self.searching(field).nearest(queries, limit, exact, ef)
 
     def searching(self, field: str) -> FieldSearch:
         """Return the search in a field."""

@@ -179,6 +179,7 @@ def tune(
     _check_has_graph(field, settings)
     graphless.check_possible('tune')
     trial = _Trial(store, field, limit, queries, show_progress)
+    _check_asks_graph(store, field)
     curve: dict[int, TunePoint] = {}
 
     def reaches(ef: int) -> bool:
@@ -327,6 +328,12 @@ def _awake(store: Store, field: str) -> Iterator[FieldSearch]:
                 yield search
                 return
             _check_has_graph(field, search.settings)
+
+
+def _check_asks_graph(store: Store, field: str) -> None:
+    with _awake(store, field) as search:
+        if search.is_exact:
+            raise QueryError(f'{field!r} has a graph that hides many vectors: its searches are exact; see the log')
 
 
 def _check_has_graph(field: str, settings: VectorSettings) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
+from docindex.errors import QueryError
 from docindex.hnsw import graph_file, graphs
 from docindex.hnsw.graph import Graph
 from docindex.hnsw.reachability import ask_all
@@ -24,7 +25,7 @@ class Point(BaseDoc):
 Points = HnswDocumentIndex[Point]
 
 
-def missed(index: HnswDocumentIndex[Point]) -> list[str]:
+def missed(index: HnswDocumentIndex[Any]) -> list[str]:
     """Return the ids of the documents that a search for their own vector does not find first."""
     ids = list(index)
     docs = index.get(ids)
@@ -135,7 +136,7 @@ def test_of_too_many_those_are_strays_that_a_thorough_search_misses(
         graph = index._store.state.graphs.get('vector')
         blinded(monkeypatch, lambda nodes: nodes == 7)
         blinded(monkeypatch, lambda nodes: nodes % 50 == 7, below=1000)
-        monkeypatch.setattr(graphs, '_MOST_STRAYS', 3)
+        monkeypatch.setattr(graphs, 'MOST_STRAYS', 3)
         assert index.verify(repair=True).unreachable == {'vector': 5}
         assert index._store.state.graphs.get('vector') is graph
         assert graph.strays == [7]
@@ -149,11 +150,63 @@ def test_a_graph_that_misses_too_much_is_made_anew(tmp_path: Path, monkeypatch: 
         index.index([Point(id=str(at), vector=vector) for at, vector in enumerate(vectors)])
         worn = index._store.state.graphs.get('vector')
         blinded(monkeypatch, lambda nodes: (nodes % 3 == 0) & (index._store.state.graphs.get('vector') is worn))
-        monkeypatch.setattr(graphs, '_MOST_STRAYS', 10)
+        monkeypatch.setattr(graphs, 'MOST_STRAYS', 10)
         assert len(missed(index)) > 10
         assert index.verify(repair=True).is_sound
         assert index._store.state.graphs.get('vector') is not worn
         assert missed(index) == []
+
+
+class Far(BaseDoc):
+    step: int = 0
+    vector: NdArray = Field(dim=96)
+
+
+Fars = HnswDocumentIndex[Far]
+
+
+def around(count: int, middle: int) -> list[Far]:
+    """Return points in all directions around one, the origin, which is nearer to each of them than another is."""
+    vectors = np.random.default_rng(11).normal(size=(count, 96))
+    vectors[middle] = 0
+    return [Far(id=str(at), vector=vector, step=at % 5) for at, vector in enumerate(vectors)]
+
+
+def test_one_vector_in_the_middle_hides_no_others(tmp_path: Path) -> None:
+    """What is stored after a vector to which hnswlib links all others is found: at once, with a filter, reopened."""
+    docs = around(1400, 500)
+    with Fars(work_dir=tmp_path) as index:
+        for start in range(0, len(docs), 100):
+            index.index(docs[start : start + 100])
+            assert missed(index) == [], start
+        found = index.find(docs[-1], limit=300, filter={'step': {'$gt': 0}})
+        assert found.documents[0].id == docs[-1].id
+        assert 'compare with all vectors' in str(index.explain(docs[-1]))
+        report = index.verify()
+        assert (report.is_sound, report.unreachable) == (True, {'vector': 0})
+    with Fars(work_dir=tmp_path) as index:
+        assert missed(index) == []
+        index.compact()
+        assert missed(index) == []
+
+
+def test_a_vector_in_the_middle_does_not_hide_single_ones(tmp_path: Path) -> None:
+    """Documents that are stored one by one are found, too, while there are few of them."""
+    docs = around(1000, 800)
+    with Fars(work_dir=tmp_path) as index:
+        index.index(docs[:801])
+        for doc in docs[801:]:
+            index.index(doc)
+        assert missed(index) == []
+
+
+def test_there_is_no_ef_for_a_graph_that_hides_many(tmp_path: Path) -> None:
+    """Where searches compare with every vector, all neighbours are found, and `tune` says why it has nothing to do."""
+    with Fars(work_dir=tmp_path) as index:
+        index.index(around(800, 0))
+        assert index.recall(sample=50) == 1
+        with pytest.raises(QueryError, match='hides many vectors'):
+            index.tune(sample=50)
 
 
 def test_scarcely_linked_counts_links(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_only_the_view_sees_what_is_staged(directory: Directory) -> None:
         'v': [4, 9],
         'w': [None, 9],
     }
-    labels, distances = view.search('v', np.full((1, 4), 9, np.float32), 10, exact=False, ef=None)
+    labels, distances = view.searching('v').nearest(np.full((1, 4), 9, np.float32), 10, exact=False, ef=None)
     assert labels.tolist() == [[4, 3, 2]]
     assert distances[0, 0] == 0
     assert directory.seen() == before
