@@ -336,7 +336,8 @@ def check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Acce
     if file.commits > commits and access.follows:
         with sidecar.latest() as latest:  # there may have been some since that moment
             commits = latest.commits()
-    if file.commits > commits and not access.is_tolerant:
+    # Nor for a repair: it would count as the lost commits, and a log that is found again would no longer fit.
+    if file.commits > commits and not (access.is_tolerant and access.read_only):
         raise CorruptIndexError(
             f'this file has lost {file.commits - commits} of {file.commits} commits',
             sidecar.path,
