@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -452,6 +453,28 @@ def test_a_class_with_code_of_its_own(docindex: Command, tmp_path: Path) -> None
     assert lines(docindex('get', tmp_path / 'i', 'a', '-s', 'text')) == [{'text': 'x'}]
     assert docindex('delete', tmp_path / 'i', 'a').stdout == '1 document deleted\n'
     assert docindex('check', tmp_path / 'i').returncode == 0
+
+
+def test_lost_commits_stay_lost(docindex: Command, made: Path, tmp_path: Path) -> None:
+    """Where SQLite's log is gone, `check` says so, and `--repair` changes nothing, so that it fits if it is found."""
+    with closing(sqlite3.connect(made / 'documents.sqlite3', isolation_level=None)) as connection:
+        connection.execute("UPDATE fields SET f_text = 'other' WHERE label = 20")
+    with HnswDocumentIndex[Note](work_dir=made) as index:
+        index.index([Note(id='lost', vector=np.ones(4))])
+        copy = shutil.copytree(made, tmp_path / 'copy')
+    (copy / 'documents.sqlite3-shm').unlink()
+    log = (copy / 'documents.sqlite3-wal').rename(tmp_path / 'log')
+    before = (copy / 'documents.sqlite3').read_bytes()
+    for _ in range(2):
+        assert 'SQLite has lost 1 commits that vector.0.f32 knows of' in docindex('check', copy).stdout
+        repaired = docindex('check', copy, '--repair')
+        assert (repaired.returncode, 'this file has lost 1 of 3 commits' in repaired.stderr) == (1, True)
+    assert (copy / 'documents.sqlite3').read_bytes() == before
+    for file in copy.glob('documents.sqlite3-*'):
+        file.unlink()
+    log.rename(copy / 'documents.sqlite3-wal')
+    assert docindex('check', copy, '--repair').returncode == 0
+    assert json.loads(docindex('get', copy, 'lost').stdout)['id'] == 'lost'
 
 
 def test_a_check_without_the_class(docindex: Command, tmp_path: Path) -> None:

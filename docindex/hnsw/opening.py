@@ -19,7 +19,7 @@ from .extraction import Extractions, tables_of
 from .records import ScannedRow
 from .settings import Declared, SettingsRecord, first_entry
 from .sidecar import Sidecar
-from .state import NO_VECTORS
+from .state import NO_VECTORS, Access, check_commits
 from .vectors import VectorFile
 from .workdir import WorkDir
 
@@ -54,6 +54,21 @@ def create(
     fields = tables_of(extractions, levels).to_json()
     description = {**_description(schema, declared), 'embeddings': schema.embeddings(declared)}
     sidecar.create({**description, 'settings': remembered, 'fields': fields, 'levels': levels})
+
+
+def check_none_lost(work_dir: WorkDir, sidecar: Sidecar, access: Access) -> None:
+    """
+    Check that SQLite has lost no commits, before others are counted in their place, or their files are written over.
+
+    Raises:
+        CorruptIndexError: it has.
+    """
+    meta = sidecar.rows.meta()
+    fields = SettingsRecord(sidecar, meta['settings'], {}).effective
+    for field, own in (fields or {NO_VECTORS: VectorSettings(dim=0)}).items():
+        path = work_dir.vector_file(field, meta['generation'] if fields else 0)
+        with closing(VectorFile(path, own.dim, 0, stored_as=own.stored_as, read_only=True)) as file:
+            check_commits(file, meta['commits'], sidecar, access)
 
 
 def carry_over(work_dir: WorkDir, sidecar: Sidecar, schema: Schema[Any], declared: Declared) -> None:

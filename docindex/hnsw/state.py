@@ -140,7 +140,7 @@ class State:
                 counters.append(_open_file(work_dir.vector_file(NO_VECTORS, 0), VectorSettings(dim=0), 0, meta, access))
                 undo.callback(counters[0].close)
             for file in counters:
-                _check_commits(file, meta['commits'], sidecar, access)
+                check_commits(file, meta['commits'], sidecar, access)
             graphs = GraphCache(work_dir, sidecar, files, labels, lock)
             try:
                 snapshots = rows.snapshots() if access.trusts_graphs else None
@@ -322,11 +322,18 @@ def _open_file(
     )
 
 
-def _check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Access) -> None:
+def check_commits(file: VectorFile, commits: int, sidecar: Sidecar, access: Access) -> None:
+    """
+    Check that SQLite has as many commits as a vector file knows of.
+
+    Raises:
+        CorruptIndexError: it has lost some.
+    """
     if file.commits > commits and access.follows:
         with sidecar.latest() as latest:  # there may have been some since that moment
             commits = latest.commits()
-    if file.commits > commits and not access.is_tolerant:
+    # Nor for a repair: it would count as the lost commits, and a log that is found again would no longer fit.
+    if file.commits > commits and not (access.is_tolerant and access.read_only):
         raise CorruptIndexError(
             f'this file has lost {file.commits - commits} of {file.commits} commits',
             sidecar.path,

@@ -164,6 +164,7 @@ class Store:
             return overlay
         if self._sidecar.is_new():
             opening.create(self._work_dir, self._sidecar, schema, declared, extractions)
+        opening.check_none_lost(self._work_dir, self._sidecar, self.access)
         opening.check_embeddings(self._work_dir, self._sidecar, schema.embeddings(declared))
         opening.carry_over(self._work_dir, self._sidecar, schema, declared)
         opening.check_levels(self._sidecar, schema)

@@ -475,6 +475,28 @@ def test_lost_commits_are_noticed(work_dir: Path) -> None:
         Index(work_dir=copy)
 
 
+def test_lost_commits_are_noticed_before_the_schema_changes(work_dir: Path) -> None:
+    """What an opening with a new class would write is not counted for lost commits, nor over vectors of theirs."""
+
+    class Grown(Doc):
+        number: int = 0
+        more: NdArray | None = Field(default=None, dim=4)
+
+    with Index(work_dir=work_dir) as index:
+        index.index(docs(0, 5))
+    copy = work_dir.parent / 'copy'
+    with HnswDocumentIndex[Grown](work_dir=work_dir) as index:
+        index.index([Grown(**doc.__dict__, more=np.ones(4)) for doc in docs(5, 10)])
+        shutil.copytree(work_dir, copy)
+    for file in copy.glob('documents.sqlite3-*'):
+        file.unlink()
+    before = {path: path.read_bytes() for path in copy.rglob('*.*') if path.is_file()}
+    for schema in (Grown, Doc, Grown):
+        with pytest.raises(CorruptIndexError, match='lost 3 of 4 commits'):
+            HnswDocumentIndex[schema](work_dir=copy)  # type: ignore[valid-type]
+        assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_newer_directory_is_refused(closed: Path) -> None:
     """A directory of a newer format is refused with what to do, and not changed."""
     change_database(closed, "UPDATE meta SET value = '99' WHERE key = 'format'")
