@@ -19,7 +19,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import pydantic
@@ -48,6 +48,7 @@ from .query import QueryBuilder
 from .results import FindResult
 from .schema import Schema
 from .tensors import NdArray
+from .urls import ImageUrl
 
 D = TypeVar('D', bound=BaseModel)
 Float64Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -236,13 +237,6 @@ class Offer(BaseDoc):
 
 
 _NAMELESS = Poster(look=np.ones(3)).model_copy(update={'url': None})
-
-
-class Undecided(BaseDoc):
-    """A document whose default its class would refuse, as DocArray's users write it."""
-
-    text: str = None  # type: ignore[assignment]
-    note: str | None = None
 
 
 def _offer(id_: str) -> Offer:
@@ -674,20 +668,38 @@ class DocumentIndexContract(ABC):
             index.update(bad.model_copy(update={'id': 'film 0'}))
         stored.check_all(index)
 
-    def test_a_default_of_none_where_a_value_is_needed(self, open_index: OpenIndex) -> None:
-        """A default that the class would refuse is refused where it is needed, in documents, dicts and columns."""
-        with open_index(Undecided) as index:
+    @pytest.mark.parametrize(
+        ('annotation', 'default', 'fine'),
+        [
+            (str, None, 'null'),
+            (list[str], [None], []),
+            (Literal['x', 'y'], '', 'x'),
+            (dict[str, Literal[1, 2]], {'x': 3}, {'x': 2}),
+            (ImageUrl, '', 'x.png'),
+            (ImageUrl, 7, 'x.png'),
+            (Annotated[int, pydantic.Field(ge=0)], -1, 0),
+        ],
+        ids=['None', 'None in a list', 'no choice', 'no choice in a dict', 'no url', 'a number', 'too small'],
+    )
+    def test_a_default_that_the_class_refuses(
+        self, open_index: OpenIndex, annotation: Any, default: Any, fine: Any
+    ) -> None:
+        """It is refused where it is needed, in documents, dicts and columns: it could not be read back."""
+        doc_type: Any = pydantic.create_model(
+            'Doc', __base__=BaseDoc, value=(annotation, default), note=(str | None, None)
+        )
+        with open_index(doc_type) as index:
             for store in (
-                lambda: index.index(Undecided(id='a')),
-                lambda: index.index([{'id': 'a', 'text': 'x'}, {'id': 'b'}]),
+                lambda: index.index(doc_type(id='a')),
+                lambda: index.index([{'id': 'a', 'value': fine}, {'id': 'b'}]),
                 lambda: index.index_columns(id=['a', 'b'], note=['x', None]),
             ):
-                with pytest.raises(DocumentError, match='text'):
+                with pytest.raises(DocumentError, match='value'):
                     store()
-            index.index_columns(id=['a', 'b'], text=['null', 'x'], note=['x', None])
-            index.index([Undecided(id='c', text='null'), Undecided(id='d', text='x', note='y')])
-            assert index.filter({'text': 'null', 'note': None}).id == ['c']
+            index.index_columns(id=['a', 'b'], value=[fine, fine], note=['x', None])
+            index.index([doc_type(id='c', value=fine), doc_type(id='d', value=fine, note='y')])
             assert [index[id_].note for id_ in 'abcd'] == ['x', None, None, 'y']
+            assert [index[id_].value for id_ in 'abcd'] == [fine] * 4
 
     def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
         """The error for a vector of a wrong length names the document, the field, both lengths."""
