@@ -135,7 +135,9 @@ class Payloads(Generic[D]):
         if not are_alike or not self._packing.is_nothing(columns):
             return None
         text = self._json_of(docs, columns)
-        dumped = None if text is None else _objects_in(text, len(docs))
+        if text is None:
+            return None
+        dumped = _objects_in(text, len(docs))
         if dumped is None or any(
             self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)
         ):
