@@ -126,19 +126,24 @@ def _only_checks(metadata: Iterable[object]) -> bool:
 
 def checks_values(annotation: Any, seen: frozenset[type[Any]] = frozenset()) -> bool:
     """
-    Return whether a type that JSON says all about refuses, or changes, some values of the types that it is made of.
+    Return whether a type that JSON says all about refuses, or changes, some values that pydantic writes without a word.
 
-    `Field(ge=0)` does, and `str_to_lower`: an assignment that nobody has checked may have put such a value there.
+    `Field(ge=0)` does, and `str_to_lower`, a url, a `Literal`: a default, or an assignment, that nobody has checked may
+    have put such a value there.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return any(map(_checks, arguments[1:])) or checks_values(arguments[0], seen)
+    if origin is Literal or (isinstance(annotation, type) and issubclass(annotation, (ID, AnyUrl))):
+        return True
     if isinstance(annotation, type) and origin is None and issubclass(annotation, DocList):
         return checks_values(annotation.doc_type, seen)
     if isinstance(annotation, type) and origin is None and issubclass(annotation, BaseModel) and annotation not in seen:
-        fields, seen = annotation.model_fields.values(), seen | {annotation}
+        fields, seen = {**annotation.model_fields}, seen | {annotation}
+        if 'id' in fields and fields['id'].annotation is ID:  # who stores documents has looked at that
+            del fields['id']
         return not _CHANGES_VALUES.isdisjoint(annotation.model_config) or any(
-            any(map(_checks, info.metadata)) or checks_values(info.annotation, seen) for info in fields
+            any(map(_checks, info.metadata)) or checks_values(info.annotation, seen) for info in fields.values()
         )
     return any(checks_values(argument, seen) for argument in arguments)
 

@@ -52,9 +52,7 @@ class AnyUrl(str):
         @classmethod
         def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
             return core_schema.no_info_after_validator_function(
-                cls._validate,
-                core_schema.str_schema(strict=True, min_length=1),
-                serialization=core_schema.to_string_ser_schema(),
+                cls._validate, core_schema.str_schema(strict=True, min_length=1)
             )
 
     @classmethod

@@ -376,15 +376,14 @@ class _Field:
         return found if there is None else _spread(found, there)
 
     def allows(self, defaults: list[Any]) -> bool:
-        """Return whether defaults, which nobody validates, can be written as values of the type."""
+        """Return whether defaults, which nobody has validated, are what the class would make of them."""
         if self._is_list_of_documents:  # which are rows of their own
             return not any(defaults) and (self._can_be_none or None not in defaults)
+        types = {*map(type, defaults)}
         try:
-            texts = self._dumped(defaults, {*map(type, defaults)})
-        except ValueError:  # pydantic's: it is of another type
+            return self._dumped(defaults, types) == self._dumped(self._values.validate_python(defaults), types)
+        except ValueError:  # pydantic's: it is of another type, or refused
             return False
-        each = zip(texts, defaults, strict=True)  # pydantic writes null for None where there may be none, too
-        return not any('null' in text and (value is not None or not self._can_be_none) for text, value in each)
 
     def texts(self, values: list[Any]) -> list[str]:
         """

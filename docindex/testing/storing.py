@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -17,6 +17,7 @@ from ..fields import Field
 from ..index import DocumentIndex
 from ..schema import Schema
 from ..tensors import NdArray
+from ..urls import ImageUrl
 from .contract import OpenIndex
 from .exact import ExactIndex, same
 from .films import SPACES, Film, FilmContract, Poster, Trailer, a_film, films
@@ -33,13 +34,6 @@ class Offer(BaseDoc):
 
 
 _NAMELESS = Poster(look=np.ones(3)).model_copy(update={'url': None})
-
-
-class Undecided(BaseDoc):
-    """A document whose default its class would refuse, as DocArray's users write it."""
-
-    text: str = None  # type: ignore[assignment]
-    note: str | None = None
 
 
 def _offer(id_: str) -> Offer:
@@ -273,18 +267,36 @@ class StoringContract(FilmContract):
             index.update(bad.model_copy(update={'id': 'film 0'}))
         stored.check_all(index)
 
-    def test_a_default_of_none_where_a_value_is_needed(self, open_index: OpenIndex) -> None:
-        """A default that the class would refuse is refused where it is needed, in documents, dicts and columns."""
-        with open_index(Undecided) as index:
-            for given in (Undecided(id='a'), [{'id': 'a', 'text': 'x'}, {'id': 'b'}]):
-                with pytest.raises(DocumentError, match='text'):
-                    index.index(given)
-            with pytest.raises(DocumentError, match='text'):
+    @pytest.mark.parametrize(
+        ('annotation', 'default', 'fine'),
+        [
+            (str, None, 'null'),
+            (list[str], [None], []),
+            (Literal['x', 'y'], '', 'x'),
+            (dict[str, Literal[1, 2]], {'x': 3}, {'x': 2}),
+            (ImageUrl, '', 'x.png'),
+            (ImageUrl, 7, 'x.png'),
+            (Annotated[int, pydantic.Field(ge=0)], -1, 0),
+        ],
+        ids=['None', 'None in a list', 'no choice', 'no choice in a dict', 'no url', 'a number', 'too small'],
+    )
+    def test_a_default_that_the_class_refuses(
+        self, open_index: OpenIndex, annotation: Any, default: Any, fine: Any
+    ) -> None:
+        """It is refused where it is needed, in documents, dicts and columns: it could not be read back."""
+        doc_type: Any = pydantic.create_model(
+            'Doc', __base__=BaseDoc, value=(annotation, default), note=(str | None, None)
+        )
+        with open_index(doc_type) as index:
+            for docs in (doc_type(id='a'), [{'id': 'a', 'value': fine}, {'id': 'b'}]):
+                with pytest.raises(DocumentError, match='value'):
+                    index.index(docs)
+            with pytest.raises(DocumentError, match='value'):
                 index.index_columns(id=['a', 'b'], note=['x', None])
-            index.index_columns(id=['a', 'b'], text=['null', 'x'], note=['x', None])
-            index.index([Undecided(id='c', text='null'), Undecided(id='d', text='x', note='y')])
-            assert index.filter({'text': 'null', 'note': None}).id == ['c']
+            index.index_columns(id=['a', 'b'], value=[fine, fine], note=['x', None])
+            index.index([doc_type(id='c', value=fine), doc_type(id='d', value=fine, note='y')])
             assert [index[id_].note for id_ in 'abcd'] == ['x', None, None, 'y']
+            assert [index[id_].value for id_ in 'abcd'] == [fine] * 4
 
     def test_a_refusal_names_field_and_document(self, index: DocumentIndex[Film]) -> None:
         """The error for a vector of a wrong length names the document, the field, both lengths."""
