@@ -212,6 +212,8 @@ def _values(column: Column, given: Any) -> Sequence[Any]:
         return _tensors(given)
     if isinstance(given, np.ndarray) and given.dtype.kind in 'mM':
         given = given.astype(f'{given.dtype.kind}8[us]')  # finer ones would become integers
+    if isinstance(given, np.ndarray) and given.dtype.char == 'g':
+        given = given.astype(np.float64)  # Python has no longer ones
     convert = next((getattr(given, name) for name in _AS_LISTS if hasattr(given, name)), None)
     values: list[Any] = list(given) if convert is None else convert()
     if any(issubclass(one, np.generic) for one in {*map(type, values)}):

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from .errors import FilterError
 from .filters import Filter, FilterLike
-from .parsing import is_field, parse
+from .parsing import is_field, is_inside, parse
 from .schema import Schema
 from .values import step_to
 
@@ -212,6 +212,8 @@ class FieldExpression:
         step = step_to(key)
         if '__' in step:
             raise FilterError(f'{self!r}: the key {key!r} has two underscores in it, and cannot be named in a filter')
+        if self._name.endswith('_') and is_inside(self._schema, self._name):
+            raise FilterError(f'{self!r} ends with an underscore; what is inside of it cannot be named in a filter')
         return _expression(self._schema, f'{self._name}__{step}')
 
     def __getattribute__(self, name: str) -> Any:

@@ -57,6 +57,11 @@ def is_field(schema: Schema[Any], name: str) -> bool:
     return True
 
 
+def is_inside(schema: Schema[Any], name: str) -> bool:
+    """Return whether what a filter calls so is inside of the values of a field."""
+    return bool(_Place.find(schema, name).path)
+
+
 def _all(parts: list[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 

@@ -7,7 +7,7 @@ from datetime import date
 from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 import numpy as np
 import pytest
@@ -195,6 +195,18 @@ def test_a_schema_is_a_tree() -> None:
 def test_what_contains_itself_ends() -> None:
     """A class that mentions itself is shown once."""
     assert str(schema_as_tree(Node)).splitlines()[-1] == '└── nodes: list[Node]'
+
+
+Sheet = NewType('Sheet', Page)
+
+
+class Folio(BaseDoc):
+    sheet: Sheet
+
+
+def test_a_document_under_another_name_shows_its_fields() -> None:
+    """A field that is declared by a name of a document class is shown with what is in the documents."""
+    assert str(schema_as_tree(Folio)).splitlines()[-3:] == ['└── sheet: Sheet', '    ├── id: ID', '    └── text: str']
 
 
 @pytest.mark.parametrize('has_rich', [True, False])

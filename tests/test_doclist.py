@@ -1,7 +1,7 @@
 import copy
 import operator
 import pickle
-from typing import Any
+from typing import Any, NewType
 
 import numpy as np
 import pytest
@@ -193,6 +193,22 @@ def test_tensors_stack() -> None:
     shelf[0].v = [1, 2]
     assert isinstance(shelf.v, list)
     assert books().v == []
+
+
+Look = NewType('Look', NdArray[2])  # type: ignore[valid-newtype]
+Writer = NewType('Writer', Author)
+
+
+class Film(BaseDoc):
+    writer: Writer
+    look: Look
+
+
+def test_a_name_of_a_type_is_that_type() -> None:
+    """Columns of tensors and of documents are these also where the field is declared by a name of their type."""
+    films = DocList[Film]([Film(writer={'name': name}, look=[1, 2]) for name in 'ab'])
+    assert films.look.shape == (2, 2)
+    assert films.writer.name == ['a', 'b']
 
 
 def test_torch_tensors_and_arrays_pick_documents() -> None:

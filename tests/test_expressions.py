@@ -257,6 +257,19 @@ def test_a_key_with_two_underscores() -> None:
         F.anything['a__b']
 
 
+def test_what_is_inside_of_a_key_that_ends_in_an_underscore() -> None:
+    """It is refused: nobody could tell which of the keys the underscore belongs to."""
+
+    class Nested(BaseDoc):
+        counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+    fields: Any = fields_of(Nested)
+    assert exists(fields.counts['a_']).matches(Nested(counts={'a_': {}}))
+    assert (fields.counts['a']['_b'] == 1).matches(Nested(counts={'a': {'_b': 1}}))
+    with pytest.raises(FilterError, match='ends with an underscore'):
+        fields.counts['a_']['b']
+
+
 def test_a_dict_whose_name_ends_in_an_underscore() -> None:
     """Fields with Python's reserved names have an underscore at their end, and are reached into as others are."""
 

@@ -438,6 +438,14 @@ def test_columns_of_other_libraries(index: HnswDocumentIndex[Word], column: Call
     ]
 
 
+@pytest.mark.parametrize('rating', [np.array([1.5], np.longdouble), [np.longdouble(1.5)]], ids=['array', 'scalar'])
+def test_longer_floats_become_python_s(tmp_path: Path, rating: Any) -> None:
+    """A float of numpy that is longer than Python's is stored as Python's, as other numbers are."""
+    with HnswDocumentIndex[Visit](work_dir=tmp_path) as index:
+        index.index_columns(id=['a'], rating=rating)
+        assert index['a'].rating == 1.5
+
+
 class Slide(BaseDoc):
     vector: NdArray[2] | None = None
     pixels: NdArray[2, 2] | None = None
