@@ -207,10 +207,7 @@ class Searching(Backend[str]):
         self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter
     ) -> list[Ranking[str]]:
         """Return for each query (q, dim) the ids of the nearest of what matches, and their distances."""
-        if limit > MOST_RESULTS:
-            raise QueryError(
-                f'limit is {limit:,}, and Milvus returns at most {MOST_RESULTS:,} results; export() has all documents'
-            )
+        _check_limit(limit)
         asked = self.asked(filter_)
         if not limit or not len(queries):
             return [Ranking(name, [], np.empty(0, np.float32), True) for _ in queries]
@@ -345,6 +342,8 @@ class Searching(Backend[str]):
         name, asked = ', '.join(words.weights), self.asked(filter_)
         if not words.words or not step.limit:
             return Ranking(name, [], np.empty(0, np.float32), False)
+        if within is None:
+            _check_limit(step.limit)
         text = _also(asked.text, words.condition(self._layout.words))
         with self.step(f'{name}: search the words'):
             scores, rows = self._scored(words, step.limit, text, asked, filter_, within)
@@ -431,6 +430,13 @@ class Searching(Backend[str]):
     def step(self, what: str) -> Timed:
         """Note how long the block takes."""
         return Timed(self.steps, what)
+
+
+def _check_limit(limit: int) -> None:
+    if limit > MOST_RESULTS:
+        raise QueryError(
+            f'limit is {limit:,}, and Milvus returns at most {MOST_RESULTS:,} results; export() has all documents'
+        )
 
 
 def _when(row: Row) -> int:

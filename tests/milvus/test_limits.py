@@ -117,9 +117,13 @@ def test_what_just_fits(index: MilvusDocumentIndex[Article]) -> None:
 
 def test_results(index: MilvusDocumentIndex[Article]) -> None:
     """A search for more than a server returns is refused, and says what has more."""
+    index.update('there', words='a word')
     with pytest.raises(QueryError, match=r'16,385.*16,384 results; export'):
         index.find([1, 2], limit=16_385)
+    with pytest.raises(QueryError, match=r'16,385.*16,384 results; export'):
+        index.text_search('word', limit=16_385)
     assert len(index.find([1, 2], limit=16_384).documents) == 1
+    assert len(index.text_search('word', limit=16_384).documents) == 1
 
 
 def test_batches_fit(index: MilvusDocumentIndex[Article], monkeypatch: pytest.MonkeyPatch) -> None:
