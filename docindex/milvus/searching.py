@@ -207,10 +207,7 @@ class Searching(Backend[str]):
         self, name: str, queries: Float32Array, limit: int, exact: bool, ef: int | None, filter_: Filter
     ) -> list[Ranking[str]]:
         """Return for each query (q, dim) the ids of the nearest of what matches, and their distances."""
-        if limit > MOST_RESULTS:
-            raise QueryError(
-                f'limit is {limit:,}, and Milvus returns at most {MOST_RESULTS:,} results; export() has all documents'
-            )
+        _check_limit(limit)
         asked = self.asked(filter_)
         if not limit or not len(queries):
             return [Ranking(name, [], np.empty(0, np.float32), True) for _ in queries]
@@ -246,16 +243,31 @@ class Searching(Backend[str]):
     ) -> list[list[Row]]:
         """Return what the server finds; all of each document, unless that is too much for one answer."""
         params, field = self._layout.search_params(name, wanted, ef), self._layout.vectors[name]
-        fields = self._fields(name, asked)
         with_documents = self._fields_of_hits(len(searched) * wanted)
+        return self._searched(field, searched, wanted, text, self._fields(name, asked), params, with_documents)
+
+    def _searched(
+        self,
+        field: str,
+        queries: Sequence[Any],
+        limit: int,
+        text: str,
+        fields: Sequence[str],
+        params: dict[str, Any],
+        more_fields: Sequence[str] = (),
+    ) -> list[list[Row]]:
+        """Return what the server finds, with more fields than are needed if these are no more than one answer holds."""
+        collection = self._layout.collection
         try:
-            return self._server.search(
-                self._layout.collection, field, searched, wanted, text, with_documents or fields, params
-            )
+            return self._server.search(collection, field, queries, limit, text, more_fields or fields, params)
         except ServerError as error:
-            if not is_too_large(error) or not with_documents or with_documents == fields:
+            if not is_too_large(error):
                 raise
-            return self._server.search(self._layout.collection, field, searched, wanted, text, fields, params)
+        key, places = self._layout.key, self._layout.place_fields
+        found = self._server.search(collection, field, queries, limit, text, places, params)
+        rows = self._tree.by_ids(self._level, key, [hit[key] for each in found for hit in each], fields)
+        row_of = {row[key]: row for row in rows}
+        return [[{**hit, **row_of[hit[key]]} for hit in each if hit[key] in row_of] for each in found]
 
     def _fields_of_hits(self, count: int) -> list[str]:
         """Return all that documents are made of, if so many come in one answer: then nothing is asked once more."""
@@ -345,6 +357,8 @@ class Searching(Backend[str]):
         name, asked = ', '.join(words.weights), self.asked(filter_)
         if not words.words or not step.limit:
             return Ranking(name, [], np.empty(0, np.float32), False)
+        if within is None:
+            _check_limit(step.limit)
         text = _also(asked.text, words.condition(self._layout.words))
         with self.step(f'{name}: search the words'):
             scores, rows = self._scored(words, step.limit, text, asked, filter_, within)
@@ -385,22 +399,21 @@ class Searching(Backend[str]):
         fields = self._layout.place_fields if asked.is_exact else self._layout.document_fields
         query = ' '.join(dict.fromkeys(words.words))
         if within is None:
-            fields = self._fields_of_hits(limit) or fields
-            return self._server.search(self._layout.collection, name, [query], limit, text, fields, {})[0]
+            return self._searched(name, [query], limit, text, fields, {}, self._fields_of_hits(limit))[0]
         found: list[Row] = []
         for start in range(0, len(within), 1_000):
             some = within[start : start + 1_000]
             among = _also(text, one_of('id', some))
             # In lists an id may be that of several rows, of which one is in a list that exists.
             most = len(some) if self._layout.is_root else MOST_RESULTS
-            found += self._server.search(self._layout.collection, name, [query], most, among, fields, {})[0]
+            found += self._searched(name, [query], most, among, fields, {})[0]
         return found
 
     def _first_rows(self, text: str, asked: Expression, within: list[str] | None) -> list[Row]:
         fields = self._layout.place_fields if asked.is_exact else self._layout.document_fields
         if within is not None:
             return self._by_ids(within, fields, text)
-        return self._server.query(self._layout.collection, text, fields)
+        return self._tree.at_once(self._level, text, fields)
 
     def words(self, query: Any, search_field: SearchFields, mode: TextMode) -> Words:
         """Return what is searched for; of a document, its text in the field."""
@@ -431,6 +444,13 @@ class Searching(Backend[str]):
     def step(self, what: str) -> Timed:
         """Note how long the block takes."""
         return Timed(self.steps, what)
+
+
+def _check_limit(limit: int) -> None:
+    if limit > MOST_RESULTS:
+        raise QueryError(
+            f'limit is {limit:,}, and Milvus returns at most {MOST_RESULTS:,} results; export() has all documents'
+        )
 
 
 def _when(row: Row) -> int:

@@ -76,10 +76,10 @@ class Tree(Generic[D]):
             expression = one_of(field, some)
             text = f'{expression} and ({more})' if more else expression
             is_key = field == layout.key  # otherwise one id may be that of many
-            found += self._at_once(name, text, fields) if is_key else self.all_rows(name, text, fields)
+            found += self.at_once(name, text, fields) if is_key else self.all_rows(name, text, fields)
         return found
 
-    def _at_once(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
+    def at_once(self, name: str, expression: str, fields: Sequence[str]) -> list[Row]:
         """Return these fields of the rows, a few, that an expression is true of, in one answer if they fit into one."""
         try:
             return self._server.query(self.layouts[name].collection, expression, fields)

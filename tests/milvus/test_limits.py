@@ -117,9 +117,13 @@ def test_what_just_fits(index: MilvusDocumentIndex[Article]) -> None:
 
 def test_results(index: MilvusDocumentIndex[Article]) -> None:
     """A search for more than a server returns is refused, and says what has more."""
+    index.update('there', words='a word')
     with pytest.raises(QueryError, match=r'16,385.*16,384 results; export'):
         index.find([1, 2], limit=16_385)
+    with pytest.raises(QueryError, match=r'16,385.*16,384 results; export'):
+        index.text_search('word', limit=16_385)
     assert len(index.find([1, 2], limit=16_384).documents) == 1
+    assert len(index.text_search('word', limit=16_384).documents) == 1
 
 
 def test_batches_fit(index: MilvusDocumentIndex[Article], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +145,14 @@ def test_batches_fit(index: MilvusDocumentIndex[Article], monkeypatch: pytest.Mo
 def test_large_documents_are_read(tmp_path: Path) -> None:
     """Documents that do not fit into one answer of a server come in several."""
     with guarded_server(tmp_path, sends=2 << 20) as server, opened(Article, server) as index:
-        index.index([Article(id=f'{at}', body='x' * 200_000, vector=[at, 1]) for at in range(25)])
+        index.index([Article(id=f'{at}', body='x' * 200_000, words='word', vector=[at, 1]) for at in range(25)])
         ids = [f'{at}' for at in range(25)]
         assert index.get(ids).id == ids
         assert index.filter({'id': {'$in': ids}}, limit=None).id == ids
-        assert len(index.find([0, 1], limit=25).documents) == 25
+        for among in (None, {'body': {'$startswith': 'x'}}):
+            assert len(index.find([0, 1], limit=25, filter=among).documents) == 25
+            for words, mode in [('word', 'any'), ('wo', 'prefix')]:
+                assert len(index.text_search(words, limit=25, mode=mode, filter=among).documents) == 25
         assert index.verify().is_sound
 
 
