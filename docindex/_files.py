@@ -106,8 +106,8 @@ def copy_file(source: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that nothing refers to any more; on Windows it stays for as long as somebody has it open."""
-    with suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+    """Remove a file that nothing refers to any more, if that can be done: on Windows not while somebody has it open."""
+    with suppress(OSError):
         path.unlink()
 
 

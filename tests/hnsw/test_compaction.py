@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,26 @@ def test_writing_goes_on_after_it(churned: HnswDocumentIndex[Note]) -> None:
     with HnswDocumentIndex[Note](work_dir=work_dir) as reopened:
         assert state(reopened) == expected
         assert 'n1' not in reopened
+
+
+def test_old_files_that_cannot_be_removed_stay(
+    churned: HnswDocumentIndex[Note], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compaction is done even if the disk does not let go of the files before it; the next opening removes them."""
+    before, work_dir = state(churned), churned.work_dir
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'unlink', refused)
+        patch.setattr(_files, 'create_empty', lambda path: path.write_bytes(b''))
+        churned.compact()
+    assert {'embedding.0.f32', 'embedding.1.f32'} <= files(work_dir)
+    churned.close()
+    with HnswDocumentIndex[Note](work_dir=work_dir) as index:
+        assert state(index) == before
+        assert 'embedding.0.f32' not in files(work_dir)
 
 
 def test_an_empty_index_can_be_compacted(tmp_path: Path) -> None:
