@@ -66,8 +66,8 @@ class Graph:
         dead: On how many of its nodes nobody lives any more.
         churn: How many vectors were added since somebody last looked for vectors that nobody links to.
         strays: Labels in it that searches miss all the same, ascending: they are to be compared with one by one.
-        looked_at: Of the labels from this one on nobody has asked yet whether searches find them.
-        is_suspect: Whether some of those before it were hidden: what comes next may be, and may hide others.
+        looked_at: Of the labels from this one on nobody has asked yet whether searches find some of them.
+        is_suspect: Whether searches missed many of those before it: what comes next they may miss, too.
         left_out: Labels below `covered` that are not in it, for their vectors are damaged.
 
     Args:

@@ -47,7 +47,8 @@ _SAVE_SHARE = 0.5
 _FEW_LINKS = 4
 _CHURN_ROWS = 100
 _CHURN_SHARE = 0.25
-_LOOKED_AT, _SUSPECT_ROWS = 8, 2_048
+_LOOKED_AT, _LOOKED_AT_AGAIN = 8, 512
+_MUCH_MISSED, _MUCH_HIDDEN = 0.05, 0.01  # of all; what is missed is often a matter of `ef`, and what is hidden not
 _THOROUGH = 10  # times the usual `ef`
 _HIDING = (
     'the graph of %r in %s does not lead to many of its vectors; searches compare with every vector until it does. '
@@ -427,28 +428,33 @@ class GraphCache:
         graph.add(labels, file.peek(labels), file.peek, self._labels.is_living)
         graph.churn += len(labels)
         graph.covered = stop
-        self._look_at_latest(field)
+        self._look_at_some(field)
 
-    def _look_at_latest(self, field: str) -> None:
-        """Where what was added lately is hidden from searches, take it as strays. Called with the lock held alone."""
+    def _look_at_some(self, field: str) -> None:
+        """Where searches have begun to miss many vectors, let them look at all. Called with the lock held alone."""
         # In l2 hnswlib links all that comes to one vector in the middle of all others, if there is one, and that links
         # back to a few. Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
         graph = self._graphs[field]
         labels = self._labels.living(field, graph.looked_at, graph.covered)
         if len(labels) >= LOOK_ROWS and not graph.left_out:
             graph.looked_at = graph.covered
-            was_suspect, some = graph.is_suspect, labels[:: len(labels) // _LOOKED_AT]
-            graph.is_suspect = self._hides_some(field, some)
-            if not was_suspect:  # it may have begun some time ago
-                labels = self._labels.living(field, max(0, graph.covered - _SUSPECT_ROWS), graph.covered)
+            every = self._labels.living(field, 0, graph.covered)
+            was_suspect, graph.is_suspect = graph.is_suspect, self._hides_some(field, labels, every)
+            labels = labels if was_suspect else every  # it may have begun some time ago
         if graph.is_suspect:
             self._put_strays(field, np.union1d(graph.strays, labels).astype(np.int64))
 
-    def _hides_some(self, field: str, labels: Labels) -> bool:
-        """Return whether searches, even thorough ones, miss more than one of these vectors."""
+    def _hides_some(self, field: str, latest: Labels, every: Labels) -> bool:
+        """Return whether searches miss many vectors, by asking for some of the latest and of all first."""
         search = self._search(field)
         try:
-            return len(ask(search, ask(search, labels).missed, _THOROUGH).missed) > 1
+            some = np.union1d(_spread(latest, _LOOKED_AT), _spread(every, _LOOKED_AT))
+            if len(ask(search, some).missed) < 2:
+                return False
+            more = _spread(every, _LOOKED_AT_AGAIN)
+            missed = ask(search, more).missed
+            hidden = ask(search, missed, _THOROUGH).missed
+            return len(missed) > _MUCH_MISSED * len(more) or len(hidden) > _MUCH_HIDDEN * len(more)
         except CorruptIndexError:
             return False  # whoever searches for what is damaged will hear of it
 
@@ -482,13 +488,12 @@ class GraphCache:
         return self._take_as_strays(field, np.union1d(missed, self._graphs[field].strays).astype(np.int64))
 
     def _hidden(self, field: str, missed: Labels) -> Labels:
-        """Return what searches miss, or, if that is much, and far more thorough ones find most of it, the rest."""
+        """Return those of the vectors that searches miss that far more thorough ones miss, too; few, or many: all."""
         # Where vectors lie in clusters far apart, a search may come to a wrong one and miss all of another: 2 % of
         # 1,000,000. That is a matter of `ef`; with ten times as much it found all but 51 of 861 with few links.
-        if len(missed) <= MOST_STRAYS:
+        if len(missed) <= MOST_STRAYS or len(missed) > _MUCH_MISSED * self._graphs[field].live:
             return missed
-        hidden = ask(self._search(field), missed, _THOROUGH).missed
-        return hidden if 2 * len(hidden) < len(missed) else missed
+        return ask(self._search(field), missed, _THOROUGH).missed
 
     def _take_as_strays(self, field: str, missed: Labels) -> Labels:
         """Let searches look at vectors that the graph hides; return those that it only misses."""
@@ -659,6 +664,12 @@ class _GivingUp:
         about = self._field, self._cache._work_dir
         logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', *about)
         return True
+
+
+def _spread(labels: Labels, count: int) -> Labels:
+    """Return about so many of labels, from the first to the last, other ones as they become more."""
+    step = max(1, len(labels) // count)
+    return labels[len(labels) % step :: step]
 
 
 def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:

@@ -200,6 +200,19 @@ def test_a_vector_in_the_middle_does_not_hide_single_ones(tmp_path: Path) -> Non
         assert missed(index) == []
 
 
+def test_what_comes_later_does_not_hide_what_is_there(tmp_path: Path) -> None:
+    """Documents are found although each that came was nearer to the middle, and took their links."""
+    docs = around(1500, 1499)
+    for at, doc in enumerate(docs):
+        doc.vector = doc.vector * (1500 - at)
+    with Fars(work_dir=tmp_path) as index:
+        for start in range(0, len(docs), 100):
+            index.index(docs[start : start + 100])
+        assert missed(index) == []
+    with Fars(work_dir=tmp_path, read_only=True) as index:
+        assert missed(index) == []
+
+
 def test_there_is_no_ef_for_a_graph_that_hides_many(tmp_path: Path) -> None:
     """Where searches compare with every vector, all neighbours are found, and `tune` says why it has nothing to do."""
     with Fars(work_dir=tmp_path) as index:
