@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, time
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
@@ -59,6 +60,7 @@ class Payloads(Generic[D]):
         self._optional = [name for name, info in doc_type.model_fields.items() if unwrap(info.annotation)[1]]
         types = set(types_within(doc_type))
         self._has_floats = float in types
+        self._has_decimals = Decimal in types
         self._has_times = bool(types & {datetime, time})
 
     def fitting(self, doc: D) -> D:
@@ -140,7 +142,7 @@ class Payloads(Generic[D]):
             return None
         if any(self._may_be_lost(one) and json_loses(doc) for one, doc in zip(dumped, docs, strict=True)):
             return None
-        if self._has_checks or self._may_lack_a_value(text, docs):
+        if self._has_checks or self._may_be_refused(text, docs):
             back = self.load_alike([(one, None) for one in dumped], columns)
             if back is None or self._json_of(back, columns) != text:
                 return None  # see `fitting`
@@ -249,14 +251,19 @@ class Payloads(Generic[D]):
             return None
         except AttributeError as error:
             raise DocumentError(f'a field is missing: {error}') from error
-        if self._may_lack_a_value(dumped, [doc]):
+        if self._may_be_refused(dumped, [doc]):
             self._check_types(doc)
         return None if self._may_be_lost(dumped) and json_loses(doc) else dumped
 
-    def _may_lack_a_value(self, dumped: bytes, docs: Sequence[D]) -> bool:
-        """Return whether there may be None where a value is needed, as a default say: pydantic writes null there."""
+    def _may_be_refused(self, dumped: bytes, docs: Sequence[D]) -> bool:
+        """
+        Return whether a class may refuse a value that pydantic has written: None in any field, or Decimal('NaN').
+
+        Nobody may have checked a default, or what was put into a list.
+        """
         known = sum([doc.__dict__.get(name, '') is None for name in self._optional for doc in docs])
-        return dumped.count(b'null') > known
+        is_infinite = self._has_decimals and (b'NaN' in dumped or b'Infinity' in dumped)
+        return is_infinite or dumped.count(b'null') > known
 
     def _may_be_lost(self, dumped: bytes) -> bool:
         """Return whether there may be a value of which pydantic's JSON does not say all: an infinite number, say."""

@@ -277,8 +277,18 @@ class StoringContract(FilmContract):
             (ImageUrl, '', 'x.png'),
             (ImageUrl, 7, 'x.png'),
             (Annotated[int, pydantic.Field(ge=0)], -1, 0),
+            (Decimal, Decimal('NaN'), Decimal(1)),
         ],
-        ids=['None', 'None in a list', 'no choice', 'no choice in a dict', 'no url', 'a number', 'too small'],
+        ids=[
+            'None',
+            'None in a list',
+            'no choice',
+            'no choice in a dict',
+            'no url',
+            'a number',
+            'too small',
+            'no number',
+        ],
     )
     def test_a_default_that_the_class_refuses(
         self, open_index: OpenIndex, annotation: Any, default: Any, fine: Any
