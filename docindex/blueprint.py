@@ -164,7 +164,7 @@ class _Drawing:
         self.classes: dict[str, Any] = {}
         self.unknown: list[str] = []
         self._typed = TypedJson(doc_type)
-        self._within: list[Any] = []  # the names of types that are being taken down
+        self._within: list[Any] = []  # the classes, and names of types, that are being taken down
 
     # -- types -------------------------------------------------------------------------------------
 
@@ -218,14 +218,21 @@ class _Drawing:
             return ['doclist', self.type_of(cls.doc_type, where)]
         name = self._typed.names.get(cls)
         draw = next((draw for fits, draw in _KINDS if fits(cls)), None)
-        if name is None or draw is None:
+        if name is None or draw is None or self._is_in_itself(cls):
             return self._opaque(cls, where)
         if name not in self.classes:
             self.classes[name] = {}  # a class may mention itself
             # Of two classes of one name the other goes by its module, too.
             said = {} if cls.__name__ == name else {'name': cls.__name__}
+            self._within.append(cls)
             self.classes[name] = {**draw(self, cls), **said}
+            self._within.pop()
         return ['class', name]
+
+    def _is_in_itself(self, cls: type[Any]) -> bool:
+        """Return whether a class is mentioned within itself on a way through others than documents, which can wait."""
+        way = self._within[self._within.index(cls) :] if cls in self._within else []
+        return any(isinstance(one, type) and not issubclass(one, BaseModel) for one in way)
 
     def _opaque(self, annotation: Any, where: str) -> Type:
         """Return a type of which only the name is known, and of which known type its values are."""

@@ -97,7 +97,7 @@ class TypedJson:
                 raise DocumentError(f'{name}: the field is missing')
             try:
                 fields[name] = self._encode(value, tensors)
-            except TypeError as error:
+            except (TypeError, AttributeError) as error:  # a dataclass may lack an attribute
                 raise DocumentError(f'{name}: {error}') from error
         return fields
 

@@ -305,6 +305,36 @@ def test_a_type_in_itself() -> None:
     assert TypedJson(cls).load(written, Tensors({})).nest == [1, [2, []]]
 
 
+@dataclasses.dataclass
+class Twig:
+    name: str
+    twigs: list[Twig] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Nest:
+    birds: list[Bird]
+
+
+class Bird(BaseModel):
+    name: str
+    nest: Nest | None = None
+
+
+@pytest.mark.parametrize(
+    ('annotation', 'value'),
+    [(Twig, Twig('a', [Twig('b')])), (list[Bird], [Bird(name='a', nest=Nest([Bird(name='b')]))])],
+    ids=['a dataclass', 'a document in a dataclass'],
+)
+def test_a_dataclass_in_itself(annotation: Any, value: Any) -> None:
+    """A class with a dataclass that is in itself, on whatever way, is read and not written."""
+    doc_type = create_model('Doc', __base__=BaseDoc, value=(annotation, ...))
+    cls = again(doc_type)
+    assert unknown_of(cls)
+    written = TypedJson(doc_type).dump(doc_type(id='a', value=value), Tensors({}))  # type: ignore[call-arg]
+    assert "name='b'" in repr(TypedJson(cls).load(written, Tensors({})))
+
+
 def test_an_enum_that_is_only_in_a_literal() -> None:
     """The class of a member that is one of a `Literal`'s values is known, though no field is of it."""
 

@@ -578,6 +578,18 @@ def test_a_missing_field_is_refused() -> None:
             round_trip(doc_type.model_construct(id='a'))
 
 
+@dataclasses.dataclass
+class Late:
+    number: int = dataclasses.field(init=False)
+
+
+def test_a_missing_attribute_is_refused() -> None:
+    """So is one of a dataclass in the document, which Python makes without it."""
+    doc_type = create_model('Doc', __base__=BaseDoc, late=(Late, ...))
+    with pytest.raises(DocumentError, match="late: 'Late' object has no attribute 'number'"):
+        round_trip(doc_type(late=Late()))
+
+
 def test_what_no_longer_fits_is_our_error() -> None:
     """A document that the class has come to refuse is a `DocIndexError` when it is read, not pydantic's."""
     before, after = create_model('Doc', id=(str, ...), t=(str, ...)), create_model('Doc', id=(str, ...), t=(int, ...))
