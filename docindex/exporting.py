@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar, cast
 
@@ -25,6 +26,8 @@ from .texts import csv_writer, json_writer
 D = TypeVar('D')
 
 Write = Callable[[Sequence[Any]], None]
+
+_numbers = count(1)  # of exports of this process, of which several may be to one file
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class _File:
             ExportError: it cannot be written; there is nothing of it then.
         """
         place = Path(os.path.realpath(self._path))  # not that of a link to it, for `/dev/stdout` is one
-        beside = place.with_name(f'.{place.name}.{os.getpid()}.new')
+        beside = place.with_name(f'.{place.name}.{os.getpid()}.{next(_numbers)}.new')
         try:
             _files.create_empty(beside)
             yield beside

@@ -340,6 +340,24 @@ def test_a_file_that_cannot_be_written(index: HnswDocumentIndex[Note], tmp_path:
             del copy['large']
 
 
+def test_two_exports_to_one_file(
+    index: HnswDocumentIndex[Note], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export to a file to which another one is under way comes to its end, and so does the other."""
+    path, load, calls = tmp_path / 'x.csv', index._documents.load, []
+
+    def beginning_another(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            assert index.export(path, filter={'number': {'$lt': 5}}) == 5
+            assert path.read_text().count('\n') == 6
+        return load(*arguments)
+
+    monkeypatch.setattr(index._documents, 'load', beginning_another)
+    assert index.export(path, batch_size=10) == len(index)
+    assert path.read_text().count('\n') == len(index) + 1
+
+
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
 def test_only_files_are_replaced(index: HnswDocumentIndex[Note], tmp_path: Path) -> None:
     """A pipe or a device stays where it is, and is refused; a link stays as well, and what it leads to is replaced."""

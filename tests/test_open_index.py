@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,22 @@ def test_a_description_that_makes_no_sense(made: Path, key: str, value: Any) -> 
     file.close()
     with pytest.raises((SchemaError, CorruptIndexError), match=r'makes? no sense|lacks a part'):
         open_index(made)
+
+
+def test_settings_that_make_no_sense(made: Path) -> None:
+    """Settings of no field are an error of ours; and a vector is as long as its file says, whatever was declared."""
+    with closing(sqlite3.connect(made / 'documents.sqlite3', isolation_level=None)) as file:
+        ((value,),) = file.execute("SELECT value FROM meta WHERE key = 'settings'")
+        settings = json.loads(value)
+        field = next(iter(settings))
+        lies = {**settings, 'nowhere': settings[field]}
+        file.execute("UPDATE meta SET value = ? WHERE key = 'settings'", [json.dumps(lies)])
+        with pytest.raises(CorruptIndexError, match='settings of fields that it has not'):
+            open_index(made)
+        settings[field]['declared']['dim'] = {}
+        file.execute("UPDATE meta SET value = ? WHERE key = 'settings'", [json.dumps(settings)])
+    with open_index(made) as index:
+        assert index.settings(field)['dim'] == settings[field]['effective']['dim']
 
 
 def test_lengths_that_only_the_index_was_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
 
-from ..errors import SchemaMismatchError, WorkDirError
+from ..errors import CHECK, CorruptIndexError, SchemaMismatchError, WorkDirError
 from ..guessing import guessed
 from ..rebuilding import rebuilt
 from ..schema import Schema
@@ -63,8 +63,10 @@ class Stored:
                 raise WorkDirError('there is no index here yet', path, 'open it for writing with a class first')
             meta = sidecar.rows.meta()
             effective = SettingsRecord(sidecar, meta['settings'], {}).effective
+        if not effective.keys() <= meta['columns'].keys():
+            raise CorruptIndexError('this file has settings of fields that it has not', file, CHECK)
         declared = {
-            field: {'dim': settings.dim, **meta['settings'][field]['declared']} for field, settings in effective.items()
+            field: {**meta['settings'][field]['declared'], 'dim': settings.dim} for field, settings in effective.items()
         }
         return cls(_class(meta, declared), meta['columns'], declared)
 
