@@ -20,6 +20,7 @@ _FEW_QUERIES = 4
 _LARGEST_COMPARABLE_NORM = float(np.sqrt(np.finfo(np.float32).max)) / 2.1
 
 
+@np.errstate(over='ignore')
 def unit(vectors: Float32Array) -> Float32Array:
     """
     Return the rows of `vectors` (n, dim) scaled to length 1; a row of zeros stays zeros.

@@ -167,6 +167,7 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     return matrix
 
 
+@np.errstate(over='ignore')
 def _is_ready(query: object, dim: int) -> bool:
     """Return whether a query is a float32 vector that none of the checks would refuse, as most are."""
     if type(query) is not np.ndarray or query.dtype != np.float32 or query.shape != (dim,):

@@ -18,6 +18,7 @@ def test_unit_has_length_one_at_any_size(size: float) -> None:
     expected = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1)[:, None]
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+    np.testing.assert_allclose(unit(vectors[:1]), expected[:1], rtol=1e-6)
 
 
 def test_unit_keeps_zeros() -> None:

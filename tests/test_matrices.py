@@ -136,6 +136,13 @@ def test_a_nested_field_of_a_query(query: Any) -> None:
     assert query_matrix([query], COLUMNS['inner__w'], VectorSettings(dim=2)).tolist() == [[1, 2]]
 
 
+def test_a_very_long_query_is_taken_without_a_warning() -> None:
+    """A query whose square float32 does not hold has a direction like any other, and numpy says nothing of it."""
+    query = np.float32([1e20, 0, 0])
+    matrix = query_matrix([query], COLUMNS['v'], VectorSettings(dim=3, space='cosine'))
+    assert np.array_equal(matrix, query[None])
+
+
 BAD_QUERIES: dict[str, tuple[Any, type[Exception], list[str]]] = {
     'one document': (Doc(v=[1, 2, 3]), QueryError, ['Doc', 'find()']),
     'one dict': ({'v': [1, 2, 3]}, QueryError, ['dict', 'find()']),
