@@ -121,6 +121,7 @@ class VectorFile:
         self._is_sound: Flags = np.zeros(0, bool)
         self._trusted = 0
         self._mapped: mmap.mmap | None = None
+        self._shared: _Descriptor | None = None
         self._taken = 0
 
     def reopened(self) -> VectorFile:
@@ -304,14 +305,36 @@ class VectorFile:
 
     def kept(self, rows: int) -> Callable[[Labels], Float32Array]:
         """Return what does later what `rows` does, below row `rows`, even if the file is closed or removed by then."""
-        mapped = self._read_up_to(rows)
+        take = self._taking(rows)
 
         def read(labels: Labels) -> Float32Array:
-            table = mapped.take(labels)
+            table = take(labels)
             self._check(labels, table)
             return _float32(table)
 
         return read
+
+    def _taking(self, rows: int) -> Callable[[Labels], _Rows]:
+        """Return what copies rows, below row `rows`, from the file as it is seen now, also once it is closed."""
+        if self.lacking or not hasattr(os, 'pread'):  # which Windows lacks
+            return self._read_up_to(rows).take
+        # Not from a mapping: each has a descriptor of its own, and who keeps what is found may keep any number of them.
+        self._check_size(rows)
+        shared = self._shared = self._shared or _Descriptor(os.dup(self._fd))
+
+        def read_at(label: int, count: int) -> bytes:
+            return os.pread(shared.number, count * self.stride, _HEADER.size + label * self.stride)
+
+        def take(labels: Labels) -> _Rows:
+            if len(labels) > 1 and labels[-1] - labels[0] == len(labels) - 1 and _are_ascending(labels):
+                content = bytearray(read_at(int(labels[0]), len(labels)))
+            else:
+                content = bytearray().join(read_at(label, 1) for label in labels.tolist())
+            if len(content) < len(labels) * self.stride:
+                raise CorruptIndexError('this file was cut off', self.path, CHECK)
+            return np.frombuffer(content, self._row)
+
+        return take
 
     def scan(self, labels: Labels) -> Float32Array:
         """
@@ -408,7 +431,7 @@ class VectorFile:
 
     def close(self) -> None:
         """Close the file. Views that were handed out stay valid."""
-        self._table, self._mapped = np.empty(0, self._row), None
+        self._table, self._mapped, self._shared = np.empty(0, self._row), None, None
         os.close(self._fd)
 
     def _checksums(self, labels: Labels, table: _Rows) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -454,6 +477,16 @@ class VectorFile:
             start = _HEADER.size + label * self.stride
             patched[start : start + self.stride] = row
         return patched
+
+
+class _Descriptor:
+    """A descriptor that is closed when nobody has it any more."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
 
 
 def _runs(copies: Copies) -> Iterator[tuple[int, bytes]]:

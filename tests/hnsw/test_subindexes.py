@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -656,3 +657,16 @@ def test_readers_see_a_root_whole(work_dir: Path, read_only: bool) -> None:
             for thread in threads:
                 thread.join()
     assert {(count, sizes == {int(name)}) for name, count, sizes in seen} == {(10, True)}
+
+
+@pytest.mark.skipif(not Path('/proc/self/fd').exists(), reason='needs /proc to count open files')
+def test_documents_that_are_kept_keep_no_files_open(work_dir: Path) -> None:
+    """A program that keeps what it reads while it writes does not run out of file descriptors."""
+    with HnswDocumentIndex[File](work_dir=work_dir) as index:
+        kept: list[File | None] = []
+        for at in range(60):
+            index.index([File(id=str(at), embedding=[at, 0], sentences=[sentence(f'{at} 0', at, 1)])])
+            kept.append(index.get(str(at)))
+        opened = [path for path in [*Path('/proc/self/fd').iterdir()] if os.path.lexists(path)]
+        assert sum(str(work_dir) in str(path.readlink()) for path in opened) < 30
+    assert [one.sentences[0].embedding[0] for one in kept if one is not None] == list(range(60))

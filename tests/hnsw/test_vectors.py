@@ -82,6 +82,32 @@ def test_one_new_row_is_read_without_mapping_the_file_anew(file: VectorFile, mon
         file.peek(labels(12))
 
 
+@pytest.mark.skipif(not Path('/proc/self/fd').exists(), reason='needs /proc to count open files')
+def test_what_is_kept_has_one_descriptor_in_common(file: VectorFile) -> None:
+    """Rows can be read after the file was closed and removed, and however often they were kept, by one descriptor."""
+
+    def open_files() -> int:
+        opened = [path for path in [*Path('/proc/self/fd').iterdir()] if os.path.lexists(path)]
+        return sum(str(file.path) in str(path.readlink()) for path in opened)
+
+    before, kept = open_files(), []
+    other = VectorFile(file.path, 3, 5)
+    for rows in range(5, 10):
+        other.write(rows, ROWS[:1])
+        kept.append(other.kept(rows))
+    assert open_files() == before + 2
+    os.truncate(file.path, file.path.stat().st_size - 1)
+    with pytest.raises(CorruptIndexError, match='this file was cut off'):
+        other.kept(9)(labels(8, 9))
+    other.close()
+    file.path.unlink()
+    for read in kept:
+        for asked in (labels(), labels(2), labels(1, 2, 3), labels(4, 0, 2), labels(2, 0, 4)):
+            assert read(asked).tobytes() == ROWS[asked].tobytes()
+    del kept, read
+    assert open_files() == before
+
+
 def test_a_block_is_a_range_of_rows(file: VectorFile) -> None:
     """A block is the rows from one label to before another."""
     assert file.block(1, 4).tobytes() == ROWS[1:4].tobytes()
