@@ -233,8 +233,11 @@ class Graph:
 
         For 'cosine' of length 1, so that 'ip' does the rest.
         """
-        vectors = reduced(vectors, self.settings)
-        return unit(vectors) if self.settings.space == 'cosine' else vectors
+        if self.settings.space != 'cosine':
+            return reduced(vectors, self.settings)
+        if self.settings.is_reduced and self.settings.index_by == 'projection':
+            vectors = unit(vectors)  # of longer ones a projection has sums that float32 may not hold
+        return unit(reduced(vectors, self.settings))
 
     def _put(self, nodes: Labels, ready: Float32Array) -> None:
         if len(nodes):

@@ -13,6 +13,7 @@ from docindex import BaseDoc, DocList, Field, HnswDocumentIndex, NdArray, Settin
 from docindex.fields import VectorSettings
 from docindex.hnsw import reduction, rescoring, search
 from docindex.hnsw.graph import ShortAnswerError
+from docindex.hnsw.graphs import GraphCache
 from docindex.hnsw.reduction import projection, reduced
 from docindex.testing import ExactIndex
 
@@ -117,6 +118,7 @@ def test_clusters_that_lie_apart_are_not_scanned(tmp_path: Path, monkeypatch: py
     centres = 100 * np.random.default_rng(1).normal(size=(20, DIM)).astype(np.float32)
     vectors = np.repeat(centres, 100, axis=0) + 0.1 * np.random.default_rng(2).normal(size=(2_000, DIM))
     doc_type = schema(index_dim=8, M=2)
+    monkeypatch.setattr(GraphCache, '_look_at_some', lambda self, field: None)  # or the graph would not be asked
     with HnswDocumentIndex[doc_type](work_dir=tmp_path) as index:  # type: ignore[valid-type]
         index.index(docs(doc_type, vectors.astype(np.float32)))
         exact = [found.id for found in index.find_batched(centres, limit=3, exact=True).documents]
@@ -202,6 +204,21 @@ def test_equal_vectors_share_a_node_of_a_projection(tmp_path: Path) -> None:
         index.index(docs(doc_type, VECTORS[:1], first=1000))
         index.index(docs(doc_type, VECTORS[:37], first=2000))
         assert graph_of(index).held == COUNT
+
+
+@pytest.mark.parametrize('index_by', BOTH)
+def test_vectors_as_long_as_float32_has_them_have_directions(index_by: str, tmp_path: Path) -> None:
+    """With 'cosine' no vector is too long for a part of it, and the graph's file is good for the next opening."""
+    doc_type = schema(space='cosine', index_by=index_by)
+    longest = np.copysign(np.float32(3.4e38), VECTORS)
+    with HnswDocumentIndex[doc_type](work_dir=tmp_path) as index:  # type: ignore[valid-type]
+        index.index(docs(doc_type, longest))
+        assert index.stats().fields['v'].behind == 0
+    with HnswDocumentIndex[doc_type](work_dir=tmp_path) as index:  # type: ignore[valid-type]
+        assert index._store.state.graphs.rejected == {}
+        oracle = oracle_of('cosine', docs(doc_type, longest))
+        for query in QUERIES:
+            oracle.check(index.find(query, limit=10, ef=ALL), query, 'v', limit=10)
 
 
 def test_a_prefix_of_zeros_is_no_obstacle(tmp_path: Path) -> None:
