@@ -92,7 +92,7 @@ def rounded(matrix: Float32Array, stored_as: StoredAs, field: str, document: Cal
         row = int(is_lost.argmax())
         raise VectorError(
             f'{document(row)}: field {field!r} is a vector of length {lengths[row]:.3g}, which is too small for '
-            f"stored_as='float16': {lost[row] / lengths[row]:.0%} of it would be lost; scale the vectors up"
+            f"stored_as='float16': {lost[row] / lengths[row]:.1%} of it would be lost; scale the vectors up"
         )
     return stored
 

@@ -188,7 +188,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
         [0, 70_000, *[1] * (DIM - 2)],
         r"'d0'.*'v' has 70000 at position 1; stored_as='float16' holds up to 65,504",
     ),
-    'too small': ([1e-8] * DIM, r'length 3e-08, which is too small .* 100% of it would be lost'),
+    'too small': ([1e-8] * DIM, r'length 3e-08, which is too small .* 100.0% of it would be lost'),
+    'nearly too small': ([4.28e-6] * DIM, r'which is too small .* 0.3% of it would be lost'),
     'subnormal': ([1e-7] * DIM, r'too small .* scale the vectors up'),
 }
 
