@@ -48,8 +48,11 @@ _FEW_LINKS = 4
 _CHURN_ROWS = 100
 _CHURN_SHARE = 0.25
 _LOOKED_AT, _LOOKED_AT_AGAIN = 8, 512
-_MUCH_MISSED, _MUCH_HIDDEN = 0.05, 0.01  # of all; what is missed is often a matter of `ef`, and what is hidden not
 _THOROUGH = 10  # times the usual `ef`
+# Of what is missed, thorough searches miss 0.97 or more where nothing leads there. Where it is a matter of `ef`, they
+# miss 0.1, up to 0.8 with M=4.
+_ALL_HIDDEN = 0.9
+_MUCH_HIDDEN = 0.01
 _HIDING = (
     'the graph of %r in %s does not lead to many of its vectors; searches compare with every vector until it does. '
     "With space='l2' one vector in the middle of all others, zeros say, can be the cause"
@@ -381,6 +384,7 @@ class GraphCache:
             if stop > graph.covered:
                 with self._giving_up(field):
                     self._add(field, stop)
+                    self._look_at_some(field)
 
     @property
     def are_behind(self) -> bool:
@@ -414,6 +418,8 @@ class GraphCache:
                     return
                 with self._giving_up(field):
                     self._add(field, min(before + _ADD_ROWS, stop))
+                    if graph.covered == stop:
+                        self._look_at_some(field)
             advance(graph.covered - before)
 
     def _add(self, field: str, stop: int) -> None:
@@ -428,33 +434,31 @@ class GraphCache:
         graph.add(labels, file.peek(labels), file.peek, self._labels.is_living)
         graph.churn += len(labels)
         graph.covered = stop
-        self._look_at_some(field)
 
     def _look_at_some(self, field: str) -> None:
-        """Where searches have begun to miss many vectors, let them look at all. Called with the lock held alone."""
+        """Where nothing leads to many vectors any more, let searches look at all. Called with the lock held alone."""
         # In l2 hnswlib links all that comes to one vector in the middle of all others, if there is one, and that links
         # back to a few. Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
         graph = self._graphs[field]
-        labels = self._labels.living(field, graph.looked_at, graph.covered)
-        if len(labels) >= LOOK_ROWS and not graph.left_out:
+        latest = self._labels.living(field, graph.looked_at, graph.covered)
+        if len(latest) >= LOOK_ROWS and not graph.left_out:
             graph.looked_at = graph.covered
-            every = self._labels.living(field, 0, graph.covered)
-            was_suspect, graph.is_suspect = graph.is_suspect, self._hides_some(field, labels, every)
-            labels = labels if was_suspect else every  # it may have begun some time ago
+            was_suspect, graph.is_suspect = graph.is_suspect, self._hides_some(field, latest)
+            if not was_suspect:  # it may have begun some time ago
+                latest = self._labels.living(field, 0, graph.covered)
         if graph.is_suspect:
-            self._put_strays(field, np.union1d(graph.strays, labels).astype(np.int64))
+            self._put_strays(field, np.union1d(graph.strays, latest).astype(np.int64))
 
-    def _hides_some(self, field: str, latest: Labels, every: Labels) -> bool:
-        """Return whether searches miss many vectors, by asking for some of the latest and of all first."""
-        search = self._search(field)
+    def _hides_some(self, field: str, latest: Labels) -> bool:
+        """Return whether nothing leads to many vectors, by asking for a few of the latest, and then for more of all."""
+        search, covered = self._search(field), self._graphs[field].covered
         try:
-            some = np.union1d(_spread(latest, _LOOKED_AT), _spread(every, _LOOKED_AT))
-            if len(ask(search, some).missed) < 2:
+            if len(ask(search, _spread(latest, _LOOKED_AT)).missed) < 2:
                 return False
-            more = _spread(every, _LOOKED_AT_AGAIN)
-            missed = ask(search, more).missed
+            some = _spread(self._labels.living(field, 0, covered), _LOOKED_AT_AGAIN)
+            missed = ask(search, some).missed
             hidden = ask(search, missed, _THOROUGH).missed
-            return len(missed) > _MUCH_MISSED * len(more) or len(hidden) > _MUCH_HIDDEN * len(more)
+            return len(hidden) > max(_MUCH_HIDDEN * len(some), _ALL_HIDDEN * len(missed))
         except CorruptIndexError:
             return False  # whoever searches for what is damaged will hear of it
 
@@ -485,19 +489,21 @@ class GraphCache:
                 break
             self.rebuild(field)
             missed = ask_all(self._search(field)).missed
-        return self._take_as_strays(field, np.union1d(missed, self._graphs[field].strays).astype(np.int64))
+        strays = ask(self._search(field), np.array(self._graphs[field].strays, np.int64)).missed
+        left = self._take_as_strays(field, np.union1d(missed, strays))
+        return left[:0] if self._graphs[field].hides_many else left
 
     def _hidden(self, field: str, missed: Labels) -> Labels:
-        """Return those of the vectors that searches miss that far more thorough ones miss, too; few, or many: all."""
+        """Return those of the vectors that searches miss that far more thorough ones miss, too; few: all."""
         # Where vectors lie in clusters far apart, a search may come to a wrong one and miss all of another: 2 % of
         # 1,000,000. That is a matter of `ef`; with ten times as much it found all but 51 of 861 with few links.
-        if len(missed) <= MOST_STRAYS or len(missed) > _MUCH_MISSED * self._graphs[field].live:
-            return missed
-        return ask(self._search(field), missed, _THOROUGH).missed
+        return missed if len(missed) <= MOST_STRAYS else ask(self._search(field), missed, _THOROUGH).missed
 
     def _take_as_strays(self, field: str, missed: Labels) -> Labels:
         """Let searches look at vectors that the graph hides; return those that it only misses."""
         strays = self._hidden(field, missed)
+        if len(strays) < _ALL_HIDDEN * len(missed):
+            strays = strays[:MOST_STRAYS]
         with self._lock.exclusive():
             self._put_strays(field, strays)
         return np.setdiff1d(missed, strays)
