@@ -31,8 +31,6 @@ def unit(vectors: Float32Array) -> Float32Array:
     """
     # Not by BLAS, which rounds a row in one way alone and in another beside many.
     norms: Float32Array = np.sqrt(np.einsum('ij,ij->i', vectors, vectors))
-    if len(norms) == 1 and _SMALLEST_NORM < norms[0] < _LARGEST_NORM:  # a query: half of the time
-        return vectors / norms
     is_extreme = ~((norms > _SMALLEST_NORM) & (norms < _LARGEST_NORM))
     if not is_extreme.any():
         return np.asarray(vectors / norms[:, None], np.float32)
@@ -43,6 +41,16 @@ def unit(vectors: Float32Array) -> Float32Array:
     found: Float32Array = vectors / norms[:, None]
     found[is_extreme] = exact / exact_norms[:, None]
     return found
+
+
+def unit_queries(queries: Float32Array) -> Float32Array:
+    """Return what `unit` does, but for how it is rounded, which for one query takes a third of the time."""
+    if len(queries) == 1:
+        exact = queries[0].astype(np.float64)
+        length = float(exact.dot(exact)) ** 0.5
+        if _SMALLEST_NORM < length < _LARGEST_NORM:
+            return queries / np.float32(length)
+    return unit(queries)
 
 
 def check_comparable(
@@ -88,7 +96,7 @@ def distances_to(queries: Float32Array, vectors: Float32Array, space: Space) -> 
         return _stacked([np.einsum('ij,ij->i', rest, rest) for rest in (vectors - query for query in queries)])
     if space == 'ip':
         return np.asarray(1 - products(queries, vectors), np.float32)
-    return np.asarray(np.maximum(1 - products(unit(queries), vectors), 0), np.float32)
+    return np.asarray(np.maximum(1 - products(unit_queries(queries), vectors), 0), np.float32)
 
 
 def products(queries: Float32Array, vectors: Float32Array) -> Float32Array:

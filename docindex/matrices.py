@@ -167,13 +167,13 @@ def query_matrix(queries: object, column: Column, settings: VectorSettings) -> F
     return matrix
 
 
-@np.errstate(over='ignore')
 def _is_ready(query: object, dim: int) -> bool:
     """Return whether a query is a float32 vector that none of the checks would refuse, as most are."""
     if type(query) is not np.ndarray or query.dtype != np.float32 or query.shape != (dim,):
         return False
     # Finite, not zero, and far from the ends of float32: one look instead of four, at 1 us instead of 8.
-    return bool(_SMALLEST_READY < query.dot(query) < _LARGEST_READY)
+    exact = query.astype(np.float64)  # which does not overflow, and so prints no warning
+    return bool(_SMALLEST_READY < exact.dot(exact) < _LARGEST_READY)
 
 
 def _query_value(query: object, column: Column, what: str) -> object:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..distances import Labels, comparable, unit
+from ..distances import Labels, comparable, unit, unit_queries
 from ..fields import VectorSettings
 from ..locks import LOOK, processors
 from ..tensors import Float32Array
@@ -179,7 +179,8 @@ class Graph:
     @property
     def hides_many(self) -> bool:
         """Whether so many are strays, or may be soon, that searches had better compare with every vector."""
-        return self.is_suspect or len(self.strays) > max(MOST_STRAYS, _MOST_STRAYS_SHARE * self.live)
+        strays = len(self.strays)
+        return self.is_suspect or (strays > MOST_STRAYS and strays > _MOST_STRAYS_SHARE * self.live)
 
     def twins(self) -> list[list[int]]:
         """Return which labels share a node, as JSON."""
@@ -227,17 +228,17 @@ class Graph:
         nodes, first = np.unique(self.nodes_of(labels), return_index=True)
         self._put(nodes, self.ready(vectors[first]))
 
-    def ready(self, vectors: Float32Array) -> Float32Array:
+    def ready(self, vectors: Float32Array, scaled: Callable[[Float32Array], Float32Array] = unit) -> Float32Array:
         """
         Return vectors (n, dim) as hnswlib is to see them, shape (n, graph_dim).
 
-        For 'cosine' of length 1, so that 'ip' does the rest.
+        For 'cosine' of length 1, which `scaled` makes them, so that 'ip' does the rest.
         """
         if self.settings.space != 'cosine':
             return reduced(vectors, self.settings)
         if self.settings.is_reduced and self.settings.index_by == 'projection':
-            vectors = unit(vectors)  # of longer ones a projection has sums that float32 may not hold
-        return unit(reduced(vectors, self.settings))
+            vectors = scaled(vectors)  # of longer ones a projection has sums that float32 may not hold
+        return scaled(reduced(vectors, self.settings))
 
     def _put(self, nodes: Labels, ready: Float32Array) -> None:
         if len(nodes):
@@ -329,7 +330,7 @@ class Graph:
         self, queries: Float32Array, k: int, ef: int, is_wanted: Flags | None = None
     ) -> tuple[Labels, Float32Array]:
         """Return the `k` nearest nodes on which somebody lives, who is wanted; all such nodes if there are fewer."""
-        ready = self.ready(queries)
+        ready = self.ready(queries, unit_queries)
         if is_wanted is None:
             count = min(k, self.live)
             return self._ask_living(ready, count, ef) if self.dead else self._ask(ready, count, ef)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..distances import Labels, distances, exact_search, nearest, products, unit
+from ..distances import Labels, distances, exact_search, nearest, products, unit_queries
 from ..fields import Space
 from ..tensors import Float32Array
 from .labels import Flags
@@ -126,7 +126,7 @@ def _rows(file: VectorFile, labels: Labels, gathered: Gathered | None) -> Iterat
 
 def _open(queries: Float32Array, k: int, space: Space, rows: Iterator[Gathered], count: int) -> Iterator[Flags]:
     """Yield for each query which vectors (n,) may be among the `k` nearest, as far as the estimates tell."""
-    queries = unit(queries) if space == 'cosine' else queries
+    queries = unit_queries(queries) if space == 'cosine' else queries
     estimates = np.empty((len(queries), count), np.float32)
     own = np.linalg.norm(queries, axis=1)
     longest = 0.0
