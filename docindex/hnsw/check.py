@@ -21,6 +21,7 @@ from ..distances import Labels
 from ..errors import DocIndexError
 from .extraction import Extraction, Extractions
 from .graph import Graph
+from .mending import mend
 from .reachability import ask_all
 from .records import ScannedRow
 from .search import FieldSearch
@@ -396,7 +397,7 @@ def _check_graph(view: View, name: str, repair: bool, report: CheckReport, advan
         return
     missed = answer.missed
     if repair and len(missed):
-        missed = graphs.mend(name, missed)
+        missed = mend(graphs, name, missed)
     report.unreachable[name] = len(missed)
     # An approximate graph misses one in a thousand or so, and finds it from elsewhere; this is another matter.
     if len(answer.missed) > _TOLERATED_SHARE * vectors:

@@ -21,13 +21,13 @@ import numpy as np
 from .. import _files
 from .._progress import progress_bar
 from ..distances import Labels
-from ..errors import CorruptIndexError, SettingsError
+from ..errors import SettingsError
 from ..fields import VectorSettings
 from ..locks import SharedLock
 from . import graph_file
-from .graph import LOOK_ROWS, MOST_STRAYS, Graph, why_impossible
+from .graph import LOOK_ROWS, Graph, why_impossible
 from .labels import LabelTable
-from .reachability import ask, ask_all
+from .reachability import hides_many
 from .records import Snapshot
 from .reduction import built_in
 from .search import FieldSearch
@@ -42,17 +42,8 @@ _ADD_ROWS = 512  # a quarter of a second; a search waits for no more than that
 # return all the saving while an index grows writes each vector about three times, and a small one is saved at close.
 _SAVE_ROWS = 30_000
 _SAVE_SHARE = 0.5
-# Vectors that searches miss have few links to them, up to 4, as 1.3 % of all have. To look for them in a graph of
-# 20,000 takes 60 ms, as long as adding 120; hence only after so many additions.
+# Vectors that searches miss have few links to them, up to 4, as 1.3 % of all have.
 _FEW_LINKS = 4
-_CHURN_ROWS = 100
-_CHURN_SHARE = 0.25
-_LOOKED_AT, _LOOKED_AT_AGAIN = 8, 512
-_THOROUGH = 10  # times the usual `ef`
-# Of what is missed, thorough searches miss 0.97 or more where nothing leads there. Where it is a matter of `ef`, they
-# miss 0.1, up to 0.8 with M=4.
-_ALL_HIDDEN = 0.9
-_MUCH_HIDDEN = 0.01
 _HIDING = (
     'the graph of %r in %s does not lead to many of its vectors; searches compare with every vector until it does. '
     "With space='l2' one vector in the middle of all others, zeros say, can be the cause"
@@ -387,6 +378,16 @@ class GraphCache:
                     self._look_at_some(field)
 
     @property
+    def fields(self) -> list[str]:
+        """The fields whose graphs are in memory."""
+        return list(self._graphs)
+
+    @property
+    def work_dir(self) -> WorkDir:
+        """Where the graph files are."""
+        return self._work_dir
+
+    @property
     def are_behind(self) -> bool:
         """Whether a graph lacks anything."""
         return any(graph.covered < self._labels.next for graph in self._graphs.values())
@@ -437,30 +438,16 @@ class GraphCache:
 
     def _look_at_some(self, field: str) -> None:
         """Where nothing leads to many vectors any more, let searches look at all. Called with the lock held alone."""
-        # In l2 hnswlib links all that comes to one vector in the middle of all others, if there is one, and that links
-        # back to a few. Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
+        # Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
         graph = self._graphs[field]
         latest = self._labels.living(field, graph.looked_at, graph.covered)
         if len(latest) >= LOOK_ROWS and not graph.left_out:
             graph.looked_at = graph.covered
-            was_suspect, graph.is_suspect = graph.is_suspect, self._hides_some(field, latest)
+            was_suspect, graph.is_suspect = graph.is_suspect, hides_many(self.search(field), latest)
             if not was_suspect:  # it may have begun some time ago
                 latest = self._labels.living(field, 0, graph.covered)
         if graph.is_suspect:
-            self._put_strays(field, np.union1d(graph.strays, latest).astype(np.int64))
-
-    def _hides_some(self, field: str, latest: Labels) -> bool:
-        """Return whether nothing leads to many vectors, by asking for a few of the latest, and then for more of all."""
-        search, covered = self._search(field), self._graphs[field].covered
-        try:
-            if len(ask(search, _spread(latest, _LOOKED_AT)).missed) < 2:
-                return False
-            some = _spread(self._labels.living(field, 0, covered), _LOOKED_AT_AGAIN)
-            missed = ask(search, some).missed
-            hidden = ask(search, missed, _THOROUGH).missed
-            return len(hidden) > max(_MUCH_HIDDEN * len(some), _ALL_HIDDEN * len(missed))
-        except CorruptIndexError:
-            return False  # whoever searches for what is damaged will hear of it
+            self._take_as_strays(field, np.union1d(graph.strays, latest).astype(np.int64))
 
     def rebuild(self, field: str) -> None:
         """Make a field's graph anew from the vectors."""
@@ -476,85 +463,36 @@ class GraphCache:
             self._graphs[field].relink(labels, vectors)
         self._disown(field)
 
-    def mend(self, field: str, missed: Labels) -> Labels:
-        """
-        Let searches find the vectors that they miss; return those that are missed even so.
-
-        They are linked anew; what is missed then is a stray. If that is too much, the graph is made anew.
-        """
-        for is_last in (False, True):
-            self.relink(field, missed)
-            missed = ask_all(self._search(field)).missed
-            if is_last or len(self._hidden(field, missed)) <= MOST_STRAYS:
-                break
-            self.rebuild(field)
-            missed = ask_all(self._search(field)).missed
-        strays = ask(self._search(field), np.array(self._graphs[field].strays, np.int64)).missed
-        left = self._take_as_strays(field, np.union1d(missed, strays))
-        return left[:0] if self._graphs[field].hides_many else left
-
-    def _hidden(self, field: str, missed: Labels) -> Labels:
-        """Return those of the vectors that searches miss that far more thorough ones miss, too; few: all."""
-        # Where vectors lie in clusters far apart, a search may come to a wrong one and miss all of another: 2 % of
-        # 1,000,000. That is a matter of `ef`; with ten times as much it found all but 51 of 861 with few links.
-        return missed if len(missed) <= MOST_STRAYS else ask(self._search(field), missed, _THOROUGH).missed
-
-    def _take_as_strays(self, field: str, missed: Labels) -> Labels:
-        """Let searches look at vectors that the graph hides; return those that it only misses."""
-        strays = self._hidden(field, missed)
-        if len(strays) < _ALL_HIDDEN * len(missed):
-            strays = strays[:MOST_STRAYS]
+    def put_strays(self, field: str, strays: Labels) -> None:
+        """Let searches look at these labels, ascending."""
         with self._lock.exclusive():
-            self._put_strays(field, strays)
-        return np.setdiff1d(missed, strays)
+            self._take_as_strays(field, strays)
 
-    def _put_strays(self, field: str, strays: Labels) -> None:
-        """Let searches look at these labels, ascending. Called with the lock held alone."""
+    def _take_as_strays(self, field: str, strays: Labels) -> None:
         graph = self._graphs[field]
         graph.strays = strays.tolist()
         if graph.hides_many and field not in self._said_to_hide:
             self._said_to_hide.add(field)
             logger.warning(_HIDING, field, self._work_dir)
 
-    def mend_all(self, show_progress: bool | None) -> None:
-        """Search for every vector by itself, and let searches find what they miss."""
-        with progress_bar(sum(map(self._labels.vectors, self._graphs)), 'checking', show_progress) as advance:
-            for field in list(self._graphs):
-                missed = ask_all(self._search(field), advance).missed
-                if len(missed):
-                    left = self.mend(field, missed)
-                    counts = len(missed), field, len(left)
-                    logger.info('%s: searches missed %d vectors of %r, and now %d', self._work_dir, *counts)
+    def scarcely_linked(self, field: str) -> Labels:
+        """
+        Return the living labels of a field's graph to which few others are linked.
 
-    def mend_after_churn(self) -> None:
-        """Where much has been added or replaced, search for the vectors that hardly any other is linked to."""
-        for field, graph in list(self._graphs.items()):
-            if graph.churn > max(_CHURN_ROWS, _CHURN_SHARE * graph.held):
-                try:
-                    self._mend_scarce(field, graph)
-                except OSError:  # a full disk, say; searches may miss one in ten thousand
-                    logger.exception('the graph of %r in %s could not be looked through', field, self._work_dir)
-
-    def _mend_scarce(self, field: str, graph: Graph) -> None:
-        # hnswlib shows its links in files only. This one is not synced, and gone at once.
+        Raises:
+            OSError: hnswlib shows its links in files only, and this one could not be written.
+        """
         beside = self._work_dir.graph_file(f'{self._work_dir.new_graph_name(field)}.new')
         try:
             _files.create_empty(beside)
-            graph.save(beside)
+            self._graphs[field].save(beside)  # not synced, and gone at once
             scarce = graph_file.scarcely_linked(beside, _FEW_LINKS)
         finally:
             _files.remove(beside)
-        graph.churn = 0
-        scarce = scarce[[self._labels.is_living(label) for label in scarce.tolist()]]
-        # What has been added since may lead to what was a stray.
-        some = np.union1d(scarce, graph.strays).astype(np.int64)
-        missed = ask(self._search(field), some).missed
-        if len(missed):
-            self.relink(field, missed)
-            missed = ask(self._search(field), some).missed  # others may have lost their links by that
-        self._take_as_strays(field, missed)
+        return scarce[[self._labels.is_living(label) for label in scarce.tolist()]]
 
-    def _search(self, field: str) -> FieldSearch:
+    def search(self, field: str) -> FieldSearch:
+        """Return what searches a field's graph as it is now."""
         graph = self._graphs[field]
         return FieldSearch(field, graph.settings, graph, self._files[field], self._labels)
 
@@ -670,12 +608,6 @@ class _GivingUp:
         about = self._field, self._cache._work_dir
         logger.exception('the graph of %r in %s has to be rebuilt; searches scan until then', *about)
         return True
-
-
-def _spread(labels: Labels, count: int) -> Labels:
-    """Return about so many of labels, from the first to the last, other ones as they become more."""
-    step = max(1, len(labels) // count)
-    return labels[len(labels) % step :: step]
 
 
 def _nonsense(twins: Any, strays: Any, covered: int) -> str | None:

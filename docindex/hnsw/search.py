@@ -44,6 +44,11 @@ class FieldSearch:
         """Whether each search compares with every vector: there is no graph, or it hides too many of them."""
         return self.graph is None or self.graph.hides_many
 
+    @property
+    def strays(self) -> Labels:
+        """The labels with which searches compare one by one, ascending."""
+        return np.array([] if self.graph is None else self.graph.strays, np.int64)
+
     def nearest(self, queries: Float32Array, limit: int, exact: bool, ef: int | None) -> Found:
         """Return the `limit` vectors nearest to each query (q, dim), or all if there are fewer."""
         k = min(limit, self.labels.vectors(self.field))

@@ -52,6 +52,7 @@ from .batches import Batches
 from .extraction import Extractions, tables_of
 from .following import Following
 from .graphs import STEP_ROWS
+from .mending import mend_after_churn
 from .rows import Rows
 from .settings import Declared
 from .sidecar import Sidecar
@@ -426,7 +427,7 @@ class Store:
         # What other processes have written in the meantime is added bit by bit.
         at_most = max(transaction.added, STEP_ROWS) if self.access.follows else None
         self.state.graphs.catch_up(show_progress, at_most)
-        self.state.graphs.mend_after_churn()
+        mend_after_churn(self.state.graphs)
         self.state.graphs.save_if_worthwhile()
         if self._may_compact and upkeep.is_worthwhile(self.state.labels, self.access.compacts_at):
             self._compact_on_its_own(show_progress)

@@ -16,6 +16,7 @@ from ..locks import SharedLock
 from .graphs import GraphCache
 from .labels import LabelTable
 from .matches import MatchCache
+from .mending import mend_all
 from .sidecar import Sidecar
 from .state import State
 from .vectors import VectorFile
@@ -53,7 +54,7 @@ def next_generation(
             files[field] = undo.enter_context(closing(_copied(work_dir, state, field, own, generation)))
         graphs = GraphCache(work_dir, sidecar, files, labels, lock)
         graphs.build(state.settings.effective, show_progress)
-        graphs.mend_all(show_progress)
+        mend_all(graphs, show_progress)
         undo.pop_all()
     return replace(
         state,

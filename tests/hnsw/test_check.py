@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from docindex import BaseDoc, CorruptIndexError, Field, HnswDocumentIndex, NdArray
-from docindex.hnsw import graphs
+from docindex.hnsw import graphs, mending, reachability
 from docindex.hnsw.check import CheckReport, Problem
 from docindex.hnsw.graph import Graph, ShortAnswerError
 from docindex.hnsw.twins import Twins
@@ -617,7 +617,8 @@ def test_what_no_graph_leads_to_is_compared_with(tmp_path: Path, monkeypatch: py
             return labels, found
 
         monkeypatch.setattr(Graph, 'search', blind)
-        monkeypatch.setattr(graphs, 'MOST_STRAYS', 0)
+        for module in (mending, reachability):
+            monkeypatch.setattr(module, 'MOST_STRAYS', 0)
         report = index.verify(repair=True)
         assert report.unreachable == {'embedding': 0}
         assert [problem.is_mended for problem in report.problems] == [True]

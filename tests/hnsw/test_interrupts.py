@@ -287,7 +287,7 @@ POINTS: list[tuple[str, Any, str, int]] = [
     ('compact', _files, 'publish', 1),
     ('compact', GraphCache, 'build', 1),
     ('compact', Graph, 'add', 2),
-    ('compact', GraphCache, 'mend_all', 1),
+    ('compact', upkeep, 'mend_all', 1),
     ('compact', GraphCache, 'write_all', 1),
     ('compact', Graph, 'save', 1),
     ('compact', Graph, 'save', 2),

@@ -10,7 +10,7 @@ import pytest
 
 from docindex import BaseDoc, Field, HnswDocumentIndex, NdArray
 from docindex.errors import QueryError
-from docindex.hnsw import graph_file, graphs
+from docindex.hnsw import graph_file, mending, reachability
 from docindex.hnsw.graph import Graph
 from docindex.hnsw.reachability import ask_all
 
@@ -136,7 +136,8 @@ def test_of_too_many_those_are_strays_that_a_thorough_search_misses(
         graph = index._store.state.graphs.get('vector')
         blinded(monkeypatch, lambda nodes: nodes == 7)
         blinded(monkeypatch, lambda nodes: nodes % 50 == 7, below=1000)
-        monkeypatch.setattr(graphs, 'MOST_STRAYS', 3)
+        for module in (mending, reachability):
+            monkeypatch.setattr(module, 'MOST_STRAYS', 3)
         assert index.verify(repair=True).unreachable == {'vector': 5}
         assert index._store.state.graphs.get('vector') is graph
         assert graph.strays == [7]
@@ -150,7 +151,8 @@ def test_a_graph_that_misses_too_much_is_made_anew(tmp_path: Path, monkeypatch: 
         index.index([Point(id=str(at), vector=vector) for at, vector in enumerate(vectors)])
         worn = index._store.state.graphs.get('vector')
         blinded(monkeypatch, lambda nodes: (nodes % 3 == 0) & (index._store.state.graphs.get('vector') is worn))
-        monkeypatch.setattr(graphs, 'MOST_STRAYS', 10)
+        for module in (mending, reachability):
+            monkeypatch.setattr(module, 'MOST_STRAYS', 10)
         assert len(missed(index)) > 10
         assert index.verify(repair=True).is_sound
         assert index._store.state.graphs.get('vector') is not worn
@@ -235,5 +237,5 @@ def test_scarcely_linked_counts_links(tmp_path: Path) -> None:
         scarce = {most: set(graph_file.scarcely_linked(path, most).tolist()) for most in (0, 2, 8, 32, 500)}
         assert scarce[500] == set(range(500))
         assert scarce[0] <= scarce[2] < scarce[8] < scarce[500]
-        search = index._store.state.graphs._search('vector')
+        search = index._store.state.graphs.search('vector')
         assert len(ask_all(search).missed) == 0
