@@ -161,7 +161,9 @@ def json_loses(value: object) -> bool:
         return False
     if isinstance(value, (datetime, time)):
         offset = value.utcoffset()
-        return bool(value.fold if offset is None else offset.total_seconds() % 60)  # pydantic writes hours and minutes
+        if offset is None:
+            return bool(value.fold) or value.tzinfo is not None
+        return bool(offset.total_seconds() % 60)  # pydantic writes hours and minutes
     if isinstance(value, BaseModel):
         return any(map(json_loses, value.__dict__.values()))
     if isinstance(value, Mapping):

@@ -314,6 +314,8 @@ def _bytes_to_json(value: bytes) -> str:
 
 
 def _time_to_json(value: datetime | time) -> str | list[Any]:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise TypeError(f'{value!r} cannot be stored, for without a date its zone has no offset; leave the zone out')
     text = value.isoformat()
     return [text, value.fold] if value.fold and value.utcoffset() is None else text  # an offset says which of two it is
 

@@ -356,6 +356,15 @@ def test_of_two_equal_times_it_is_the_same_one(when: datetime | time, or_text: b
     assert round_trip(doc_type(value=when)).value.fold == 1
 
 
+@pytest.mark.parametrize('annotation', [time, Any, time | str], ids=str)
+def test_a_time_with_a_zone_of_no_offset_is_refused(annotation: Any) -> None:
+    """Without a date a zone does not say by how much it differs, and would not come back."""
+    doc_type = create_model('Doc', __base__=BaseDoc, value=(annotation, ...))
+    with pytest.raises(DocumentError, match=r'Europe/Berlin.*cannot be stored.*leave the zone out'):
+        round_trip(doc_type(value=time(2, 30, tzinfo=ZoneInfo('Europe/Berlin'))))
+    assert round_trip(doc_type(value=time(2, 30, tzinfo=UTC))).value == time(2, 30, tzinfo=UTC)
+
+
 def test_a_datetime_is_the_same_moment() -> None:
     """A zone may come back as an offset; the moment does not move, by a second either."""
     doc_type = create_model('Doc', __base__=BaseDoc, value=(datetime, ...))
