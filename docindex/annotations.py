@@ -1,15 +1,19 @@
 """
 What the declaration of a field says.
 
-Whether it may be None, is a tensor, or a list of documents; how one writes its type; by what else it may be given.
+Whether it may be None, is a tensor, or a list of documents; how one writes its type; by what else it may be given; and
+which classes it mentions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
-from collections.abc import Sequence
-from typing import Annotated, Any, Union
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, RootModel
@@ -143,3 +147,48 @@ def aliases_of(cls: type[BaseModel]) -> set[str]:
     aliases = {name: info.validation_alias for name, info in cls.model_fields.items()}
     choices = [(name, one) for name, alias in aliases.items() for one in getattr(alias, 'choices', [alias])]
     return {alias for name, one in choices if (alias := getattr(one, 'path', [one])[0]) not in (None, name)}
+
+
+def is_ambiguous(cls: type[BaseModel]) -> bool:
+    """
+    Return whether the name of a field is an alias of another, in a document class or in one that it mentions.
+
+    Taken for that alias, where names are meant, it would give the other field its value.
+    """
+    documents = (one for one in types_within(cls) if issubclass(one, BaseModel))
+    return any(not aliases_of(one).isdisjoint(one.model_fields) for one in documents)
+
+
+def types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
+    """Yield every class that a type mentions, also through the fields of documents, dataclasses and typed dicts."""
+    seen = set() if seen is None else seen
+    named = stands_for(annotation)
+    if named is not annotation and annotation not in seen:
+        seen.add(annotation)  # it may be in itself
+        yield from types_within(named, seen)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        yield from {type(argument) for argument in arguments if isinstance(argument, Enum)} - seen
+        return
+    if isinstance(annotation, type) and origin is None:
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        yield annotation
+        arguments = _members(annotation)
+    elif isinstance(origin, type):
+        yield from types_within(origin, seen)
+    for argument in arguments:
+        yield from types_within(argument, seen)
+
+
+@cache
+def _members(cls: Any) -> tuple[Any, ...]:
+    """Return the types that the fields of a class have."""
+    if issubclass(cls, DocList):
+        return () if cls.doc_type is None else (cls.doc_type,)
+    if issubclass(cls, BaseModel):
+        return tuple(info.annotation for info in cls.model_fields.values())
+    if dataclasses.is_dataclass(cls) or hasattr(cls, '__total__') or hasattr(cls, '_fields'):
+        return tuple(get_type_hints(cls, include_extras=True).values())
+    return ()

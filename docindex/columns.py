@@ -16,9 +16,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from ._later import later
+from .annotations import is_ambiguous, types_within
 from .errors import DocumentError, QueryError, VectorError
 from .frameworks import NUMPY, framework_of
-from .plain import is_ambiguous, types_within
 from .schema import Column, Schema
 from .tensors import as_array, framework_of_type, is_tensor_type
 
@@ -141,7 +141,7 @@ class GivenColumns(Generic[D]):
             DocumentError, IdTypeError, VectorError: one of them does not fit; the message names the row and the column.
             EmbeddingError: a function that makes vectors has failed.
         """
-        return self.schema.documents(self.rows(), 'row', show_progress, by_alias=takes_aliases(self.schema.doc_type))
+        return self.schema.documents(self.rows(), 'row', show_progress, by_alias=not is_ambiguous(self.schema.doc_type))
 
     def _check_complete(self) -> None:
         missing = list(self._missing())
@@ -162,15 +162,6 @@ class GivenColumns(Generic[D]):
                 needed |= {name} if self.has_within(name) or not node.has_default else set()
             elif not node.has_default and name not in self.values:
                 yield name
-
-
-def takes_aliases(doc_type: type[BaseModel]) -> bool:
-    """
-    Return whether dicts in columns may have the aliases of fields, and not only their names.
-
-    A key of a row is a name. Taken for the alias of another field, it would give that one its value.
-    """
-    return not is_ambiguous(doc_type)
 
 
 def _documents_around(column: Column) -> list[str]:

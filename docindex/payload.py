@@ -17,11 +17,11 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from .annotations import unwrap
+from .annotations import types_within, unwrap
 from .document import with_value
 from .errors import DocumentError, MissingLibraryError
 from .packing import Packing, alias
-from .plain import checks_values, json_loses, json_says_all, types_within
+from .plain import checks_values, json_loses, json_says_all
 from .refusals import check_known, explain, unknown_of
 from .schema import Column
 from .tensors import Float32Array, LostTensorError, Tensor, TensorColumns, Tensors, TensorsInTurn, framework_of_type

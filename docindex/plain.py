@@ -9,21 +9,18 @@ document, with the type of each value.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
-from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 from uuid import UUID
 
 import annotated_types
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
-from .annotations import aliases_of, stands_for
 from .doclist import DocList
 from .document import ID, BaseDoc
 from .embedding import Embeds
@@ -171,46 +168,5 @@ def json_loses(value: object) -> bool:
     return isinstance(value, Iterable) and any(map(json_loses, value))
 
 
-def types_within(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
-    """Yield every class that a type mentions, also through the fields of documents, dataclasses and typed dicts."""
-    seen = set() if seen is None else seen
-    named = stands_for(annotation)
-    if named is not annotation and annotation not in seen:
-        seen.add(annotation)  # it may be in itself
-        yield from types_within(named, seen)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        yield from {type(argument) for argument in arguments if isinstance(argument, Enum)} - seen
-        return
-    if isinstance(annotation, type) and origin is None:
-        if annotation in seen:
-            return
-        seen.add(annotation)
-        yield annotation
-        arguments = _members(annotation)
-    elif isinstance(origin, type):
-        yield from types_within(origin, seen)
-    for argument in arguments:
-        yield from types_within(argument, seen)
-
-
-@cache
-def _members(cls: Any) -> tuple[Any, ...]:
-    """Return the types that the fields of a class have."""
-    if issubclass(cls, DocList):
-        return () if cls.doc_type is None else (cls.doc_type,)
-    if issubclass(cls, BaseModel):
-        return tuple(info.annotation for info in cls.model_fields.values())
-    if dataclasses.is_dataclass(cls) or hasattr(cls, '__total__') or hasattr(cls, '_fields'):
-        return tuple(get_type_hints(cls, include_extras=True).values())
-    return ()
-
-
 def _is_hashable(annotation: object) -> bool:
     return getattr(annotation, '__hash__', None) is not None and get_origin(annotation) is None
-
-
-def is_ambiguous(cls: type[BaseModel]) -> bool:
-    """Return whether the name of a field is an alias of another, in a document class or in one that it mentions."""
-    documents = (one for one in types_within(cls) if issubclass(one, BaseModel))
-    return any(not aliases_of(one).isdisjoint(one.model_fields) for one in documents)

@@ -28,13 +28,12 @@ from uuid import UUID
 import numpy as np
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 
-from .annotations import members_of, unwrap
+from .annotations import is_ambiguous, members_of, unwrap
 from .doclist import DocList
 from .document import ID
 from .errors import TableError
 from .fields import declared_settings
 from .frameworks import Array
-from .plain import is_ambiguous
 from .refusals import explain
 from .tensorjson import InlineTensors
 from .tensors import is_tensor_type

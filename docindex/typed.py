@@ -29,10 +29,10 @@ from uuid import UUID
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
 from pydantic_core import PydanticUndefined
 
+from .annotations import types_within
 from .doclist import DocList
 from .errors import DocumentError
 from .frameworks import framework_of
-from .plain import types_within
 from .refusals import unknown_of
 from .tensors import Tensors
 

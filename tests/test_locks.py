@@ -1,15 +1,14 @@
 import itertools
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from docindex import locks
 from docindex.locks import SharedLock, Turns
+from tests.signals import Signal
 
 _LONG = 10  # seconds: how long a test waits for what should happen at once
 _SHORT = 0.05  # seconds: how long it looks that something does not happen
@@ -272,35 +271,12 @@ def test_a_turn_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     holder.end()
 
 
-class Interrupter:
-    """Raises at the n-th moment inside of `locks` at which Python looks for signals."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self.has_come = False
-
-    def __enter__(self) -> None:
-        sys.setprofile(self._profile)
-
-    def __exit__(self, *exception: object) -> None:
-        sys.setprofile(None)
-
-    def _profile(self, frame: FrameType, event: str, _: object) -> None:
-        # It looks when a function of Python begins, and when one of C has ended.
-        if frame.f_code.co_filename == locks.__file__ and event in ('call', 'c_return'):
-            self._left -= 1
-            if self._left < 0:
-                self.has_come = True
-                sys.setprofile(None)
-                raise KeyboardInterrupt
-
-
 def interrupted_at(at: int, hold: Callable[[], Any], then: Callable[[], Any]) -> bool:
     """Interrupt a thread that holds something, and let it hold something else then; return whether it came to that."""
-    interrupter = Interrupter(at)
+    signal = Signal(at, locks.__name__)
 
     def run() -> None:
-        with suppress(KeyboardInterrupt), interrupter, hold():
+        with suppress(KeyboardInterrupt), signal, hold():
             pass
         with then():
             pass
@@ -309,7 +285,7 @@ def interrupted_at(at: int, hold: Callable[[], Any], then: Callable[[], Any]) ->
     thread.start()
     thread.join(_LONG)
     assert not thread.is_alive()
-    return interrupter.has_come
+    return signal.has_come
 
 
 @pytest.mark.parametrize('then', ['shared', 'exclusive'])

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from .._progress import check_progress, progress_bar
+from ..annotations import is_ambiguous
 from ..errors import CorruptIndexError, DocumentError, IdTypeError, QueryError, VectorError, WorkDirError
 from ..hnsw.config import HnswDBConfig
 from ..hnsw.index import HnswDocumentIndex
-from ..plain import is_ambiguous
 from ..query import checked_count
 from ..refusals import explain
 from ..schema import Schema

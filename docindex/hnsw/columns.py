@@ -22,14 +22,15 @@ import numpy as np
 from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from ..columns import GivenColumns, takes_aliases
+from ..annotations import is_ambiguous, types_within
+from ..columns import GivenColumns
 from ..embedding import Embeds
 from ..errors import DocumentError
 from ..fields import VectorSettings
 from ..frameworks import NUMPY
 from ..incoming import Given, last_of_each
 from ..matrices import column_matrix, whole_matrix
-from ..plain import json_loses, types_within
+from ..plain import json_loses
 from ..refusals import check_id, check_ids
 from ..schema import Column, Schema
 from ..tensors import framework_of_type, is_tensor_type
@@ -61,7 +62,7 @@ class Columns(Generic[D]):
         """The fields that have values, by flat name; nothing, if documents have to be made."""
         if not self._documents.is_plain or not all(map(self._is_ready, self._schema.columns.values())):
             return {}
-        by_alias = takes_aliases(self._schema.doc_type)
+        by_alias = not is_ambiguous(self._schema.doc_type)
         columns = [column for column in self._schema.columns.values() if column.name not in self._documents.dims]
         try:
             return {column.name: _Field(column, self._class_of(column), by_alias) for column in columns}

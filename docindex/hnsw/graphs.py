@@ -102,6 +102,16 @@ class GraphCache:
         self.loading_seconds: dict[str, float] = {}
         self.saving_seconds: dict[str, float] = {}
 
+    @property
+    def work_dir(self) -> WorkDir:
+        """Where the graph files are."""
+        return self._work_dir
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields whose graphs are in memory."""
+        return list(self._graphs)
+
     def get(self, field: str) -> Graph | None:
         """Return a field's graph; None if it has none, or it is asleep."""
         return self._graphs.get(field)
@@ -378,16 +388,6 @@ class GraphCache:
                     self._look_at_some(field)
 
     @property
-    def fields(self) -> list[str]:
-        """The fields whose graphs are in memory."""
-        return list(self._graphs)
-
-    @property
-    def work_dir(self) -> WorkDir:
-        """Where the graph files are."""
-        return self._work_dir
-
-    @property
     def are_behind(self) -> bool:
         """Whether a graph lacks anything."""
         return any(graph.covered < self._labels.next for graph in self._graphs.values())
@@ -438,7 +438,7 @@ class GraphCache:
 
     def _look_at_some(self, field: str) -> None:
         """Where nothing leads to many vectors any more, let searches look at all. Called with the lock held alone."""
-        # Until there is as much of it as `mend_after_churn` waits for, nobody would find it.
+        # `mend_after_churn` waits until much has been added; nobody would find what is hidden until then.
         graph = self._graphs[field]
         latest = self._labels.living(field, graph.looked_at, graph.covered)
         if len(latest) >= LOOK_ROWS and not graph.left_out:
@@ -447,7 +447,7 @@ class GraphCache:
             if not was_suspect:  # it may have begun some time ago
                 latest = self._labels.living(field, 0, graph.covered)
         if graph.is_suspect:
-            self._take_as_strays(field, np.union1d(graph.strays, latest).astype(np.int64))
+            self._take_as_strays(field, np.union1d(self.search(field).strays, latest))
 
     def rebuild(self, field: str) -> None:
         """Make a field's graph anew from the vectors."""

@@ -30,20 +30,7 @@ from docindex import (
 from docindex.hnsw.fieldtable import _TOKENIZE
 from docindex.hnsw.fulltext import words_of
 from docindex.query import TextMode
-
-
-class Author(BaseDoc):
-    name: str = ''
-    about: str | None = Field(default=None, full_text=True)
-
-
-class Page(BaseDoc):
-    title: str = Field(default='', full_text=True)
-    body: str | None = Field(default=None, full_text=True)
-    section: str = ''
-    year: int = 0
-    author: Author | None = None
-    vector: NdArray | None = Field(default=None, dim=2)
+from docindex.testing.texts import Author, Page
 
 
 class Note(BaseDoc):

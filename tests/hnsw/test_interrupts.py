@@ -36,6 +36,7 @@ from docindex.hnsw.twins import Twins
 from docindex.hnsw.vectors import VectorFile
 from docindex.hnsw.workdir import WorkDir
 from docindex.locks import SharedLock
+from tests.signals import Signal
 
 
 class Note(BaseDoc):
@@ -555,33 +556,6 @@ def test_an_interrupt_anywhere_leaves_one_state_or_the_other(
             with pytest.raises(KeyboardInterrupt), Interrupter(at):
                 VERBS[verb].run(index)
             check_whole(index, before, VERBS[verb].after(before), tmp_path / f'{at} aside')
-
-
-class Signal:
-    """
-    Raises at the n-th moment at which Python looks for signals in some modules.
-
-    That is when a function of its own begins, and when one of C has ended.
-    """
-
-    def __init__(self, at: int, *modules: str) -> None:
-        self._left = at
-        self._modules = modules
-        self.has_come = False
-
-    def __enter__(self) -> None:
-        sys.setprofile(self._profile)
-
-    def __exit__(self, *exception: object) -> None:
-        sys.setprofile(None)
-
-    def _profile(self, frame: Any, event: str, _: object) -> None:
-        if event in ('call', 'c_return') and frame.f_globals['__name__'].startswith(self._modules):
-            self._left -= 1
-            if self._left < 0:
-                self.has_come = True
-                sys.setprofile(None)
-                raise KeyboardInterrupt
 
 
 def test_an_interrupted_search_leaves_no_lock(opened: HnswDocumentIndex[Note]) -> None:
